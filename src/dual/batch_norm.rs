@@ -1,0 +1,47 @@
+//! Batch normalisation as one rule: composed of elementary ones it would make twice the passes
+//! over the activations.
+//!
+//! Ioffe & Szegedy, *Batch normalization*, 2015. With μ and σ² the mean and biased variance of the
+//! rows that give the statistics and a = γ/√(σ² + ε):
+//!
+//! ```text
+//! y = (x − μ)·a + β
+//! ẏ = (ẋ − μ̇)·a + (x − μ)·ȧ + β̇,   μ̇ = mean(ẋ),   ȧ = γ̇ r − γ r³ mean((x − μ)(ẋ − μ̇)),   r = 1/√(σ² + ε)
+//! ```
+
+use super::{Dual, ops::sum_of};
+use burn::tensor::Tensor;
+
+impl Dual<3> {
+    /// Normalises `self [tasks, rows, channels]` per task and channel with the statistics of its
+    /// first `rows` rows, then scales and shifts by `gamma` and `beta [tasks, 1, channels]`.
+    ///
+    /// All rows count in transductive mode; only the support's, in front, in support mode.
+    pub fn batch_norm(self, gamma: Dual<3>, beta: Dual<3>, rows: usize, epsilon: f64) -> Self {
+        let mean = |x: Tensor<3>| {
+            let all = x.dims()[1];
+            if rows == all { x.mean_dim(1) } else { x.narrow(1, 0, rows).mean_dim(1) }
+        };
+        let centre = |x: Tensor<3>| x.clone() - mean(x);
+
+        let centred = centre(self.primal);
+        let variance = mean(centred.clone() * centred.clone());
+        let inverse_deviation = variance.add_scalar(epsilon).sqrt().recip();
+        let slope = gamma.primal.clone() * inverse_deviation.clone();
+
+        let through_x = self.tangent.map(|tangent| {
+            let tangent = centre(tangent);
+            let covariance = mean(centred.clone() * tangent.clone());
+            let cubed = inverse_deviation.clone().powi_scalar(3);
+            let slope_tangent = gamma.primal * cubed * covariance;
+            tangent * slope.clone() - centred.clone() * slope_tangent
+        });
+        let through_gamma = gamma.tangent.map(|tangent| centred.clone() * (tangent * inverse_deviation));
+        let shape = centred.dims();
+        let through_beta = beta.tangent.map(|tangent| tangent.expand(shape));
+        Dual {
+            primal: centred * slope + beta.primal,
+            tangent: sum_of(sum_of(through_x, through_gamma), through_beta),
+        }
+    }
+}

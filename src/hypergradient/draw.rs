@@ -1,0 +1,137 @@
+//! A draw: which products one estimate takes, and with which weights it sums what it meets.
+
+use super::Evaluations;
+
+/// The plan of one walk, made before the inner loop runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draw {
+    tasks: usize,
+    /// `factors[j − 1][task]`: what inner step j's product is multiplied by; 0 skips it.
+    factors: Vec<Vec<f64>>,
+    /// `weights[k][task]`: weight of g_k, the estimate after k steps back.
+    weights: Vec<Vec<f64>>,
+    observes: bool,
+}
+
+impl Draw {
+    /// Nothing taken and nothing summed yet, for `tasks` tasks and `steps` inner steps.
+    pub fn new(tasks: usize, steps: usize) -> Self {
+        Self {
+            tasks,
+            factors: vec![vec![0.0; tasks]; steps],
+            weights: vec![vec![0.0; tasks]; steps + 1],
+            observes: false,
+        }
+    }
+
+    /// The gradient truncated to the last `depth` steps, for every task.
+    pub fn truncated(tasks: usize, steps: usize, depth: usize) -> Self {
+        let mut draw = Self::new(tasks, steps);
+        (0..tasks).for_each(|task| draw.add(task, depth, 1.0));
+        draw
+    }
+
+    /// Adds `weight`·g_k to `task`'s estimate, k = `depth`, and takes the products that g_k needs.
+    pub fn add(&mut self, task: usize, depth: usize, weight: f64) {
+        self.weights[depth][task] += weight;
+        for factors in self.factors.iter_mut().rev().take(depth) {
+            factors[task] = 1.0;
+        }
+    }
+
+    /// Multiplies inner step `step`'s (1 to r) product by `factor` in `task`'s walk; 0 skips it.
+    pub fn set_factor(&mut self, step: usize, task: usize, factor: f64) {
+        self.factors[step - 1][task] = factor;
+    }
+
+    /// The same, with norms and curvatures of the products reported.
+    pub fn observed(mut self) -> Self {
+        self.observes = true;
+        self
+    }
+
+    /// Only the tasks at `tasks`, in that order.
+    pub fn select(&self, tasks: &[usize]) -> Self {
+        let pick = |rows: &[Vec<f64>]| -> Vec<Vec<f64>> {
+            rows.iter().map(|row| tasks.iter().map(|task| row[*task]).collect()).collect()
+        };
+        Self {
+            tasks: tasks.len(),
+            factors: pick(&self.factors),
+            weights: pick(&self.weights),
+            observes: self.observes,
+        }
+    }
+
+    /// T.
+    pub fn tasks(&self) -> usize {
+        self.tasks
+    }
+
+    /// r.
+    pub fn steps(&self) -> usize {
+        self.factors.len()
+    }
+
+    /// The tasks that take inner step `step`'s product: its factor is not 0, and something at or
+    /// beyond that depth is summed.
+    pub fn due(&self, step: usize) -> Vec<usize> {
+        let beyond = &self.weights[self.steps() - step + 1..];
+        (0..self.tasks)
+            .filter(|task| self.factors[step - 1][*task] != 0.0)
+            .filter(|task| beyond.iter().any(|weights| weights[*task] != 0.0))
+            .collect()
+    }
+
+    /// What `task`'s product of inner step `step` is multiplied by.
+    pub fn factor(&self, step: usize, task: usize) -> f64 {
+        self.factors[step - 1][task]
+    }
+
+    /// `task`'s weight of g_k, k = `depth`.
+    pub fn weight(&self, depth: usize, task: usize) -> f64 {
+        self.weights[depth][task]
+    }
+
+    /// The tasks whose sum g_k enters, k = `depth`.
+    pub fn weighted(&self, depth: usize) -> Vec<usize> {
+        (0..self.tasks).filter(|task| self.weights[depth][*task] != 0.0).collect()
+    }
+
+    /// Whether norms and curvatures are wanted.
+    pub fn observes(&self) -> bool {
+        self.observes
+    }
+
+    /// What the estimate costs.
+    pub fn cost(&self) -> Evaluations {
+        let products = (1..=self.steps()).map(|step| self.due(step).len() as u64).sum();
+        let tasks = self.tasks as u64;
+        Evaluations { inner: tasks * self.steps() as u64, outer: tasks, products }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_summed_is_walked() {
+        let mut draw = Draw::new(2, 5);
+        draw.add(0, 0, 1.0);
+        draw.add(1, 2, 1.0);
+        assert_eq!([5, 4, 3].map(|step| draw.due(step)), [vec![1], vec![1], vec![]]);
+        assert_eq!(draw.cost(), Evaluations { inner: 10, outer: 2, products: 2 });
+        assert_eq!(draw.select(&[1]).due(4), vec![0]);
+    }
+
+    #[test]
+    fn a_skipped_step_is_not_due_and_a_factor_stays() {
+        let mut draw = Draw::truncated(1, 3, 3);
+        draw.set_factor(2, 0, 0.0);
+        draw.set_factor(1, 0, 4.0);
+        assert_eq!([1, 2, 3].map(|step| draw.due(step).len()), [1, 0, 1]);
+        assert_eq!(draw.factor(1, 0), 4.0);
+        assert_eq!(draw.cost().products, 2);
+    }
+}

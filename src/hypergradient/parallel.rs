@@ -1,0 +1,98 @@
+//! On a CPU the tasks of a meta-batch go to threads in small chunks: each chunk's activations then
+//! stay in cache, and Burn's elementwise operations, single-threaded there, run side by side. On a
+//! GPU one launch does all tasks' work.
+//!
+//! Tasks never meet before their gradients are averaged, so the split changes no task's result.
+
+use super::{Draw, Estimate, Evaluations, estimate};
+use crate::{problem::Bilevel, stack::Stack};
+use burn::tensor::Tensor;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// How a meta-batch is shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// Threads that work at once.
+    pub threads: usize,
+    /// Tasks that go together.
+    pub chunk: usize,
+}
+
+impl Workers {
+    /// Everything at once, on this thread: right for a GPU.
+    pub const TOGETHER: Self = Self { threads: 1, chunk: usize::MAX };
+
+    /// One task at a time on each of `threads` threads: right for a CPU.
+    pub fn on_cpu(threads: usize) -> Self {
+        Self { threads, chunk: 1 }
+    }
+
+    /// `work` on chunks of the tasks 0 … `tasks` − 1; results in the order of the chunks.
+    ///
+    /// Threads of the system, not of rayon's pool: a pool thread that waits inside a graph's lock
+    /// could steal work that wants the same lock.
+    pub fn map<R: Send>(&self, tasks: usize, work: impl Fn(&[usize]) -> R + Sync) -> Vec<R> {
+        let all: Vec<usize> = (0..tasks).collect();
+        let chunks: Vec<&[usize]> = all.chunks(self.chunk.max(1)).collect();
+        if chunks.len() <= 1 || self.threads <= 1 {
+            return chunks.into_iter().map(work).collect();
+        }
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(Vec::with_capacity(chunks.len()));
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads.min(chunks.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let place = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(chunk) = chunks.get(place) else { break };
+                        let result = work(chunk);
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push((place, result));
+                    }
+                });
+            }
+        });
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|(place, _)| *place);
+        done.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// [`estimate`], shared out.
+    pub fn estimate<P: Bilevel>(&self, problem: &P, outer: &Stack, draw: &Draw) -> Estimate {
+        let parts = self.map(problem.tasks(), |chunk| {
+            (chunk[0], estimate(&problem.select(chunk), outer, &draw.select(chunk)))
+        });
+        join(parts)
+    }
+}
+
+/// The chunks' estimates as one; each comes with the number of its first task.
+fn join(mut parts: Vec<(usize, Estimate)>) -> Estimate {
+    if parts.len() == 1 {
+        return parts.remove(0).1;
+    }
+    let (mut gradients, mut losses) = (Vec::new(), Vec::new());
+    let (mut landmarks, mut increments) = (Vec::new(), Vec::new());
+    let mut evaluations = Evaluations::default();
+    for (first, part) in parts {
+        let moved = |tasks: Vec<usize>| tasks.into_iter().map(|task| first + task).collect();
+        gradients.push(part.gradient);
+        losses.push(part.outer_loss);
+        evaluations += part.evaluations;
+        landmarks.extend(part.landmarks.into_iter().map(|mut landmark| {
+            landmark.tasks = moved(landmark.tasks);
+            landmark
+        }));
+        increments.extend(part.increments.into_iter().map(|mut increment| {
+            increment.tasks = moved(increment.tasks);
+            increment
+        }));
+    }
+    Estimate {
+        gradient: Stack::cat(gradients),
+        outer_loss: Tensor::cat(losses, 0),
+        landmarks,
+        increments,
+        evaluations,
+    }
+}

@@ -1,0 +1,146 @@
+//! Conv4: blocks of [3×3 convolution of stride 2, batch norm, ReLU] and a linear layer
+//! (Vinyals et al. 2016; Finn et al. 2017 for Omniglot's strided form).
+//!
+//! No convolution has a bias: batch norm would subtract it again.
+
+use super::{Architecture, EPSILON, Leaf, leaf};
+use crate::{dual::Dual, kernel::PatchGrid, stack::Stack};
+use burn::{
+    module::{Module, Param},
+    tensor::{Tensor, activation, module::conv2d, ops::ConvOptions},
+};
+
+/// Sizes of a Conv4 for square one-channel images.
+#[derive(Debug)]
+pub struct Conv4Config {
+    filters: usize,
+    ways: usize,
+    /// The patches of each block's input; the first block's are taken once per episode.
+    grids: Vec<PatchGrid>,
+    /// Pixels of the last block's output.
+    pixels: usize,
+}
+
+impl Conv4Config {
+    /// `blocks` blocks of `filters` filters on images of `side`² pixels, then `ways` logits.
+    pub fn new(side: usize, blocks: usize, filters: usize, ways: usize) -> Self {
+        let sides: Vec<usize> =
+            std::iter::successors(Some(side), |side| Some(PatchGrid::output_side(*side))).take(blocks + 1).collect();
+        let last = sides.last().map_or(side, |side| *side);
+        let grids = sides.iter().take(blocks).map(|side| PatchGrid::new(*side)).collect();
+        Self { filters, ways, grids, pixels: last * last }
+    }
+}
+
+impl Architecture for Conv4Config {
+    fn leaves(&self) -> Vec<Leaf> {
+        let mut leaves = Vec::new();
+        for block in 1..=self.grids.len() {
+            let channels = if block == 1 { 1 } else { self.filters };
+            leaves.push(leaf::kernel(format!("conv{block}.weight"), self.filters, channels));
+            leaves.push(leaf::vector(format!("bn{block}.weight"), self.filters, 1.0));
+            leaves.push(leaf::vector(format!("bn{block}.bias"), self.filters, 0.0));
+        }
+        leaves.push(leaf::linear("linear.weight".into(), self.ways, self.filters, self.pixels, 1.0));
+        leaves.push(leaf::vector("linear.bias".into(), self.ways, 0.0));
+        leaves
+    }
+
+    fn prepare(&self, images: Tensor<3>) -> Tensor<3> {
+        let [tasks, count, pixels] = images.dims();
+        self.grids[0].gather(images.reshape([tasks, count * pixels, 1]))
+    }
+
+    fn logits(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3> {
+        let (head, blocks) = (&weights[weights.len() - 2..], weights.chunks_exact(3));
+        let mut x = Dual::constant(input.clone());
+        let mut count = 0;
+        for (block, (grid, weights)) in self.grids.iter().zip(blocks).enumerate() {
+            if block > 0 {
+                x = x.linear(|x| grid.gather(x));
+            }
+            let pixels = grid.output_pixels();
+            count = x.dims()[1] / pixels;
+            let [kernel, gamma, beta] = [0, 1, 2].map(|leaf| weights[leaf].clone());
+            x = x.matmul(kernel).batch_norm(gamma, beta, statistics * pixels, EPSILON).relu();
+        }
+        let tasks = x.dims()[0];
+        x.reshape([tasks, count, self.pixels * self.filters]).matmul(head[0].clone()) + head[1].clone()
+    }
+}
+
+/// One set of Conv4's parameters, in PyTorch's layouts.
+#[derive(Module, Debug)]
+pub struct Conv4 {
+    blocks: Vec<Block>,
+    linear_weight: Param<Tensor<2>>,
+    linear_bias: Param<Tensor<1>>,
+}
+
+/// Convolution and batch norm.
+#[derive(Module, Debug)]
+struct Block {
+    /// `[filters, channels, 3, 3]`
+    kernel: Param<Tensor<4>>,
+    gamma: Param<Tensor<1>>,
+    beta: Param<Tensor<1>>,
+}
+
+impl Conv4 {
+    /// The first task's parameters of `weights`, a stack laid out by `config`.
+    pub fn from_stack(config: &Conv4Config, weights: &Stack) -> Self {
+        let flat: Vec<Tensor<1>> = config
+            .leaves()
+            .iter()
+            .zip(weights.leaves())
+            .map(|(leaf, matrix)| leaf.layout.unpack(matrix.clone().narrow(0, 0, 1)).flatten(0, 1))
+            .collect();
+        let (head, blocks) = (&flat[flat.len() - 2..], flat.chunks_exact(3));
+        let block = |(index, leaves): (usize, &[Tensor<1>])| {
+            let channels = if index == 0 { 1 } else { config.filters };
+            Block {
+                kernel: Param::from_tensor(leaves[0].clone().reshape([config.filters, channels, 3, 3])),
+                gamma: Param::from_tensor(leaves[1].clone()),
+                beta: Param::from_tensor(leaves[2].clone()),
+            }
+        };
+        Self {
+            blocks: blocks.take(config.grids.len()).enumerate().map(block).collect(),
+            linear_weight: Param::from_tensor(
+                head[0].clone().reshape([config.ways, config.pixels * config.filters]),
+            ),
+            linear_bias: Param::from_tensor(head[1].clone()),
+        }
+    }
+
+    /// The parameters as a stack of one task.
+    pub fn to_stack(&self, config: &Conv4Config) -> Stack {
+        let mut flat: Vec<Tensor<1>> = Vec::new();
+        for block in &self.blocks {
+            flat.push(block.kernel.val().flatten(0, 3));
+            flat.push(block.gamma.val());
+            flat.push(block.beta.val());
+        }
+        flat.push(self.linear_weight.val().flatten(0, 1));
+        flat.push(self.linear_bias.val());
+        let leaves = config.leaves();
+        Stack::new(leaves.iter().zip(flat).map(|(leaf, flat)| leaf.layout.pack(flat.unsqueeze())).collect())
+    }
+
+    /// Logits `[n, ways]` of `images [n, 1, side, side]`, batch norm over the images at hand, by
+    /// Burn's own operations: the plain network, and what the stacked one is held against.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let options = || ConvOptions::new([2, 2], [1, 1], [1, 1], 1);
+        let features = self.blocks.iter().fold(images, |x, block| {
+            let x = conv2d(x, block.kernel.val(), None, options());
+            let [_, channels, ..] = x.dims();
+            let mean = x.clone().mean_dims(&[0, 2, 3]);
+            let variance = (x.clone() - mean.clone()).square().mean_dims(&[0, 2, 3]);
+            let per_channel = |values: Tensor<1>| values.reshape([1, channels, 1, 1]);
+            let scaled = (x - mean) / (variance + EPSILON).sqrt() * per_channel(block.gamma.val());
+            activation::relu(scaled + per_channel(block.beta.val()))
+        });
+        let weight = self.linear_weight.val().transpose();
+        features.flatten::<2>(1, 3).matmul(weight) + self.linear_bias.val().unsqueeze()
+    }
+}

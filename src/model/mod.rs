@@ -1,0 +1,48 @@
+//! Networks: θ as a Burn module, and the forward pass on stacks of T tasks' fast weights.
+//!
+//! An [`Architecture`] says what the parameters are and what logits they give; it holds no
+//! parameters itself. Conv4 and Mlp are the Burn modules that hold one set of them.
+
+mod conv4;
+mod leaf;
+mod mlp;
+
+pub use conv4::{Conv4, Conv4Config};
+pub use leaf::{Leaf, Layout};
+pub use mlp::{Mlp, MlpConfig};
+
+use crate::{dual::Dual, random, stack::Stack};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use rand_distr::{Distribution, Normal};
+
+/// ε inside batch normalisation's square root.
+pub const EPSILON: f64 = 1e-5;
+
+/// What a network's parameters are and how they turn images into logits.
+pub trait Architecture: Send + Sync {
+    /// The parameters, in the order of the stack's leaves.
+    fn leaves(&self) -> Vec<Leaf>;
+
+    /// What the first layer needs of `images [tasks, n, pixels]`, computed once for all inner
+    /// steps: `[tasks, n·rows, columns]`.
+    fn prepare(&self, images: Tensor<3>) -> Tensor<3>;
+
+    /// Logits `[tasks, n, ways]` of `input` (see [`Self::prepare`]) under each task's `weights`;
+    /// batch normalisation takes its statistics from the first `statistics` images.
+    fn logits(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3>;
+}
+
+/// Initial parameters, the same on every backend: normal with each leaf's own deviation, drawn on
+/// the host from `seed`.
+pub fn initialise(architecture: &dyn Architecture, seed: u64, device: &Device) -> Stack {
+    let leaves = architecture.leaves().into_iter().enumerate().map(|(index, leaf)| {
+        let mut generator = random::generator(seed, "initial weights", index as u64);
+        let count = leaf.layout.count();
+        let values: Vec<f32> = match Normal::new(leaf.mean, leaf.deviation) {
+            Ok(normal) => (0..count).map(|_| normal.sample(&mut generator)).collect(),
+            Err(_) => unreachable!("a leaf's deviation is finite and not negative"),
+        };
+        leaf.layout.pack(Tensor::from_data(TensorData::new(values, [1, count]), (device, DType::F32)))
+    });
+    Stack::new(leaves.collect())
+}

@@ -1,0 +1,42 @@
+//! Bi-level problems: what is minimised inside, what outside, and where the inner loop starts.
+//!
+//! ```text
+//! M(θ) = E_T [ L_out(θ, φ_r) ],   φ_0 = V(θ),   φ_j = φ_{j−1} − α_j ∇_φ L_in(θ, φ_{j−1})
+//! ```
+//!
+//! A problem is one meta-batch of T tasks. θ arrives once per task (`[tasks, …]` like everything
+//! else), so that gradients come out per task. θ and φ need not be alike: θ may enter `start`, the
+//! inner loss and the outer loss, each as it likes; what a function does not use costs nothing.
+
+mod few_shot;
+
+pub use few_shot::{Adapted, Batch, FewShot};
+
+use crate::{dual::Dual, stack::Stack};
+use burn::tensor::Tensor;
+
+/// One meta-batch of a bi-level problem.
+pub trait Bilevel: Send + Sync {
+    /// How many tasks, T.
+    fn tasks(&self) -> usize;
+
+    /// V(θ): the fast weights at which each task's inner loop starts. MAML's V is the identity.
+    fn start(&self, outer: &Stack) -> Stack {
+        outer.clone()
+    }
+
+    /// α_j, the rate of inner step `step` (1 to r).
+    fn inner_rate(&self, step: usize) -> f64;
+
+    /// L_in of each task at θ and φ: `[tasks]`. Written on duals, so that the engine can push a
+    /// direction through it.
+    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1>;
+
+    /// L_out of each task at θ and φ: `[tasks]`.
+    fn outer_loss(&self, outer: &Stack, fast: &Stack) -> Tensor<1>;
+
+    /// The same problem with only the tasks at `tasks` (distinct, in that order).
+    fn select(&self, tasks: &[usize]) -> Self
+    where
+        Self: Sized;
+}
