@@ -2,6 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -142,22 +143,31 @@ impl Archive {
         self.arrays.get(name).map(|(shape, values)| (&shape[..], values)).ok_or_else(missing)
     }
 
-    /// Array `name` of shape `shape` as a tensor of type `dtype`.
+    /// Array `name`, which must have shape `shape`, as one row `[1, values]` of type `dtype`.
     ///
     /// # Errors
     /// If there is none of that name and shape, or it holds no floats.
-    pub fn floats<const D: usize>(
+    pub fn flat(
         &self,
         name: &str,
-        shape: [usize; D],
+        shape: &[usize],
         (device, dtype): (&Device, DType),
-    ) -> Result<Tensor<D>, Error> {
-        let data = match self.shaped(name, &shape)? {
-            Values::F32(values) => TensorData::new(values.clone(), shape),
-            Values::F64(values) => TensorData::new(values.clone(), shape),
-            values => return Err(self.kind(name, values, "F32 or F64")),
-        };
-        Ok(Tensor::from_data(data.convert_dtype(dtype), (device, dtype)))
+    ) -> Result<Tensor<2>, Error> {
+        self.shaped(name, shape)?;
+        let data = self.data(name)?.convert_dtype(dtype);
+        Ok(Tensor::<1>::from_data(data, (device, dtype)).unsqueeze())
+    }
+
+    /// The floats of array `name`, in its own shape.
+    ///
+    /// # Errors
+    /// If there is none of that name, or it holds no floats.
+    pub fn data(&self, name: &str) -> Result<TensorData, Error> {
+        match self.get(name)? {
+            (shape, Values::F32(values)) => Ok(TensorData::new(values.clone(), shape.to_vec())),
+            (shape, Values::F64(values)) => Ok(TensorData::new(values.clone(), shape.to_vec())),
+            (_, values) => Err(self.kind(name, values, "F32 or F64")),
+        }
     }
 
     /// Integers of array `name`, of shape `shape`.
@@ -186,6 +196,16 @@ impl Archive {
             _ => Values::F32(tensor.into_data().iter::<f32>().collect()),
         };
         self.set(name, shape, values);
+    }
+
+    /// SHA-256 over every array's name, shape and bytes, in hexadecimal.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, (shape, values)) in &self.arrays {
+            hash.update(format!("{name} {shape:?}").as_bytes());
+            hash.update(values.bytes().1);
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn shaped(&self, name: &str, expected: &[usize]) -> Result<&Values, Error> {

@@ -81,14 +81,7 @@ impl Case {
             .iter()
             .map(|leaf| {
                 let name = format!("theta.{}", leaf.name);
-                let flat = match leaf.layout.shape()[..] {
-                    [width] => archive.floats(&name, [width], options)?.reshape([1, width]),
-                    [rows, columns] => archive.floats(&name, [rows, columns], options)?.reshape([1, rows * columns]),
-                    _ => {
-                        let [a, b, c, d] = leaf.layout.shape()[..] else { unreachable!("kernels have four axes") };
-                        archive.floats(&name, [a, b, c, d], options)?.reshape([1, a * b * c * d])
-                    }
-                };
+                let flat = archive.flat(&name, &leaf.layout.shape(), options)?;
                 Ok(leaf.layout.pack(flat))
             })
             .collect();
@@ -98,7 +91,7 @@ impl Case {
                 [_, count, ..] if *count > 0 => *count,
                 shape => return Err(unusable(format!("{name} has shape {shape:?}, which holds no images"))),
             };
-            let images: Tensor<5> = archive.floats(&name, [tasks, count, 1, side, side], options)?;
+            let images = archive.flat(&name, &[tasks, count, 1, side, side], options)?;
             let labels = archive.integers(&format!("{part}_y"), &[tasks, count])?;
             let labels: Option<Vec<usize>> =
                 labels.iter().map(|label| usize::try_from(*label).ok().filter(|label| *label < ways)).collect();

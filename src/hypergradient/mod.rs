@@ -24,13 +24,14 @@ pub use parallel::Workers;
 use crate::{problem::Bilevel, stack::Stack};
 use burn::tensor::Tensor;
 use iterates::Iterates;
+use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
 /// What one estimate cost, in gradient evaluations of one task's loss.
 ///
 /// A Hessian-vector product counts as one, as in the reference code; its arithmetic is about three
 /// gradients'.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evaluations {
     /// Gradients of inner losses.
     pub inner: u64,

@@ -1,0 +1,143 @@
+//! Backends: which ones this program was built with, which devices this machine has for them, and
+//! which one a run gets.
+
+use crate::config::Backend;
+use crate::hypergradient::Workers;
+use burn::tensor::Device;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A device, opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Which backend it belongs to; never [`Backend::Auto`].
+    pub backend: Backend,
+    /// The device as a person would call it.
+    pub description: String,
+    /// The device.
+    pub device: Device,
+    /// How a meta-batch is shared out on it.
+    pub workers: Workers,
+    /// Whether it is a GPU in hardware.
+    pub is_gpu: bool,
+}
+
+/// A backend that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("backend `{backend}` is not available: {reason}; `metaburn backends` lists what is")]
+pub struct Error {
+    /// Its name.
+    pub backend: Backend,
+    /// Why.
+    pub reason: String,
+}
+
+/// Every backend's name, in the order in which [`open`] would rather have them.
+pub const ALL: [Backend; 5] =
+    [Backend::Cuda, Backend::Vulkan, Backend::Wgpu, Backend::Flex, Backend::Ndarray];
+
+/// Opens `backend`; `auto` takes the first GPU in hardware there is, else flex.
+///
+/// # Errors
+/// If the backend was not built in or finds no device, with the reason.
+pub fn open(backend: Backend) -> Result<Opened, Error> {
+    let error = |reason| Error { backend, reason };
+    match backend {
+        Backend::Auto => {
+            let gpus = [Backend::Cuda, Backend::Vulkan, Backend::Wgpu].map(open);
+            gpus.into_iter().flatten().find(|opened| opened.is_gpu).map_or_else(|| open(Backend::Flex), Ok)
+        }
+        Backend::Flex => Ok(cpu(backend, Device::flex())),
+        Backend::Ndarray => ndarray().map_err(error),
+        Backend::Wgpu => wgpu().map_err(error),
+        Backend::Vulkan => vulkan().map_err(error),
+        Backend::Cuda => cuda().map_err(error),
+    }
+}
+
+fn cpu(backend: Backend, device: Device) -> Opened {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let plural = if threads == 1 { "" } else { "s" };
+    let description = format!("CPU, {threads} thread{plural}");
+    Opened { backend, description, device, workers: Workers::on_cpu(threads), is_gpu: false }
+}
+
+#[cfg(feature = "ndarray")]
+fn ndarray() -> Result<Opened, String> {
+    #[allow(deprecated)] // Burn prefers flex, and so do we; ndarray stays selectable.
+    Ok(cpu(Backend::Ndarray, Device::ndarray()))
+}
+
+#[cfg(not(feature = "ndarray"))]
+fn ndarray() -> Result<Opened, String> {
+    Err(not_built("ndarray"))
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu() -> Result<Opened, String> {
+    graphics(Backend::Wgpu, burn::tensor::DeviceType::Wgpu, Device::wgpu)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu() -> Result<Opened, String> {
+    Err(not_built("wgpu"))
+}
+
+#[cfg(feature = "vulkan")]
+fn vulkan() -> Result<Opened, String> {
+    graphics(Backend::Vulkan, burn::tensor::DeviceType::Vulkan, Device::vulkan)
+}
+
+#[cfg(not(feature = "vulkan"))]
+fn vulkan() -> Result<Opened, String> {
+    Err(not_built("vulkan"))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<Opened, String> {
+    let missing = "no CUDA device answers; is NVIDIA's driver installed (`nvidia-smi`)?";
+    let devices = quietly(|| Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec())?;
+    let device = devices.into_iter().next().ok_or(missing)?;
+    let description = quietly(|| device.identity())?.map_or_else(|| "CUDA device".into(), |identity| identity.name);
+    Ok(Opened { backend: Backend::Cuda, description, device, workers: Workers::TOGETHER, is_gpu: true })
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> Result<Opened, String> {
+    Err(not_built("cuda"))
+}
+
+/// The first adapter of a graphics API: discrete before integrated, software last.
+#[cfg(feature = "wgpu")]
+fn graphics(
+    backend: Backend,
+    devices: burn::tensor::DeviceType,
+    named: fn(burn::tensor::DeviceKind) -> Device,
+) -> Result<Opened, String> {
+    let missing = "no graphics adapter answers; install a Vulkan driver for your GPU \
+                   (Debian's mesa-vulkan-drivers has a software one)";
+    let device = quietly(|| Device::enumerate(devices).into_vec())?.into_iter().next().ok_or(missing)?;
+    let software = device == named(burn::tensor::DeviceKind::Cpu);
+    // The first use opens the device; a driver that refuses shows here and not in a run's midst.
+    let name = quietly(|| device.identity())?.map_or_else(|| "unnamed adapter".into(), |identity| identity.name);
+    let description = if software { format!("{name} (software, no GPU)") } else { name };
+    Ok(Opened { backend, description, device, workers: Workers::TOGETHER, is_gpu: !software })
+}
+
+#[allow(dead_code)] // unused where every feature is on
+fn not_built(feature: &str) -> String {
+    format!("this program was built without it; build with `cargo build --release --features {feature}`")
+}
+
+/// `work`, with a driver's panic turned into its message: Burn reports most device faults so.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn quietly<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    std::panic::set_hook(hook);
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it gave no reason");
+        format!("opening it failed: {text}")
+    })
+}

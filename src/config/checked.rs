@@ -1,0 +1,83 @@
+//! The checked configuration.
+
+use super::checker::Checker;
+use super::error::Error;
+use super::raw::RawConfig;
+use super::section::{checkpoint, data, estimator, eval, inner, model, outer, root, task};
+use super::{Backend, Checkpoint, Data, Estimator, Eval, Inner, Model, Outer, Task};
+use serde::Serialize;
+use std::path::Path;
+
+/// Everything that decides a run. Each value is possible, and defaults are filled in.
+///
+/// The fields mirror the TOML file: `config.inner.steps` is `steps` in `[inner]`. Equal
+/// configurations make equal runs on one machine.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Config {
+    /// Seed of every random draw; below 2⁶³.
+    pub seed: u64,
+    /// Where tensors are computed.
+    pub backend: Backend,
+    /// Which images, and how their classes are split.
+    pub data: Data,
+    /// The shape of an episode.
+    pub task: Task,
+    /// The network that is adapted.
+    pub model: Model,
+    /// How the network adapts to an episode.
+    pub inner: Inner,
+    /// How much of each inner loop is differentiated.
+    pub estimator: Estimator,
+    /// How the initial weights are learned.
+    pub outer: Outer,
+    /// When training is saved.
+    pub checkpoint: Checkpoint,
+    /// When and on how many episodes accuracy is measured.
+    pub eval: Eval,
+}
+
+impl Config {
+    /// The file at `path`, or without one the built-in default, with `overrides` of the form
+    /// `key=value` over it, checked.
+    ///
+    /// ```
+    /// # use metaburn::config::{Config, Error};
+    /// let config = Config::load(None, &["inner.steps=3".into()])?;
+    /// assert_eq!(config.inner.steps, 3);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is not TOML, an override is not `key=value`, or the result
+    /// is impossible; the message then names every fault with its place, and what is allowed.
+    pub fn load(path: Option<&Path>, overrides: &[String]) -> Result<Self, Error> {
+        let mut raw = RawConfig::read(path)?;
+        for assignment in overrides {
+            raw.set(assignment)?;
+        }
+        raw.check()
+    }
+
+    /// The whole configuration as TOML, with every default written out. Loading it gives an equal
+    /// configuration.
+    ///
+    /// # Errors
+    /// Only where a field was changed by hand to what TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String, Error> {
+        Ok(toml::to_string(self)?)
+    }
+
+    /// Reads every section. What the checker collects decides whether the result may be used.
+    pub(super) fn check(checker: &mut Checker) -> Self {
+        let task = task::check(checker);
+        let data = data::check(checker);
+        let model = model::check(checker, data.image_size);
+        let inner = inner::check(checker);
+        let estimator = estimator::check(checker, inner.steps);
+        let outer = outer::check(checker);
+        let checkpoint = checkpoint::check(checker);
+        let eval = eval::check(checker, &task, &data);
+        let (seed, backend) = root::check(checker);
+        Self { seed, backend, data, task, model, inner, estimator, outer, checkpoint, eval }
+    }
+}

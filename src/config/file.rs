@@ -1,0 +1,49 @@
+//! Reads a configuration file without trusting it: bounded in size, checked to be text.
+
+use super::error::Error;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// The most bytes that a configuration may have.
+pub const LIMIT: u64 = 1 << 20;
+
+/// The text of the file at `path`.
+///
+/// # Errors
+/// Where there is no readable file, or it is a directory, larger than [`LIMIT`], or not UTF-8.
+pub fn read(path: &Path) -> Result<String, Error> {
+    let unreadable = |source| Error::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(Error::Directory { path: path.to_owned() });
+    }
+
+    // The length in the metadata says nothing about pipes and devices: count what arrives.
+    let mut bytes = Vec::new();
+    file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(Error::TooLarge { path: path.to_owned(), limit: LIMIT });
+    }
+
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        Error::NotText { path: path.to_owned(), line }
+    })
+}
+
+/// Where the lines of a text begin.
+pub struct Lines(Vec<usize>);
+
+impl Lines {
+    /// The lines of `text`.
+    pub fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(newline, _)| newline + 1).collect())
+    }
+
+    /// The number, from 1, of the line that holds byte `offset`.
+    pub fn number(&self, offset: usize) -> usize {
+        1 + self.0.partition_point(|start| *start <= offset)
+    }
+}

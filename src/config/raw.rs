@@ -1,0 +1,137 @@
+//! A configuration as written: keys and values with their places, nothing checked but the syntax.
+
+use super::checked::Config;
+use super::checker::Checker;
+use super::error::{Error, Place};
+use super::{file, shown};
+use serde::Deserialize;
+use std::path::Path;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::{Spanned, Value};
+
+/// What runs when nobody names a file.
+const BUILT_IN: &str = include_str!("../../configs/glyphs.toml");
+
+/// An unchecked configuration; [`RawConfig::check`] makes a [`Config`] of it.
+#[derive(Clone, Debug)]
+pub struct RawConfig {
+    /// The file's name as messages give it.
+    pub(super) name: String,
+    /// At most one entry a key.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// One key and its value.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub key: String,
+    pub value: Value,
+    pub place: Place,
+}
+
+impl Entry {
+    /// Whether the value comes from `--set`.
+    pub fn is_override(&self) -> bool {
+        matches!(self.place, Place::Override { .. })
+    }
+}
+
+impl RawConfig {
+    /// The file at `path`, or without one the built-in default, `configs/glyphs.toml`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is larger than 1 MiB, is not UTF-8 or not TOML.
+    pub fn read(path: Option<&Path>) -> Result<Self, Error> {
+        match path {
+            Some(path) => Self::parse(path.display().to_string(), &file::read(path)?),
+            None => Self::parse("built-in configuration", BUILT_IN),
+        }
+    }
+
+    /// The TOML in `text`; messages call it `name`.
+    ///
+    /// # Errors
+    /// Where the text is not TOML.
+    pub fn parse(name: impl Into<String>, text: &str) -> Result<Self, Error> {
+        let name = name.into();
+        let lines = file::Lines::of(text);
+        let place = |offset| Place::File { name: name.clone(), line: Some(lines.number(offset)) };
+        let table = DeTable::parse(text).map_err(|error| Error::Syntax {
+            place: place(error.span().map_or(0, |span| span.start)),
+            reason: error.message().replace('\n', "; "),
+        })?;
+
+        let mut leaves = Vec::new();
+        flatten("", table.into_inner(), &mut leaves);
+        let entry = |(key, value, offset)| Entry { key, value, place: place(offset) };
+        let entries = leaves.into_iter().map(entry).collect();
+        Ok(Self { name, entries })
+    }
+
+    /// Puts `key=value` over what the file says. The value is TOML, or else a bare string, so that
+    /// `outer.optimizer=adam` needs no quotes.
+    ///
+    /// Where the override makes a choice (`estimator.name`, `outer.optimizer`, a budget, …), keys of
+    /// the file that belong to the other choice count as displaced, not as mistakes.
+    ///
+    /// # Errors
+    /// Where `assignment` is not of the form `key=value`.
+    pub fn set(&mut self, assignment: &str) -> Result<(), Error> {
+        let malformed = || Error::Override { text: shown::line(assignment) };
+        let (key, text) = assignment.split_once('=').ok_or_else(malformed)?;
+        let (key, text) = (key.trim(), text.trim());
+        if key.is_empty() {
+            return Err(malformed());
+        }
+
+        let key = key.split('.').map(shown::key_part).collect::<Vec<_>>().join(".");
+        let place = Place::Override { text: shown::line(assignment) };
+        let mut leaves = Vec::new();
+        match DeValue::parse(text).map(Spanned::into_inner) {
+            Ok(DeValue::Table(table)) if !table.is_empty() => flatten(&key, table, &mut leaves),
+            Ok(plain) => leaves.push((key, to_value(plain), 0)),
+            Err(_) => leaves.push((key, Value::String(text.to_owned()), 0)),
+        }
+        for (key, value, _) in leaves {
+            self.entries.retain(|entry| entry.key != key);
+            self.entries.push(Entry { key, value, place: place.clone() });
+        }
+        Ok(())
+    }
+
+    /// The checked configuration.
+    ///
+    /// # Errors
+    /// [`Error::Impossible`], with every unknown key (up to a hundred), wrong type, value out of range and
+    /// contradiction.
+    pub fn check(self) -> Result<Config, Error> {
+        let mut checker = Checker::new(self);
+        let config = Config::check(&mut checker);
+        checker.finish().map(|()| config)
+    }
+}
+
+/// Adds everything below `table`, with its dotted key and the byte at which its key stands. An empty
+/// table is a value too, so that a mistyped empty section is seen.
+fn flatten(prefix: &str, table: DeTable<'_>, leaves: &mut Vec<(String, Value, usize)>) {
+    for (part, value) in table {
+        let offset = part.span().start;
+        let part = shown::key_part(part.get_ref());
+        let key = if prefix.is_empty() { part } else { format!("{prefix}.{part}") };
+        match value.into_inner() {
+            DeValue::Table(table) if !table.is_empty() => flatten(&key, table, leaves),
+            plain => leaves.push((key, to_value(plain), offset)),
+        }
+    }
+}
+
+/// An ordinary TOML value. An integer beyond 64 bits becomes a float: messages then show its size, and
+/// no key that wants a whole number accepts it.
+fn to_value(value: DeValue<'_>) -> Value {
+    let written = match &value {
+        DeValue::Integer(digits) => digits.as_str().to_owned(),
+        _ => String::new(),
+    };
+    Value::deserialize(ValueDeserializer::from(Spanned::new(0..0, value)))
+        .unwrap_or_else(|_| written.parse().map_or(Value::String(written), Value::Float))
+}

@@ -1,0 +1,38 @@
+//! One file a section: its keys, its checked type, its rules.
+
+pub mod checkpoint;
+pub mod data;
+pub mod estimator;
+pub mod eval;
+pub mod inner;
+pub mod model;
+pub mod outer;
+pub mod root;
+pub mod task;
+
+use super::key::{AnyKey, KeyDoc};
+use std::sync::OnceLock;
+
+/// Every key, in the order of the file.
+pub fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
+    [
+        root::KEYS,
+        data::KEYS,
+        task::KEYS,
+        model::KEYS,
+        inner::KEYS,
+        estimator::KEYS,
+        outer::KEYS,
+        checkpoint::KEYS,
+        eval::KEYS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
+
+/// What each key means, accepts and defaults to, in the order of the file; for help and documentation.
+pub fn keys() -> &'static [KeyDoc] {
+    static DOCS: OnceLock<Vec<KeyDoc>> = OnceLock::new();
+    DOCS.get_or_init(|| all().map(AnyKey::doc).collect())
+}

@@ -1,0 +1,31 @@
+//! `[task]`: the shape of an episode.
+
+use crate::config::checker::Checker;
+use crate::config::key::{Fixed, Is, keys};
+use crate::config::kind::{Count, at_least};
+use serde::Serialize;
+
+keys! {
+    /// Classes in an episode.
+    WAYS: Fixed<Count> = "task.ways", at_least(2), Is(|| 5);
+    /// Support images of each class, from which the learner adapts.
+    SHOTS: Fixed<Count> = "task.shots", at_least(1), Is(|| 1);
+    /// Query images of each class, on which the adapted learner is judged.
+    QUERIES: Fixed<Count> = "task.queries", at_least(1), Is(|| 5);
+}
+
+/// The shape of an episode.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Task {
+    /// Classes in an episode, ≥ 2.
+    pub ways: usize,
+    /// Support images of each class, ≥ 1.
+    pub shots: usize,
+    /// Query images of each class in training, ≥ 1.
+    pub queries: usize,
+}
+
+/// The section, checked.
+pub fn check(checker: &mut Checker) -> Task {
+    Task { ways: checker.get(&WAYS), shots: checker.get(&SHOTS), queries: checker.get(&QUERIES) }
+}

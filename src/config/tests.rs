@@ -1,0 +1,405 @@
+//! The room as its users meet it: text and overrides go in, a configuration or a message comes out.
+
+use super::{
+    Architecture, Budget, Coin, Config, Data, Error, Estimator, Fault, KeyDoc, Optimizer, Place, RawConfig,
+    Source, Split, keys,
+};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The least that a configuration must say.
+const BUDGET: &str = "outer.steps = 10\n";
+
+fn check(text: &str, overrides: &[&str]) -> Result<Config, Error> {
+    let mut raw = RawConfig::parse("test.toml", text)?;
+    for assignment in overrides {
+        raw.set(assignment)?;
+    }
+    raw.check()
+}
+
+fn checked(text: &str, overrides: &[&str]) -> Config {
+    check(text, overrides).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn with_budget(text: &str) -> Config {
+    checked(&format!("{BUDGET}{text}"), &[])
+}
+
+fn message(text: &str, overrides: &[&str]) -> String {
+    check(text, overrides).expect_err("should be refused").to_string()
+}
+
+/// The message for `text` below a budget, without its place.
+fn refusal(text: &str) -> String {
+    let error = check(&format!("{BUDGET}{text}"), &[]).expect_err("should be refused");
+    match error {
+        Error::Impossible(faults) if faults.len() == 1 => faults[0].reason.clone(),
+        other => panic!("one fault expected: {other}"),
+    }
+}
+
+fn faults(text: &str, overrides: &[&str]) -> Vec<Fault> {
+    match check(text, overrides) {
+        Err(Error::Impossible(faults)) => faults,
+        other => panic!("faults expected: {other:?}"),
+    }
+}
+
+fn shipped() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect()
+}
+
+// What is accepted.
+
+#[test]
+fn every_shipped_file_loads_and_survives_a_round_trip() {
+    let files = shipped();
+    assert!(files.len() >= 6, "{files:?}");
+    for file in files {
+        let config = Config::load(Some(&file), &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(checked(&config.to_toml().unwrap(), &[]), config, "{}", file.display());
+    }
+}
+
+#[test]
+fn the_default_is_the_glyphs_file() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/glyphs.toml");
+    let config = Config::load(None, &[]).unwrap();
+    assert_eq!(config, Config::load(Some(&file), &[]).unwrap());
+    assert_eq!((config.task.ways, config.task.shots, config.inner.eval_steps), (5, 1, 3));
+    assert_eq!(config.model.architecture, Architecture::Conv4 { filters: 64, blocks: 4 });
+    assert_eq!(config.data.split, Some(Split::Fraction));
+}
+
+#[test]
+fn the_reference_settings_are_those_of_the_method() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/unbiased-reference.toml");
+    let config = Config::load(Some(&file), &[]).unwrap();
+    assert_eq!((config.task.ways, config.inner.steps, config.inner.rate), (20, 10, 0.005));
+    assert_eq!((config.outer.meta_batch, config.outer.rate), (5, 0.1));
+    assert_eq!(config.estimator, Estimator::Ufom { q: 0.1, truncate: 0, coin: Coin::Task });
+    assert_eq!(config.outer.optimizer, Optimizer::Sgd { momentum: 0.0 });
+    assert!(matches!(config.outer.budget, Budget::Evaluations(_)));
+}
+
+#[test]
+fn every_variant_survives_a_round_trip() {
+    for text in [
+        "seed = 9223372036854775807\nbackend = 'cuda'",
+        "data = { source = 'folder', path = 'a \"b\"\\é' }",
+        "data = { source = 'folder', path = 'x', split = 'listed', invert = true, validation = 0 }\n\
+         eval.every = 0",
+        "data = { source = 'omniglot', split = 'alphabets', rotations = true }",
+        "model = { kind = 'mlp', hidden = [3, 2], batch_norm = 'support' }",
+        "estimator.name = 'first-order'",
+        "estimator = { name = 'truncated', truncate = 1 }",
+        "estimator = { name = 'ufom', q = 1, truncate = 1, coin = 'step' }",
+        "outer = { optimizer = 'sgd', momentum = 0.9, clip = 10 }",
+        "outer = { optimizer = 'adamw', beta_1 = 0.5, beta_2 = 0.75, epsilon = 1e-3 }",
+        "outer = { schedule = 'constant', weight_decay = 0.1, rate = 0.1234567890123456 }",
+        "inner = { steps = 7, rate = 1e-5, eval_steps = 0 }",
+    ] {
+        let budget = if text.contains("outer") { "" } else { BUDGET };
+        let text = text.replace("outer = {", "outer = { steps = 3,");
+        let config = checked(&format!("{budget}{text}"), &[]);
+        assert_eq!(checked(&config.to_toml().unwrap(), &[]), config, "{text}");
+    }
+}
+
+#[test]
+fn defaults_follow_what_they_depend_on() {
+    let config = with_budget("inner.steps = 4\ntask.queries = 9");
+    assert_eq!((config.inner.eval_steps, config.eval.queries), (4, 9));
+    assert_eq!(with_budget("outer.optimizer = 'adamw'").outer.weight_decay, 0.01);
+
+    let omniglot = with_budget("data.source = 'omniglot'").data;
+    assert_eq!(omniglot.path.as_deref(), Some(Path::new("datasets/omniglot")));
+    assert_eq!((omniglot.split, omniglot.rotations), (Some(Split::Random1200), true));
+    let alphabets = with_budget("data = { source = 'omniglot', split = 'alphabets' }").data;
+    assert!(!alphabets.rotations);
+
+    let folder = with_budget("data = { source = 'folder', path = 'letters' }").data;
+    let expected = Data {
+        source: Source::Folder,
+        path: Some("letters".into()),
+        split: None,
+        validation: None,
+        rotations: false,
+        image_size: 28,
+        invert: None,
+    };
+    assert_eq!(folder, expected);
+}
+
+// Overrides.
+
+#[test]
+fn overrides_are_toml_or_bare_strings() {
+    let overrides = [
+        "outer.optimizer=sgd",
+        "inner.rate = 1",
+        "data.rotations=true",
+        "backend=\"flex\"",
+        "model={kind='mlp',hidden=[8]}",
+        "seed=1",
+        "seed=2",
+    ];
+    let config = checked(BUDGET, &overrides);
+    assert_eq!(config.outer.optimizer, Optimizer::Sgd { momentum: 0.0 });
+    assert_eq!((config.inner.rate, config.data.rotations, config.seed), (1.0, true, 2));
+    assert_eq!(config.model.architecture, Architecture::Mlp { hidden: vec![8] });
+}
+
+#[test]
+fn an_override_is_a_key_and_a_value() {
+    for text in ["inner.steps", "=5", " = 5"] {
+        assert!(message(BUDGET, &[text]).contains("expected key=value"), "{text}");
+    }
+    assert_eq!(
+        message(BUDGET, &["inner.setps=5"]),
+        "--set inner.setps=5: unknown key `inner.setps` (= 5); did you mean `inner.steps`?"
+    );
+}
+
+#[test]
+fn an_override_of_one_budget_displaces_the_other() {
+    let budget = |text, overrides: &[&str]| checked(text, overrides).outer.budget;
+    assert_eq!(budget(BUDGET, &["outer.evaluations=77"]), Budget::Evaluations(77));
+    assert_eq!(budget("outer.evaluations = 5", &["outer.steps=77"]), Budget::Steps(77));
+    assert_eq!(budget("", &["outer.steps=77"]), Budget::Steps(77));
+    assert!(message("", &["outer.steps=7", "outer.evaluations=7"]).contains("one budget"));
+}
+
+#[test]
+fn an_overridden_choice_displaces_keys_of_the_other_choice() {
+    let ufom = format!("{BUDGET}estimator = {{ name = 'ufom', q = 0.2, truncate = 1 }}");
+    assert_eq!(checked(&ufom, &["estimator.name=exact"]).estimator, Estimator::Exact);
+    let message = message(&ufom, &["estimator.name=exact", "estimator.q=0.3"]);
+    assert!(message.starts_with("--set estimator.q=0.3: `estimator.q` (= 0.3) has no meaning"));
+
+    let glyphs = format!("{BUDGET}data.split = 'fraction'");
+    let data = checked(&glyphs, &["data.source=omniglot"]).data;
+    assert_eq!(data.split, Some(Split::Random1200));
+}
+
+#[test]
+fn an_override_that_makes_a_default_impossible_is_the_one_blamed() {
+    let ways = message(BUDGET, &["task.ways=200"]);
+    assert!(ways.starts_with("--set task.ways=200: `data.validation` (= 100) must be at least"), "{ways}");
+    let table = message(BUDGET, &["inner.steps={}"]);
+    assert!(table.ends_with("must be a whole number ≥ 1, got a table"), "{table}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_toml_cannot_hold_is_an_error_and_not_a_panic() {
+    use std::os::unix::ffi::OsStringExt;
+    let mut config = with_budget("");
+    config.data.path = Some(std::ffi::OsString::from_vec(vec![0xff]).into());
+    assert!(matches!(config.to_toml(), Err(Error::Write(_))));
+}
+
+// What is refused, and in which words.
+
+#[test]
+fn a_typo_is_answered_with_the_nearest_key() {
+    for (wrong, advice) in [
+        ("inner.setps = 5", "unknown key `inner.setps` (= 5); did you mean `inner.steps`?"),
+        ("iner.rate = 1", "unknown key `iner.rate` (= 1); did you mean `inner.rate`?"),
+        ("sede = 1", "unknown key `sede` (= 1); did you mean `seed`?"),
+        ("ways = 5", "unknown key `ways` (= 5); did you mean `task.ways`?"),
+        ("steps = 5", "unknown key `steps` (= 5); did you mean `inner.steps` or `outer.steps`?"),
+        ("\"inner.rate\" = 1", "unknown key `\"inner.rate\"` (= 1); did you mean `inner.rate`?"),
+        ("outer.beta1 = 0.5", "unknown key `outer.beta1` (= 0.5); did you mean `outer.beta_1`?"),
+        ("inner.xyzzyxyzzy = 1", "the keys of [inner] are `inner.steps`, `inner.rate` and"),
+        ("frobnicate = 1", "the sections are `data`, `task`, `model`"),
+        ("[innr]", "unknown key `innr` (= a table)"),
+        ("inner.lr = 1", "the keys of [inner] are"),
+        ("seed.x = 1", "unknown key `seed.x` (= 1); "),
+    ] {
+        let refusal = refusal(wrong);
+        assert!(refusal.contains(advice), "{wrong}: {refusal}");
+    }
+}
+
+#[test]
+fn every_key_with_one_letter_lost_is_found_again() {
+    for KeyDoc { key, .. } in keys() {
+        let cut = key.len() - 2;
+        let typo = format!("{}{}", &key[..cut], &key[cut + 1..]);
+        let text = format!("{typo} = 'x'\n");
+        let fault = &faults(&text, &["outer.steps=1"])[0];
+        assert!(fault.reason.contains(&format!("`{key}`")), "{fault}");
+    }
+}
+
+#[test]
+fn wrong_types_and_ranges_say_what_is_allowed() {
+    for (wrong, reason) in [
+        ("inner.steps = \"five\"", "`inner.steps` must be a whole number ≥ 1, got \"five\""),
+        ("inner.steps = 0", "`inner.steps` must be a whole number ≥ 1, got 0"),
+        ("inner.steps = -1", "`inner.steps` must be a whole number ≥ 1, got -1"),
+        ("inner.steps = 1.5", "`inner.steps` must be a whole number ≥ 1, got 1.5"),
+        ("inner.steps = 1000001", "must be a whole number from 1 to 1000000, got 1000001"),
+        ("task.ways = 1", "`task.ways` must be a whole number ≥ 2, got 1"),
+        ("data.image_size = 7", "`data.image_size` must be a whole number from 8 to 128, got 7"),
+        ("seed = 9223372036854775808", "from 0 to 9223372036854775807, got 9.223372036854776e18"),
+        ("inner.rate = 0", "`inner.rate` must be a number > 0, got 0"),
+        ("inner.rate = nan", "`inner.rate` must be a number > 0, and finite, got nan"),
+        ("inner.rate = inf", "`inner.rate` must be a number > 0, and finite, got inf"),
+        ("inner.rate = 1e-300", "must be a number > 0 in single precision, got 1e-300"),
+        ("inner.rate = 1e300", "must be a number > 0 in single precision, got 1"),
+        ("outer.beta_1 = 1.0", "`outer.beta_1` must be a number ≥ 0 and < 1, got 1.0"),
+        ("outer.clip = 0.0", "`outer.clip` must be a number > 0, got 0.0"),
+        ("data.rotations = 1", "`data.rotations` must be true or false, got 1"),
+        ("backend = 'gpu'", "one of \"auto\", \"flex\", \"ndarray\", \"wgpu\", \"vulkan\", \"cuda\""),
+        ("inner = 5", "`inner` (= 5) is a section; its keys are `inner.steps`, `inner.rate` and"),
+        ("[[inner]]", "`inner` (= [{}]) is a section; its keys are"),
+        ("model = { kind = 'mlp', hidden = [] }", "a list of 1 to 16 widths, each a whole number"),
+        ("model = { kind = 'mlp', hidden = [0] }", "from 1 to 65536, got [0]"),
+        ("data = { source = 'folder', path = '' }", "`data.path` must be a path in quotes, got \"\""),
+    ] {
+        let refusal = refusal(wrong);
+        assert!(refusal.contains(reason), "{wrong}: {refusal}");
+    }
+}
+
+#[test]
+fn q_is_a_probability_and_not_zero() {
+    for q in ["0", "-0.1", "1.0001", "nan", "1e-60"] {
+        let refusal = refusal(&format!("estimator = {{ name = 'ufom', q = {q} }}"));
+        assert!(refusal.contains("must be a number > 0 and ≤ 1"), "{refusal}");
+    }
+}
+
+#[test]
+fn contradictions_name_both_sides() {
+    for (wrong, reason) in [
+        ("estimator = { name = 'truncated', truncate = 2 }", "from 0 to 1 (inner.steps), got 2"),
+        ("estimator = { name = 'ufom', truncate = 2 }", "from 0 to 1 (inner.steps), got 2"),
+        ("estimator.name = 'truncated'", "`estimator.truncate` is missing"),
+        (
+            "estimator.q = 0.5",
+            "`estimator.q` (= 0.5) has no meaning with estimator.name = \"exact\": \
+             only \"ufom\" tosses a coin",
+        ),
+        ("outer.momentum = 0.9", "has no meaning with outer.optimizer = \"adam\": only \"sgd\""),
+        ("outer.optimizer = 'sgd'\nouter.beta_2 = 0.9", "only \"adam\" and \"adamw\""),
+        ("model.hidden = [3]", "has no meaning with model.kind = \"conv4\""),
+        ("model = { kind = 'mlp', blocks = 3 }", "has no meaning with model.kind = \"mlp\""),
+        ("model.blocks = 6", "from 1 to 5: each block halves the image, and data.image_size = 28"),
+        ("data.path = 'x'", "`data.path` (= \"x\") has no meaning with data.source = \"glyphs\""),
+        ("data.source = 'folder'", "`data.path` is missing"),
+        ("data.invert = true", "has no meaning with data.source = \"glyphs\""),
+        ("data.split = 'listed'", "must be \"fraction\" for data.source = \"glyphs\""),
+        ("data.validation = 4", "must be at least task.ways = 5"),
+    ] {
+        let refusal = refusal(wrong);
+        assert!(refusal.contains(reason), "{wrong}: {refusal}");
+    }
+}
+
+#[test]
+fn a_run_has_exactly_one_budget() {
+    assert_eq!(
+        message("", &[]),
+        "test.toml: no budget; give `outer.steps` or `outer.evaluations`, a whole number ≥ 1"
+    );
+    let both = message("[outer]\nsteps = 1\nevaluations = 1", &[]);
+    assert!(both.starts_with("test.toml, line 3: ") && both.contains("one budget"), "{both}");
+}
+
+#[test]
+fn all_faults_come_at_once_in_the_order_of_the_file() {
+    let text = "[inner]\nsteps = 'five'\nrate = -1\n\n[task]\nwasy = 3\n[estimator]\n\
+                name = 'truncated'\ntruncate = 3";
+    let found = faults(text, &["backend=gpu"]);
+    let summary: Vec<_> = found.iter().map(|fault| (fault.key.as_str(), &fault.place)).collect();
+    let line = |line| Place::File { name: "test.toml".into(), line };
+    assert_eq!(
+        summary,
+        [
+            ("inner.steps", &line(Some(2))),
+            ("inner.rate", &line(Some(3))),
+            ("task.wasy", &line(Some(6))),
+            ("outer.steps", &line(None)),
+            ("backend", &Place::Override { text: "backend=gpu".into() }),
+        ],
+        "and nothing about truncate, which only the refused inner.steps could contradict"
+    );
+    assert!(message(text, &[]).starts_with("4 settings are impossible:\n  test.toml, line 2: "));
+}
+
+#[test]
+fn broken_toml_is_refused_with_its_line() {
+    let text = message("seed = 1\nbackend = \n", &[]);
+    assert!(text.starts_with("test.toml, line 2: not valid TOML: "), "{text}");
+    let text = message("seed = 1\nseed = 2\n", &[]);
+    assert!(text.starts_with("test.toml, line 2: not valid TOML: duplicate key"), "{text}");
+}
+
+// Files that are no configurations.
+
+#[test]
+fn unreadable_files_are_refused_politely() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        Config::load(Some(&path), &[]).unwrap_err().to_string()
+    };
+    assert!(refusal("latin.toml", b"seed = 1\n# caf\xe9\n").contains("line 2: not UTF-8 text"));
+    let large = vec![b'#'; 10 << 20];
+    assert!(refusal("large.toml", &large).contains("is larger than 1048576 bytes"));
+
+    let load = |path: &Path| Config::load(Some(path), &[]).unwrap_err().to_string();
+    assert!(load(folder.path()).contains("is a directory"));
+    let missing = load(Path::new("no/such.toml"));
+    assert_eq!(missing, "cannot read configuration no/such.toml: no such file");
+}
+
+#[test]
+fn hostile_text_gets_a_short_message() {
+    let deep_array = format!("seed = {}", "[".repeat(100_000));
+    let deep_key = format!("{} = 1", ["a"; 100_000].join("."));
+    let deep_table = format!("[{}]", ["a"; 100_000].join("."));
+    let long_key = format!("{} = 1", "k".repeat(1_000_000));
+    let long_value = format!("inner.rate = '{}'", "v".repeat(1_000_000));
+    let many: String = (0..50_000).map(|index| format!("inner.key{index} = 1\n")).collect();
+    for text in [deep_array, deep_key, deep_table, long_key, long_value, many] {
+        let message = message(&text, &[]);
+        assert!(message.len() < 10_000, "{}", &message[..200]);
+    }
+    let written = message("backend = \"\\u001b[31m\\nred\"\n\"\\u001b\" = 1", &["outer.steps=1"]);
+    let set = message(BUDGET, &["backend=\u{1b}[31m\nred", "\u{1b}=1"]);
+    assert!(!(written + &set).contains('\u{1b}'));
+}
+
+#[test]
+fn nothing_said_means_the_documented_defaults() {
+    for KeyDoc { key, default, .. } in keys() {
+        let Ok(value) = default.parse::<toml::Value>() else { continue };
+        let unsaid = checked(BUDGET, &[]);
+        match check(BUDGET, &[&format!("{key}={value}")]) {
+            Ok(said) => assert_eq!(said, unsaid, "{key}"),
+            Err(error) => assert!(error.to_string().contains("has no meaning with"), "{error}"),
+        }
+    }
+}
+
+// The list of keys.
+
+#[test]
+fn keys_are_unique_and_documented() {
+    let names: BTreeSet<_> = keys().iter().map(|doc| doc.key).collect();
+    assert_eq!(names.len(), keys().len());
+    for doc in keys() {
+        assert!(doc.doc.ends_with('.') && !doc.accepts.is_empty() && !doc.default.is_empty());
+    }
+    let steps = keys().iter().find(|doc| doc.key == "inner.steps").unwrap();
+    assert_eq!((steps.accepts.as_str(), steps.default.as_str()), ("a whole number ≥ 1", "1"));
+}

@@ -1,0 +1,83 @@
+//! A short name for the state of files on disk, without reading them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use sha2::{Digest, Sha256};
+
+use super::Error;
+use super::hex::hex;
+
+/// Deeper than any data set here nests; a bound, since links may lead in circles.
+const DEPTH: usize = 5;
+
+/// SHA-256, in hexadecimal, of the names, lengths and modification times of all files at and
+/// below `roots`, and of `options`: whatever else decides what is made of them.
+///
+/// # Errors
+/// If a file or folder cannot be looked at.
+pub fn fingerprint(roots: &[PathBuf], options: &str) -> Result<String, Error> {
+    let mut hash = Sha256::new();
+    hash.update(options);
+    for root in roots {
+        add(&mut hash, root, DEPTH)?;
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+fn add(hash: &mut Sha256, path: &Path, depth: usize) -> Result<(), Error> {
+    let metadata = fs::metadata(path).map_err(Error::io("look at", path))?;
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    hash.update((name.len() as u64).to_le_bytes());
+    hash.update(name);
+    if !metadata.is_dir() {
+        let modified = metadata.modified().map_err(Error::io("look at", path))?;
+        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        hash.update(metadata.len().to_le_bytes());
+        hash.update(since.as_nanos().to_le_bytes());
+    } else if depth > 0 {
+        let mut children: Vec<PathBuf> = fs::read_dir(path)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+            .map_err(Error::io("list the folder", path))?;
+        children.sort();
+        hash.update((children.len() as u64).to_le_bytes());
+        for child in children {
+            add(hash, &child, depth - 1)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn every_change_below_shows() -> Result<(), Error> {
+        let dir = TempDir::new().expect("dir");
+        let file = dir.path().join("a/b.png");
+        fs::create_dir(dir.path().join("a")).expect("folder");
+        fs::write(&file, "1").expect("file");
+        let now = || fingerprint(&[dir.path().to_path_buf()], "28");
+        let mut seen = vec![now()?, fingerprint(&[dir.path().to_path_buf()], "29")?];
+        assert_eq!(now()?, now()?);
+        fs::write(&file, "12").expect("file");
+        seen.push(now()?);
+        let later = SystemTime::now() + Duration::from_secs(9);
+        fs::File::options().write(true).open(&file).and_then(|file| file.set_modified(later)).expect("time");
+        seen.push(now()?);
+        fs::rename(&file, dir.path().join("a/c.png")).expect("there");
+        seen.push(now()?);
+        let count = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), count);
+        assert!(fingerprint(&[file], "").is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! Any folder of class folders of images.
+//!
+//! Images lie in `class/` or `group/class/`, or below `train/`, `validation/` (or `val/`) and
+//! `test/` folders that list each class's part. They are PNG or JPEG of any size, grey or colour;
+//! they become grey and square, each side scaled apart.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::decode::{Grey, decode};
+use super::image_set::check_size;
+use super::resize::resize;
+use super::{Class, Error, ImageSet, Part};
+
+/// Reads the images below `dir` and resizes them to `size`×`size` pixels.
+///
+/// `invert` says whether dark is ink. `None` looks at the images' borders: if these are light on
+/// average over the folder, they are paper and the images are inverted.
+///
+/// # Errors
+/// If there are no classes, one has no images, parts share a class, or an image cannot be decoded.
+pub fn load(dir: &Path, size: usize, invert: Option<bool>) -> Result<ImageSet, Error> {
+    check_size(size)?;
+    let found = classes(dir)?;
+    let files: Vec<&PathBuf> = found.iter().flat_map(|found| &found.images).collect();
+    let mut pixels = vec![0; files.len() * size * size];
+    let borders: Vec<f64> = pixels
+        .par_chunks_exact_mut(size * size)
+        .zip(files)
+        .map(|(image, path)| {
+            let bytes = fs::read(path).map_err(Error::io("read the image", path))?;
+            let grey = decode(&bytes, path)?;
+            image.copy_from_slice(&resize(&grey.pixels, grey.width, grey.height, size));
+            Ok(border(&grey))
+        })
+        .collect::<Result<_, Error>>()?;
+    let light = borders.iter().sum::<f64>() > 127.5 * borders.len() as f64;
+    if invert.unwrap_or(light) {
+        pixels.par_iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+    }
+    ImageSet::new(size, found.into_iter().map(|found| found.class).collect(), pixels)
+}
+
+/// A class and the files of its images.
+struct Found {
+    class: Class,
+    images: Vec<PathBuf>,
+}
+
+/// All classes below `dir`, sorted by name.
+fn classes(dir: &Path) -> Result<Vec<Found>, Error> {
+    if !dir.is_dir() {
+        return Err(Error::NoFolder { path: dir.to_path_buf() });
+    }
+    let top = Listing::of(dir)?;
+    if !top.images.is_empty() {
+        return Err(Error::MixedFolder { path: dir.to_path_buf() });
+    }
+    let parts: Option<Vec<Part>> = top.folders.iter().map(|folder| part(&name(folder))).collect();
+    let mut found = vec![];
+    match parts {
+        Some(parts) => {
+            for (folder, part) in top.folders.iter().zip(parts) {
+                for child in Listing::of(folder)?.folders {
+                    collect(&child, Some(part), &name(folder), &mut found)?;
+                }
+            }
+        }
+        None => {
+            for child in &top.folders {
+                collect(child, None, &name(dir), &mut found)?;
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(Error::NoClasses { path: dir.to_path_buf() });
+    }
+    let mut seen = BTreeMap::new();
+    for Found { class, .. } in &found {
+        if let (Some(first), Some(second)) = (seen.insert(&class.name, class.part).flatten(), class.part) {
+            let (path, class) = (dir.to_path_buf(), class.name.clone());
+            return Err(Error::SharedClass { path, class, first, second });
+        }
+    }
+    found.sort_by(|a, b| a.class.name.cmp(&b.class.name));
+    Ok(found)
+}
+
+/// Adds the class in `folder`, a class of the group `parent`, or the classes that it groups.
+fn collect(folder: &Path, part: Option<Part>, parent: &str, found: &mut Vec<Found>) -> Result<(), Error> {
+    let path = || folder.to_path_buf();
+    let Listing { folders, images } = Listing::of(folder)?;
+    match (folders.is_empty(), images.is_empty()) {
+        (true, true) => return Err(Error::EmptyClass { path: path() }),
+        (false, false) => return Err(Error::MixedFolder { path: path() }),
+        (true, false) => found.push(Found::new(name(folder), parent, part, images)),
+        (false, true) => {
+            for child in folders {
+                let listing = Listing::of(&child)?;
+                if !listing.folders.is_empty() {
+                    return Err(Error::TooDeep { path: child });
+                }
+                if listing.images.is_empty() {
+                    return Err(Error::EmptyClass { path: child });
+                }
+                let group = name(folder);
+                found.push(Found::new(format!("{group}/{}", name(&child)), &group, part, listing.images));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Found {
+    fn new(name: String, group: &str, part: Option<Part>, images: Vec<PathBuf>) -> Self {
+        Self { class: Class::new(name, group, part, images.len()), images }
+    }
+}
+
+/// What a folder holds, sorted; hidden files and files that are no images do not count.
+struct Listing {
+    folders: Vec<PathBuf>,
+    images: Vec<PathBuf>,
+}
+
+impl Listing {
+    fn of(folder: &Path) -> Result<Self, Error> {
+        let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+            .map_err(Error::io("list the folder", folder))?;
+        paths.retain(|path| !name(path).starts_with('.'));
+        paths.sort();
+        let (folders, mut images): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_dir());
+        images.retain(|path| {
+            let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+            ["png", "jpg", "jpeg"].iter().any(|known| extension == *known)
+        });
+        Ok(Self { folders, images })
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn part(folder: &str) -> Option<Part> {
+    match folder.to_ascii_lowercase().as_str() {
+        "train" => Some(Part::Train),
+        "val" | "valid" | "validation" => Some(Part::Validation),
+        "test" => Some(Part::Test),
+        _ => None,
+    }
+}
+
+/// Mean brightness of the outermost pixels, 0 to 255.
+fn border(Grey { width, height, pixels }: &Grey) -> f64 {
+    let outermost = pixels.iter().enumerate().filter(|(i, _)| {
+        let (x, y) = (i % width, i / width);
+        x == 0 || y == 0 || x + 1 == *width || y + 1 == *height
+    });
+    let (sum, count) =
+        outermost.fold((0.0, 0.0), |(sum, count), (_, grey)| (sum + f64::from(*grey), count + 1.0));
+    sum / count
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{GrayImage, Luma, RgbImage};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A folder with an image at each of `paths`, dark in the middle of `paper`.
+    fn folder(paths: &[&str], paper: u8) -> TempDir {
+        let dir = TempDir::new().expect("dir");
+        for path in paths {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().expect("nested")).expect("folder");
+            let inside = |i: u32| (3..9).contains(&i);
+            GrayImage::from_fn(12, 12, |x, y| {
+                Luma([if inside(x) && inside(y) { 255 - paper } else { paper }])
+            })
+            .save(path)
+            .expect("image");
+        }
+        dir
+    }
+
+    fn refusal(dir: &TempDir) -> String {
+        load(dir.path(), 4, None).expect_err("unusable").to_string()
+    }
+
+    #[test]
+    fn classes_are_found_one_or_two_levels_down() -> Result<(), Error> {
+        let dir = folder(&["cats/a.png", "birds/owl/b.png", "birds/owl/a.PNG", "birds/emu/a.jpg"], 255);
+        fs::write(dir.path().join("cats/notes.txt"), "mine").expect("file");
+        let set = load(dir.path(), 4, None)?;
+        let classes: Vec<_> = set.classes().iter().map(|c| (c.name.as_str(), c.examples, c.part)).collect();
+        assert_eq!(classes, [("birds/emu", 1, None), ("birds/owl", 2, None), ("cats", 1, None)]);
+        assert_eq!(set.classes()[1].group, "birds");
+        Ok(())
+    }
+
+    #[test]
+    fn ink_is_what_the_border_is_not_unless_told() -> Result<(), Error> {
+        for paper in [0, 255] {
+            let dir = folder(&["a/1.png", "b/1.png"], paper);
+            let ink = |invert| load(dir.path(), 4, invert).map(|set| [0, 5].map(|i| set.image(0, 0)[i]));
+            assert_eq!(ink(None)?, [0, 255]);
+            assert_eq!(ink(Some(false))?, [paper, 255 - paper]);
+            assert_eq!(ink(Some(true))?, [255 - paper, paper]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn colour_images_of_any_size_become_square() -> Result<(), Error> {
+        let dir = folder(&["a/1.png"], 255);
+        RgbImage::new(50, 3).save(dir.path().join("a/2.png")).expect("image");
+        let set = load(dir.path(), 4, Some(true))?;
+        assert_eq!(set.image(0, 1), [255; 16]);
+        Ok(())
+    }
+
+    #[test]
+    fn part_folders_list_the_parts() -> Result<(), Error> {
+        let dir = folder(&["train/a/1.png", "val/b/1.png", "test/g/c/1.png"], 255);
+        let set = load(dir.path(), 4, None)?;
+        let parts: Vec<_> = set.classes().iter().map(|c| (c.name.as_str(), c.part)).collect();
+        let expected = [("a", Part::Train), ("b", Part::Validation), ("g/c", Part::Test)];
+        assert_eq!(parts, expected.map(|(name, part)| (name, Some(part))));
+
+        let dir = folder(&["train/a/1.png", "test/a/1.png"], 255);
+        assert!(refusal(&dir).contains("class `a` is in both"));
+        Ok(())
+    }
+
+    #[test]
+    fn unusable_folders_say_why() {
+        let dir = folder(&["a/1.png", "b/1.png"], 255);
+        fs::write(dir.path().join("b/1.png"), "not a picture").expect("file");
+        assert!(refusal(&dir).contains("1.png"));
+        fs::remove_file(dir.path().join("b/1.png")).expect("there");
+        assert!(refusal(&dir).contains("holds no PNG or JPEG"));
+        assert!(refusal(&folder(&[], 255)).contains("no class folders"));
+        assert!(refusal(&folder(&["a/1.png", "1.png"], 255)).contains("side by side"));
+        assert!(refusal(&folder(&["a/b/c/1.png"], 255)).contains("too deep"));
+        let missing = load(&dir.path().join("nowhere"), 4, None);
+        assert!(matches!(missing, Err(Error::NoFolder { .. })));
+        assert!(matches!(load(dir.path(), 0, None), Err(Error::Size { .. })));
+    }
+}

@@ -1,0 +1,35 @@
+//! From drawings to episodes.
+//!
+//! A [`Source`] yields an [`ImageSet`]; a [`Split`] divides its classes into training, validation
+//! and test; a [`Sampler`] draws episodes, each a function of (seed, part, index) alone.
+
+pub mod cache;
+mod container;
+mod decode;
+mod error;
+pub mod fetch;
+mod fingerprint;
+pub mod folder;
+pub mod glyphs;
+mod hex;
+mod image_set;
+mod neighbour;
+pub mod omniglot;
+mod part;
+mod preview;
+mod resize;
+mod sampler;
+mod source;
+mod split;
+mod turn;
+
+pub use error::Error;
+pub use glyphs::Glyphs;
+pub use image_set::{Class, ImageSet};
+pub use neighbour::nearest_neighbour;
+pub use part::Part;
+pub use preview::contact_sheet;
+pub use sampler::{Episode, EpisodeShape, Sampler};
+pub use source::{Loaded, Source};
+pub use split::{Split, SplitRule};
+pub use turn::Turned;

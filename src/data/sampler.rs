@@ -1,0 +1,244 @@
+//! Episodes: small classification tasks drawn from the classes of one part.
+//!
+//! An episode depends on (seed, part, index) alone, never on what was drawn before or on which
+//! thread, so that resumed and parallel runs see the same tasks.
+
+use std::sync::Arc;
+
+use rand::seq::index;
+
+use super::turn::turned;
+use super::{Error, ImageSet, Part, Split, Turned};
+use crate::random::generator;
+
+/// How large an episode is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EpisodeShape {
+    /// Classes to tell apart.
+    pub ways: usize,
+    /// Support images of each class: what the learner adapts to.
+    pub shots: usize,
+    /// Query images of each class: what it is tested on.
+    pub queries: usize,
+}
+
+/// One episode, class after class; labels count the episode's own classes from 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Episode {
+    /// The classes, in the order of their labels, `[ways]`.
+    pub classes: Vec<Turned>,
+    /// Side of every image, in pixels.
+    pub size: usize,
+    /// Support images, `[ways·shots, size·size]`, ink 1 and paper 0.
+    pub support: Vec<f32>,
+    /// The label of each support image, `[ways·shots]`.
+    pub support_labels: Vec<usize>,
+    /// Which example of its class each support image is, `[ways·shots]`.
+    pub support_examples: Vec<usize>,
+    /// Query images, `[ways·queries, size·size]`, ink 1 and paper 0.
+    pub query: Vec<f32>,
+    /// The label of each query image, `[ways·queries]`.
+    pub query_labels: Vec<usize>,
+    /// Which example of its class each query image is, `[ways·queries]`.
+    pub query_examples: Vec<usize>,
+}
+
+/// Draws episodes from the parts of a split; cheap to clone and to share between threads.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    set: Arc<ImageSet>,
+    split: Arc<Split>,
+    seed: u64,
+}
+
+impl Sampler {
+    /// A sampler of `split`'s classes, whose indices are those of `set`.
+    pub fn new(set: Arc<ImageSet>, split: Split, seed: u64) -> Self {
+        Self { set, split: Arc::new(split), seed }
+    }
+
+    /// The images drawn from.
+    pub fn set(&self) -> &ImageSet {
+        &self.set
+    }
+
+    /// The classes of each part.
+    pub fn split(&self) -> &Split {
+        &self.split
+    }
+
+    /// Whether `part` has classes and images enough for episodes of this `shape`.
+    ///
+    /// # Errors
+    /// Says what is missing, and which setting to lower.
+    pub fn check(&self, part: Part, shape: &EpisodeShape) -> Result<(), Error> {
+        let EpisodeShape { ways, shots, queries } = *shape;
+        for (key, value) in [("task.ways", ways), ("task.shots", shots), ("task.queries", queries)] {
+            if value == 0 {
+                return Err(Error::EmptyEpisode { key });
+            }
+        }
+        let classes = self.split.part(part);
+        if classes.is_empty() {
+            return Err(Error::EmptyPart { part });
+        }
+        if classes.len() < ways {
+            return Err(Error::TooFewClasses { part, found: classes.len(), needed: ways });
+        }
+        let needed = shots.saturating_add(queries);
+        match classes.iter().find(|turned| self.set.examples(turned.class) < needed) {
+            None => Ok(()),
+            Some(poor) => Err(Error::TooFewExamples {
+                part,
+                class: self.set.classes()[poor.class].name.clone(),
+                found: self.set.examples(poor.class),
+                needed,
+                shots,
+                queries,
+            }),
+        }
+    }
+
+    /// Episode number `index` of `part`: distinct classes, and of each class distinct images for
+    /// support and query.
+    ///
+    /// # Panics
+    /// If [`check`](Self::check) refuses the shape.
+    pub fn episode(&self, part: Part, index: u64, shape: &EpisodeShape) -> Episode {
+        let mut random = generator(self.seed, purpose(part), index);
+        let pool = self.split.part(part);
+        let classes: Vec<Turned> =
+            index::sample(&mut random, pool.len(), shape.ways).iter().map(|i| pool[i]).collect();
+        let area = self.set.size() * self.set.size();
+        let (supports, queries) = (shape.ways * shape.shots, shape.ways * shape.queries);
+        let mut episode = Episode {
+            size: self.set.size(),
+            support: Vec::with_capacity(supports * area),
+            support_labels: Vec::with_capacity(supports),
+            support_examples: Vec::with_capacity(supports),
+            query: Vec::with_capacity(queries * area),
+            query_labels: Vec::with_capacity(queries),
+            query_examples: Vec::with_capacity(queries),
+            classes: vec![],
+        };
+        for (label, class) in classes.iter().enumerate() {
+            let examples = self.set.examples(class.class);
+            let drawn = index::sample(&mut random, examples, shape.shots + shape.queries);
+            for (i, example) in drawn.iter().enumerate() {
+                if i < shape.shots {
+                    self.append(&mut episode.support, *class, example);
+                    episode.support_labels.push(label);
+                    episode.support_examples.push(example);
+                } else {
+                    self.append(&mut episode.query, *class, example);
+                    episode.query_labels.push(label);
+                    episode.query_examples.push(example);
+                }
+            }
+        }
+        Episode { classes, ..episode }
+    }
+
+    fn append(&self, pixels: &mut Vec<f32>, class: Turned, example: usize) {
+        let image = self.set.image(class.class, example);
+        pixels.extend(turned(image, self.set.size(), class.quarter_turns).map(|ink| f32::from(ink) / 255.0));
+    }
+}
+
+/// The name of a part's stream of episodes.
+fn purpose(part: Part) -> &'static str {
+    match part {
+        Part::Train => "episode/train",
+        Part::Validation => "episode/val",
+        Part::Test => "episode/test",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use rayon::prelude::*;
+
+    use super::*;
+    use crate::data::{Class, SplitRule};
+
+    const SHAPE: EpisodeShape = EpisodeShape { ways: 5, shots: 2, queries: 3 };
+
+    /// Thirty classes of six 2×2 images whose first two pixels name class and example.
+    fn sampler(seed: u64) -> Result<Sampler, Error> {
+        let classes = (0..30).map(|i| Class::new(format!("c{i}"), "g", None, 6)).collect();
+        let pixels = (0..30 * 6_u8).flat_map(|i| [i / 6, i % 6, 255, 0]).collect();
+        let set = ImageSet::new(2, classes, pixels)?;
+        let split = Split::new(&set, SplitRule::Random { train: 18 }, 6, true, seed)?;
+        Ok(Sampler::new(Arc::new(set), split, seed))
+    }
+
+    #[test]
+    fn an_episode_depends_on_seed_part_and_index_alone() -> Result<(), Error> {
+        let one = sampler(3)?;
+        let parts = [Part::Train, Part::Validation, Part::Test];
+        let in_order: Vec<Episode> =
+            (0..90).map(|i| one.episode(parts[i as usize % 3], i / 3, &SHAPE)).collect();
+        let other = sampler(3)?;
+        let backwards: Vec<Episode> =
+            (0..90_u64).rev().map(|i| other.episode(parts[i as usize % 3], i / 3, &SHAPE)).collect();
+        assert!(in_order.iter().eq(backwards.iter().rev()));
+        let on_threads: Vec<Episode> =
+            (0..90_u64).into_par_iter().map(|i| one.episode(parts[i as usize % 3], i / 3, &SHAPE)).collect();
+        assert_eq!(in_order, on_threads);
+        assert_ne!(one.episode(Part::Train, 0, &SHAPE), one.episode(Part::Train, 1, &SHAPE));
+        assert_ne!(one.episode(Part::Train, 0, &SHAPE), sampler(4)?.episode(Part::Train, 0, &SHAPE));
+        Ok(())
+    }
+
+    #[test]
+    fn classes_and_images_are_distinct_and_labelled() -> Result<(), Error> {
+        let sampler = sampler(0)?;
+        for index in 0..50 {
+            let episode = sampler.episode(Part::Test, index, &SHAPE);
+            assert_eq!(episode.classes.iter().collect::<HashSet<_>>().len(), 5);
+            assert_eq!((episode.support.len(), episode.query.len()), (5 * 2 * 4, 5 * 3 * 4));
+            let support = (episode.support.chunks(4), &episode.support_labels, &episode.support_examples);
+            let query = (episode.query.chunks(4), &episode.query_labels, &episode.query_examples);
+            let mut seen = HashSet::new();
+            for (images, labels, examples) in [support, query] {
+                for ((image, label), example) in images.zip(labels).zip(examples) {
+                    let name = image.iter().take(2).map(|ink| (ink * 255.0).round() as usize);
+                    let class = episode.classes[*label].class;
+                    assert!(name.eq([class, *example]));
+                    assert!(seen.insert((class, *example)), "an image occurs twice");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn turned_classes_are_turned() -> Result<(), Error> {
+        let sampler = sampler(0)?;
+        let episode = sampler.episode(Part::Train, 1, &SHAPE);
+        for (i, label) in episode.query_labels.iter().enumerate() {
+            let class = episode.classes[*label];
+            // The pixel of full ink lies at the lower left, and a turn takes it to the lower right.
+            let full = [2, 3, 1, 0][usize::from(class.quarter_turns)];
+            assert_eq!(episode.query[i * 4 + full], 1.0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_refused_with_the_setting_to_lower() -> Result<(), Error> {
+        let sampler = sampler(0)?;
+        assert!(sampler.check(Part::Train, &SHAPE).is_ok());
+        let refusal = |shape| sampler.check(Part::Validation, &shape).err().map(|error| error.to_string());
+        let ways = refusal(EpisodeShape { ways: 7, ..SHAPE });
+        assert!(ways.is_some_and(|text| text.contains("lower task.ways to at most 6")));
+        let shots = refusal(EpisodeShape { queries: 5, ..SHAPE });
+        assert!(shots.is_some_and(|text| text.contains("has 6 images") && text.contains("task.queries")));
+        let none = refusal(EpisodeShape { shots: 0, ..SHAPE });
+        assert!(none.is_some_and(|text| text.contains("task.shots = 0")));
+        assert!(refusal(EpisodeShape { shots: usize::MAX, ..SHAPE }).is_some());
+        Ok(())
+    }
+}

@@ -1,0 +1,47 @@
+//! Quarter turns: a character on its side is, to a few-shot learner, another character.
+
+use serde::{Deserialize, Serialize};
+
+/// A class, perhaps turned, as a class of its own.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Turned {
+    /// Index of the class in its [`ImageSet`](super::ImageSet).
+    pub class: usize,
+    /// Counter-clockwise quarter turns, 0 to 3.
+    pub quarter_turns: u8,
+}
+
+impl Turned {
+    /// The class as it was drawn.
+    pub fn upright(class: usize) -> Self {
+        Self { class, quarter_turns: 0 }
+    }
+}
+
+/// The pixels of a square image `[size·size]` in the order in which its turned version shows them.
+pub(super) fn turned(image: &[u8], size: usize, quarter_turns: u8) -> impl Iterator<Item = u8> {
+    let last = size - 1;
+    (0..size * size).map(move |i| {
+        let (row, column) = (i / size, i % size);
+        image[match quarter_turns % 4 {
+            0 => i,
+            1 => column * size + last - row,
+            2 => (last - row) * size + last - column,
+            _ => (last - column) * size + row,
+        }]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::turned;
+
+    #[test]
+    fn turns_go_counter_clockwise() {
+        let turn = |turns| turned(&[1, 2, 3, 4], 2, turns).collect::<Vec<_>>();
+        assert_eq!(turn(0), [1, 2, 3, 4]);
+        assert_eq!(turn(1), [2, 4, 1, 3]);
+        assert_eq!(turn(2), [4, 3, 2, 1]);
+        assert_eq!(turn(3), [3, 1, 4, 2]);
+    }
+}

@@ -1,0 +1,22 @@
+//! metaburn trains few-shot learners by bi-level optimisation, and lets you choose how much of each
+//! inner loop is worth differentiating.
+//!
+//! Ground floor first: [`dual`] (tensors that carry a tangent) and [`kernel`]; [`model`];
+//! [`data`]; [`problem`] (what is optimised inside and outside); [`hypergradient`] (the one engine);
+//! [`estimator`] (laws for which products to take); [`trainer`] (the outer loop). An upper room may
+//! use those below it, never the reverse; `docs/architecture.md` has the plan.
+
+pub mod archive;
+pub mod backend;
+pub mod case;
+pub mod config;
+pub mod data;
+pub mod dual;
+pub mod estimator;
+pub mod hypergradient;
+pub mod kernel;
+pub mod model;
+pub mod problem;
+pub mod random;
+pub mod stack;
+pub mod trainer;

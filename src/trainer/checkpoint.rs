@@ -1,0 +1,130 @@
+//! Checkpoints: everything a run needs to go on, in one safetensors file.
+//!
+//! θ is kept under PyTorch's names and layouts (`theta.conv1.weight`), the optimiser's state leaf by
+//! leaf, and the rest as JSON in the header. No random state is kept: draws are keyed by step.
+
+use super::Error;
+use super::optimizer::OuterOptimizer;
+use crate::archive::Archive;
+use crate::hypergradient::Evaluations;
+use crate::model::Architecture;
+use crate::stack::Stack;
+use burn::tensor::{DType, Device};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+
+/// The layout that this program writes and reads.
+const FORMAT: u32 = 1;
+/// The header's key for everything that is not an array.
+const HEADER: &str = "metaburn";
+
+/// Where a run stands, apart from its arrays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Outer steps taken.
+    pub step: u64,
+    /// What they cost.
+    pub evaluations: Evaluations,
+    /// Seconds of training so far, over all sessions.
+    pub seconds: f64,
+    /// The best validation so far.
+    pub best: Option<Best>,
+    /// The estimator's own state.
+    pub estimator: Value,
+    /// Digest of the images trained on.
+    pub data: String,
+}
+
+/// The best validation so far.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The outer step after which it was measured.
+    pub step: u64,
+    /// Its accuracy in percent.
+    pub accuracy: f64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    digest: String,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
+/// Writes a checkpoint, whole or not at all.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save(
+    path: &Path,
+    architecture: &dyn Architecture,
+    theta: &Stack,
+    optimizer: &dyn OuterOptimizer,
+    standing: &Standing,
+) -> Result<(), Error> {
+    let mut archive = Archive::default();
+    for (leaf, matrix) in architecture.leaves().iter().zip(theta.leaves()) {
+        let flat = leaf.layout.unpack(matrix.clone());
+        archive.set_tensor(format!("theta.{}", leaf.name), &leaf.layout.shape(), flat);
+    }
+    optimizer.save(&mut archive);
+    let header = Header { format: FORMAT, digest: archive.digest(), standing: standing.clone() };
+    let header = serde_json::to_string(&header)
+        .map_err(|error| Error::Checkpoint { path: path.into(), reason: error.to_string() })?;
+    archive.text.insert(HEADER.into(), header);
+    Ok(archive.write(path)?)
+}
+
+/// A checkpoint read back and found whole.
+pub struct Saved {
+    archive: Archive,
+    /// Where the run stood.
+    pub standing: Standing,
+}
+
+impl Saved {
+    /// Reads and verifies a checkpoint.
+    ///
+    /// # Errors
+    /// If it cannot be read, is damaged, or was written in another format.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let unusable = |reason: String| Error::Checkpoint { path: path.into(), reason };
+        let archive = Archive::read(path).map_err(|error| unusable(error.to_string()))?;
+        let header = archive.text.get(HEADER).ok_or_else(|| unusable("it was not written by metaburn".into()))?;
+        let value: Value = serde_json::from_str(header).map_err(|error| unusable(format!("its header: {error}")))?;
+        let format = value.get("format").and_then(Value::as_u64);
+        if format != Some(u64::from(FORMAT)) {
+            let found = format.map_or_else(|| "none".into(), |format| format.to_string());
+            return Err(unusable(format!("its format is {found}, and this program reads {FORMAT}")));
+        }
+        let header: Header =
+            serde_json::from_value(value).map_err(|error| unusable(format!("its header: {error}")))?;
+        if header.digest != archive.digest() {
+            return Err(unusable("its arrays do not match their checksum; the file is damaged".into()));
+        }
+        Ok(Self { standing: header.standing, archive })
+    }
+
+    /// θ on `device`.
+    ///
+    /// # Errors
+    /// If the arrays are not those of `architecture`.
+    pub fn theta(&self, architecture: &dyn Architecture, device: &Device) -> Result<Stack, Error> {
+        let leaves = architecture.leaves().into_iter().map(|leaf| {
+            let name = format!("theta.{}", leaf.name);
+            let flat = self.archive.flat(&name, &leaf.layout.shape(), (device, DType::F32))?;
+            Ok(leaf.layout.pack(flat))
+        });
+        leaves.collect::<Result<_, Error>>().map(Stack::new)
+    }
+
+    /// Hands the optimiser its state.
+    ///
+    /// # Errors
+    /// If it is not this optimiser's.
+    pub fn restore(&self, optimizer: &mut dyn OuterOptimizer, device: &Device) -> Result<(), Error> {
+        Ok(optimizer.load(&self.archive, device)?)
+    }
+}

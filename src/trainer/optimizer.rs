@@ -1,0 +1,123 @@
+//! The outer optimiser: one of Burn's, applied leaf by leaf, with a state that checkpoints hold.
+
+use crate::archive::{self, Archive};
+use crate::config;
+use crate::stack::Stack;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, Optimizer as Rule, RecordState, SgdConfig, StateSink, StateSource};
+use burn::tensor::Device;
+use std::collections::BTreeMap;
+
+/// An outer optimiser and its state.
+pub trait OuterOptimizer: Send {
+    /// One step from `theta` along `gradient` at learning rate `rate`.
+    fn step(&mut self, theta: Stack, gradient: Stack, rate: f64) -> Stack;
+
+    /// Writes the state into a checkpoint.
+    fn save(&self, archive: &mut Archive);
+
+    /// Takes the state that [`Self::save`] wrote.
+    ///
+    /// # Errors
+    /// If the archive lacks part of it.
+    fn load(&mut self, archive: &Archive, device: &Device) -> Result<(), archive::Error>;
+}
+
+/// The optimiser that a configuration asks for, for `leaves` leaves.
+///
+/// Burn's own gradient clipping is not used: it clips leaf by leaf, and the trainer clips the
+/// finished meta-gradient as a whole.
+pub fn from_config(outer: &config::Outer, leaves: usize) -> Box<dyn OuterOptimizer> {
+    let decay = (outer.weight_decay > 0.0).then(|| WeightDecayConfig::new(outer.weight_decay as f32));
+    match &outer.optimizer {
+        config::Optimizer::Sgd { momentum } => {
+            let momentum = (*momentum > 0.0).then(|| MomentumConfig::new().with_momentum(*momentum).with_dampening(0.0));
+            let rule = SgdConfig::new().with_momentum(momentum).with_weight_decay(decay).build();
+            Box::new(Leafwise::new(rule, leaves))
+        }
+        config::Optimizer::Adam(moments) => {
+            let rule = AdamConfig::new()
+                .with_beta_1(moments.beta_1 as f32)
+                .with_beta_2(moments.beta_2 as f32)
+                .with_epsilon(moments.epsilon as f32)
+                .with_weight_decay(decay)
+                .build();
+            Box::new(Leafwise::new(rule, leaves))
+        }
+        config::Optimizer::AdamW(moments) => {
+            let rule = AdamWConfig::new()
+                .with_beta_1(moments.beta_1 as f32)
+                .with_beta_2(moments.beta_2 as f32)
+                .with_epsilon(moments.epsilon as f32)
+                .with_weight_decay(outer.weight_decay as f32)
+                .build();
+            Box::new(Leafwise::new(rule, leaves))
+        }
+    }
+}
+
+/// One of Burn's rules and, for each leaf, its state once it has one.
+struct Leafwise<R: Rule> {
+    rule: R,
+    states: Vec<Option<R::State<3>>>,
+}
+
+impl<R: Rule> Leafwise<R> {
+    fn new(rule: R, leaves: usize) -> Self {
+        Self { rule, states: (0..leaves).map(|_| None).collect() }
+    }
+}
+
+impl<R: Rule> OuterOptimizer for Leafwise<R>
+where
+    R::State<3>: RecordState,
+{
+    fn step(&mut self, theta: Stack, gradient: Stack, rate: f64) -> Stack {
+        let mut states = self.states.iter_mut();
+        theta.zip(gradient, |leaf, slope| {
+            let state = states.next();
+            let (leaf, next) = self.rule.step(rate, leaf, slope, state.as_ref().and_then(|state| (*state).clone()));
+            if let Some(state) = state {
+                *state = next;
+            }
+            leaf
+        })
+    }
+
+    fn save(&self, archive: &mut Archive) {
+        let mut sink = StateSink::default();
+        for (leaf, state) in self.states.iter().enumerate() {
+            if let Some(state) = state {
+                state.state_flatten(&format!("optimizer.{leaf}"), &mut sink);
+            }
+        }
+        for (name, data) in sink.tensors {
+            let shape = data.shape().to_vec();
+            archive.set(name, &shape, archive::Values::F32(data.iter::<f32>().collect()));
+        }
+        // The only scalars of these rules are counts of steps.
+        for (name, count) in sink.scalars {
+            if let Ok(count) = u64::try_from(count) {
+                archive.text.insert(name, count.to_string());
+            }
+        }
+    }
+
+    fn load(&mut self, archive: &Archive, device: &Device) -> Result<(), archive::Error> {
+        let mut scalars = BTreeMap::new();
+        for (name, count) in archive.text.iter().filter(|(name, _)| name.starts_with("optimizer.")) {
+            if let Ok(count) = count.parse::<u64>() {
+                scalars.insert(name.clone(), count.into());
+            }
+        }
+        let mut source = StateSource::new(scalars);
+        for name in archive.names().filter(|name| name.starts_with("optimizer.")) {
+            source.insert_tensor(name.into(), archive.data(name)?);
+        }
+        for (leaf, state) in self.states.iter_mut().enumerate() {
+            *state = R::State::<3>::state_unflatten(&format!("optimizer.{leaf}"), &mut source, device);
+        }
+        Ok(())
+    }
+}
