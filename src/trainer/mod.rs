@@ -130,17 +130,13 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Takes up the run in `path` at its latest sound checkpoint, on `backend` if one is named.
+    /// Takes up the run in `path` at its latest sound checkpoint; `config` is the run's own, but may
+    /// name another backend or another place for the same data.
     ///
     /// # Errors
     /// If there is no such run, it is in use, or its data or checkpoints are not sound.
-    pub fn resume(
-        path: &Path,
-        overrides: impl FnOnce(&mut Config),
-        watcher: &mut dyn Watcher,
-    ) -> Result<Self, Error> {
-        let (run, mut config) = RunDir::open(path)?;
-        overrides(&mut config);
+    pub fn resume(path: &Path, config: Config, watcher: &mut dyn Watcher) -> Result<Self, Error> {
+        let (run, _) = RunDir::open(path)?;
         let lock = run.lock()?;
         let (saved, faults) = run.latest()?.ok_or_else(|| Error::NoCheckpoint { path: path.into() })?;
         faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; going on from the one before")));

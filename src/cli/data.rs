@@ -1,0 +1,170 @@
+//! `metaburn data …`: fetch images, look at them, measure how hard they are.
+
+use super::Outcome;
+use super::progress::Terminal;
+use super::setup::Setup;
+use clap::{Args, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use metaburn::data::{Part, contact_sheet, fetch, nearest_neighbour};
+use metaburn::trainer;
+use std::cell::RefCell;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Fetch images, look at them, measure how hard they are
+#[derive(Subcommand)]
+pub enum Data {
+    Fetch(Fetch),
+    Preview(Preview),
+    Info(Info),
+}
+
+impl Data {
+    /// Runs the command.
+    pub fn run(self) -> Outcome {
+        match self {
+            Self::Fetch(command) => command.run(),
+            Self::Preview(command) => command.run(),
+            Self::Info(command) => command.run(),
+        }
+    }
+}
+
+/// Download a dataset's official archives; run it again to resume
+///
+/// Example: metaburn data fetch omniglot
+#[derive(Args)]
+pub struct Fetch {
+    /// Which dataset
+    #[arg(value_enum)]
+    dataset: Dataset,
+    /// Address of a mirror's folder that holds the archives
+    #[arg(long, default_value = fetch::OMNIGLOT_URL)]
+    url: String,
+    /// Folder to put them in
+    #[arg(long, value_name = "DIR", default_value = "datasets/omniglot")]
+    to: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Dataset {
+    Omniglot,
+}
+
+impl Fetch {
+    fn run(self) -> Outcome {
+        let Dataset::Omniglot = self.dataset;
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{msg} {bar:24} {bytes}/{total_bytes}, {eta} left") {
+            bar.set_style(style);
+        }
+        let current = RefCell::new(String::new());
+        let files = fetch::fetch(&self.url, &fetch::OMNIGLOT, &self.to, &|progress| {
+            if *current.borrow() != progress.file {
+                *current.borrow_mut() = progress.file.to_string();
+                let resumed = match progress.resumed_from {
+                    0 => String::new(),
+                    from => format!(" (resumed at {from} bytes)"),
+                };
+                bar.suspend(|| eprintln!("fetching {}{resumed}", progress.file));
+            }
+            bar.set_message(progress.file.to_string());
+            if let Some(total) = progress.total {
+                bar.set_length(total);
+            }
+            bar.set_position(progress.done);
+        })?;
+        bar.finish_and_clear();
+        files.iter().for_each(|file| println!("{}", file.display()));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Write a contact sheet: a row of drawings for each of some classes
+///
+/// Example: metaburn data preview --classes 24 --out glyphs.png
+#[derive(Args)]
+pub struct Preview {
+    #[command(flatten)]
+    setup: Setup,
+    /// Whose classes to show
+    #[arg(long, value_enum, default_value = "train")]
+    split: PartName,
+    /// How many classes
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    classes: u32,
+    /// How many drawings of each
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    drawings: u32,
+    /// Pixels on the sheet for one of the image
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
+    scale: u32,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE.png", default_value = "preview.png")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PartName {
+    Train,
+    Validation,
+    Test,
+}
+
+impl Preview {
+    fn run(self) -> Outcome {
+        let sampler = trainer::sampler(&self.setup.config(&[])?, &mut Terminal::new())?;
+        let classes = match self.split {
+            PartName::Train => &sampler.split().train,
+            PartName::Validation => &sampler.split().validation,
+            PartName::Test => &sampler.split().test,
+        };
+        let shown = &classes[..classes.len().min(self.classes as usize)];
+        contact_sheet(sampler.set(), shown, self.drawings as usize, self.scale)
+            .save(&self.out)
+            .map_err(|error| format!("cannot write {}: {error}", self.out.display()))?;
+        println!("{}: {} classes of {}", self.out.display(), shown.len(), classes.len());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Say what the data holds, and how well the nearest neighbour of pixels does on it
+///
+/// Example: metaburn data info configs/omniglot-5way-1shot.toml --data PATH
+#[derive(Args)]
+pub struct Info {
+    #[command(flatten)]
+    setup: Setup,
+    /// Test episodes for the nearest neighbour
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    episodes: u32,
+}
+
+impl Info {
+    fn run(self) -> Outcome {
+        let config = self.setup.config(&[])?;
+        let sampler = trainer::sampler(&config, &mut Terminal::new())?;
+        let (set, split) = (sampler.set(), sampler.split());
+        let images: usize = (0..set.classes().len()).map(|class| set.examples(class)).sum();
+        println!(
+            "{}: {} classes, {images} images of {2}×{2} pixels, digest {3:.12}",
+            config.data.source,
+            set.classes().len(),
+            set.size(),
+            set.digest(),
+        );
+        for (part, classes) in
+            [(Part::Train, &split.train), (Part::Validation, &split.validation), (Part::Test, &split.test)]
+        {
+            println!("{part}: {} classes", classes.len());
+        }
+        let shape = trainer::evaluation_shape(&config);
+        let (accuracy, ci95) = nearest_neighbour(&sampler, Part::Test, &shape, u64::from(self.episodes))?;
+        println!(
+            "nearest neighbour of pixels, {}-way {}-shot: {accuracy:.1} % ± {ci95:.1} ({} test episodes)",
+            shape.ways, shape.shots, self.episodes
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}

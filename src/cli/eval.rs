@@ -1,0 +1,162 @@
+//! `metaburn eval`: a trained run's accuracy on a part of its data.
+
+use super::Outcome;
+use super::progress::Terminal;
+use super::setup::Place;
+use clap::{Args, ValueEnum};
+use metaburn::backend;
+use metaburn::config::{BatchNorm, Config, Estimator};
+use metaburn::data::Part;
+use metaburn::trainer::{self, Accuracy, Error, Learner, RunDir, Saved, Standing};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measure a run's accuracy on episodes that it was not trained on
+///
+/// Example: metaburn eval checkpoints/glyphs-5way-1shot-exact-001 --split test --episodes 2000
+#[derive(Args)]
+pub struct Eval {
+    /// Directory of the run
+    run_dir: PathBuf,
+    /// Whose classes the episodes are made of
+    #[arg(long, value_enum, default_value = "test")]
+    split: PartName,
+    /// Episodes; without it, as many as the run's configuration says
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    episodes: Option<u32>,
+    /// Which checkpoint: the latest, or the one with the best validation
+    #[arg(long, value_enum, default_value = "latest")]
+    checkpoint: Which,
+    #[command(flatten)]
+    place: Place,
+    /// Print the result as one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PartName {
+    Train,
+    Validation,
+    Test,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Which {
+    Latest,
+    Best,
+}
+
+impl Eval {
+    /// Runs the command.
+    pub fn run(self) -> Outcome {
+        let mut terminal = Terminal::new();
+        let (run, config) = RunDir::open(&self.run_dir)?;
+        let config = self.place.over(&config)?;
+        let saved = match self.checkpoint {
+            Which::Best => Saved::read(&run.best_file())?,
+            Which::Latest => {
+                let path = || run.path().to_path_buf();
+                let (saved, faults) = run.latest()?.ok_or_else(|| Error::NoCheckpoint { path: path() })?;
+                faults.iter().for_each(|fault| terminal.note(&format!("warning: {fault}; using the one before")));
+                saved
+            }
+        };
+        let part = match self.split {
+            PartName::Train => Part::Train,
+            PartName::Validation => Part::Validation,
+            PartName::Test => Part::Test,
+        };
+        let sampler = trainer::sampler(&config, &mut terminal)?;
+        trainer::check_data(&sampler, &saved.standing)?;
+        let shape = trainer::evaluation_shape(&config);
+        sampler.check(part, &shape)?;
+        let learner = Learner::new(&config, backend::open(config.backend)?);
+        let theta = saved.theta(&*learner.architecture, &learner.opened.device)?;
+        let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
+        let bar = terminal.counter(episodes, "episodes");
+        let steps = config.inner.eval_steps;
+        let accuracy = learner
+            .evaluate(&theta, &sampler, part, &shape, (episodes, steps), |done| bar.set_position(done as u64));
+        bar.finish_and_clear();
+        let result = Result::new(&config, part, accuracy, &saved.standing);
+        result.keep(&run)?;
+        result.print(self.json);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// An accuracy and all that it depends on.
+pub struct Result {
+    part: Part,
+    accuracy: Accuracy,
+    standing: Standing,
+    ways: usize,
+    shots: usize,
+    batch_norm: BatchNorm,
+}
+
+impl Result {
+    /// The `accuracy` of a run of `config` that stands at `standing`, on `part`.
+    pub fn new(config: &Config, part: Part, accuracy: Accuracy, standing: &Standing) -> Self {
+        let (ways, shots) = (config.task.ways, config.task.shots);
+        Self { part, accuracy, standing: standing.clone(), ways, shots, batch_norm: config.model.batch_norm }
+    }
+
+    fn json(&self) -> Value {
+        let mut value = json!({
+            "ci95": self.accuracy.ci95,
+            "loss": self.accuracy.loss,
+            "episodes": self.accuracy.episodes,
+            "ways": self.ways,
+            "shots": self.shots,
+            "batch_norm": self.batch_norm,
+            "steps": self.standing.step,
+            "gradient_evaluations": self.standing.evaluations.total(),
+            "seconds": self.standing.seconds,
+        });
+        value[format!("{}_accuracy", self.part.name())] = json!(self.accuracy.mean);
+        value
+    }
+
+    /// Keeps it in the run directory.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep(&self, run: &RunDir) -> std::result::Result<(), Error> {
+        run.write_result(self.part.name(), &self.json())
+    }
+
+    /// Prints it: for people, or as one JSON object.
+    pub fn print(&self, json: bool) {
+        if json {
+            println!("{}", self.json());
+            return;
+        }
+        println!(
+            "{} accuracy {:.2} % ± {:.2} ({} episodes, {}-way {}-shot, batch norm {}), after {} outer steps, {} \
+             gradient evaluations, {:.0} s of training",
+            self.part.name(),
+            self.accuracy.mean,
+            self.accuracy.ci95,
+            self.accuracy.episodes,
+            self.ways,
+            self.shots,
+            self.batch_norm,
+            self.standing.step,
+            self.standing.evaluations.total(),
+            self.standing.seconds,
+        );
+    }
+}
+
+/// An estimator as a person would write it.
+pub fn estimator_name(estimator: &Estimator) -> String {
+    match estimator {
+        Estimator::FirstOrder => "first-order (biased)".into(),
+        Estimator::Truncated { truncate } => format!("truncated to {truncate} steps (biased)"),
+        Estimator::Exact => "exact".into(),
+        Estimator::Ufom { q, coin, .. } => format!("UFOM, q = {q}, a coin per {coin}"),
+    }
+}

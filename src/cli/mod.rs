@@ -1,0 +1,54 @@
+//! Commands, one a file.
+
+mod backends;
+mod data;
+mod eval;
+mod gradient;
+mod progress;
+mod resume;
+mod setup;
+mod train;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// What a command returns: an exit code, or an error whose text tells the user what to do.
+pub type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
+
+/// Trains few-shot learners by bi-level optimisation.
+///
+/// `metaburn train` trains on built-in characters, with nothing to download.
+#[derive(Parser)]
+#[command(version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::Train),
+    Resume(resume::Resume),
+    Eval(eval::Eval),
+    #[command(subcommand)]
+    Data(data::Data),
+    Backends(backends::Backends),
+    Gradient(gradient::Gradient),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// With what was wrong, where, and what to do.
+    pub fn run(self) -> Outcome {
+        match self.command {
+            Command::Train(command) => command.run(),
+            Command::Resume(command) => command.run(),
+            Command::Eval(command) => command.run(),
+            Command::Data(command) => command.run(),
+            Command::Backends(command) => command.run(),
+            Command::Gradient(command) => command.run(),
+        }
+    }
+}

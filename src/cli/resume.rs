@@ -1,0 +1,72 @@
+//! `metaburn resume`: an interrupted run, from its latest checkpoint to the end.
+
+use super::Outcome;
+use super::eval::{self, Result as TestResult};
+use super::progress::Terminal;
+use super::setup::Place;
+use clap::Args;
+use metaburn::data::Part;
+use metaburn::trainer::{Ended, RunDir, Trainer, Watcher};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What a shell expects of a program ended by SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Continue an interrupted run
+///
+/// Example: metaburn resume checkpoints/glyphs-5way-1shot-exact-001
+#[derive(Args)]
+pub struct Resume {
+    /// Directory of the run
+    run_dir: PathBuf,
+    #[command(flatten)]
+    place: Place,
+    /// Print the result as one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Resume {
+    /// Runs the command.
+    pub fn run(self) -> Outcome {
+        let mut terminal = Terminal::new();
+        let (_, config) = RunDir::open(&self.run_dir)?;
+        let config = self.place.over(&config)?;
+        let trainer = Trainer::resume(&self.run_dir, config, &mut terminal)?;
+        let step = trainer.standing().step;
+        terminal.note(&format!("resuming {} after outer step {step}", self.run_dir.display()));
+        to_the_end(trainer, terminal, self.json)
+    }
+}
+
+/// Trains until the budget is used up, then tests.
+pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, json: bool) -> Outcome {
+    let config = trainer.config().clone();
+    let opened = &trainer.learner().opened;
+    terminal.note(&format!(
+        "{}-way {}-shot {}, estimator {}, on {} ({}); run directory {}",
+        config.task.ways,
+        config.task.shots,
+        config.data.source,
+        eval::estimator_name(&config.estimator),
+        opened.backend,
+        opened.description,
+        trainer.run_dir().path().display(),
+    ));
+    terminal.begin(&config, trainer.progress());
+    let ended = trainer.run(&mut terminal);
+    terminal.end();
+    if ended? == Ended::Stopped {
+        let (step, path) = (trainer.standing().step, trainer.run_dir().path().display().to_string());
+        terminal.warning(&format!("stopped and saved after outer step {step}; to go on:\n  metaburn resume {path}"));
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let episodes = config.eval.test_episodes;
+    terminal.note(&format!("testing on {episodes} episodes"));
+    let accuracy = trainer.evaluate(Part::Test, episodes, |_| {});
+    let result = TestResult::new(&config, Part::Test, accuracy, trainer.standing());
+    result.keep(trainer.run_dir())?;
+    result.print(json);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,65 @@
+//! Options that several commands share, and the configuration they make.
+
+use clap::Args;
+use metaburn::config::{self, Config};
+use std::path::PathBuf;
+
+/// A configuration file and what the command line says over it.
+#[derive(Args)]
+pub struct Setup {
+    /// Configuration file (TOML); without one, the built-in characters are learned
+    config: Option<PathBuf>,
+    /// Sets one key over the file, as in `--set inner.steps=5`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Where to compute, and where the data lies.
+#[derive(Args)]
+pub struct Place {
+    /// Where to compute: auto, flex, ndarray, wgpu, vulkan or cuda
+    #[arg(long)]
+    backend: Option<String>,
+    /// Folder of the data (Omniglot's archives, or class folders of images)
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+}
+
+impl Setup {
+    /// The checked configuration, with `more` assignments after the user's own.
+    ///
+    /// # Errors
+    /// If a key or a value is impossible.
+    pub fn config(&self, more: &[String]) -> Result<Config, config::Error> {
+        let mut assignments = self.set.clone();
+        assignments.extend(self.place.assignments());
+        assignments.extend_from_slice(more);
+        Config::load(self.config.as_deref(), &assignments)
+    }
+}
+
+impl Place {
+    /// As assignments of configuration keys.
+    fn assignments(&self) -> Vec<String> {
+        let quoted = |key: &str, value: &str| format!("{key}={}", toml::Value::String(value.into()));
+        // The run may be resumed from elsewhere, so what it keeps is the whole path.
+        let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        let backend = self.backend.as_ref().map(|backend| quoted("backend", backend));
+        let data = self.data.as_ref().map(|path| quoted("data.path", &whole(path).to_string_lossy()));
+        backend.into_iter().chain(data).collect()
+    }
+
+    /// `config`, a run's own, with these said over it.
+    ///
+    /// # Errors
+    /// If a value is impossible.
+    pub fn over(&self, config: &Config) -> Result<Config, Box<dyn std::error::Error>> {
+        let mut raw = config::RawConfig::parse("the run's config.toml", &config.to_toml()?)?;
+        for assignment in self.assignments() {
+            raw.set(&assignment)?;
+        }
+        Ok(raw.check()?)
+    }
+}
