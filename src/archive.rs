@@ -153,9 +153,10 @@ impl Archive {
         shape: &[usize],
         (device, dtype): (&Device, DType),
     ) -> Result<Tensor<2>, Error> {
+        let count = shape.iter().product();
         self.shaped(name, shape)?;
-        let data = self.data(name)?.convert_dtype(dtype);
-        Ok(Tensor::<1>::from_data(data, (device, dtype)).unsqueeze())
+        let data = self.floats(name, vec![1, count])?.convert_dtype(dtype);
+        Ok(Tensor::from_data(data, (device, dtype)))
     }
 
     /// The floats of array `name`, in its own shape.
@@ -163,10 +164,14 @@ impl Archive {
     /// # Errors
     /// If there is none of that name, or it holds no floats.
     pub fn data(&self, name: &str) -> Result<TensorData, Error> {
-        match self.get(name)? {
-            (shape, Values::F32(values)) => Ok(TensorData::new(values.clone(), shape.to_vec())),
-            (shape, Values::F64(values)) => Ok(TensorData::new(values.clone(), shape.to_vec())),
-            (_, values) => Err(self.kind(name, values, "F32 or F64")),
+        self.floats(name, self.get(name)?.0.to_vec())
+    }
+
+    fn floats(&self, name: &str, shape: Vec<usize>) -> Result<TensorData, Error> {
+        match self.get(name)?.1 {
+            Values::F32(values) => Ok(TensorData::new(values.clone(), shape)),
+            Values::F64(values) => Ok(TensorData::new(values.clone(), shape)),
+            values => Err(self.kind(name, values, "F32 or F64")),
         }
     }
 

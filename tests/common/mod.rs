@@ -1,6 +1,8 @@
 //! What the tests share: where the real data lies, and how to say that a test was skipped.
 #![allow(dead_code)] // each test file uses its own share of this
 
+pub mod problems;
+
 use std::path::PathBuf;
 
 /// A file or folder of the data kept beside the checkout; `None`, said aloud, if it is not there.
