@@ -98,8 +98,9 @@ impl Archive {
         let text = header.metadata().clone().unwrap_or_default().into_iter().collect();
         let mut arrays = BTreeMap::new();
         for (name, view) in tensors.tensors() {
-            let values = Values::parse(view.dtype(), view.data())
-                .ok_or_else(|| malformed(format!("array `{name}` holds {}; use F32, F64 or I64", view.dtype())))?;
+            let values = Values::parse(view.dtype(), view.data()).ok_or_else(|| {
+                malformed(format!("array `{name}` holds {}; use F32, F64 or I64", view.dtype()))
+            })?;
             arrays.insert(name, (view.shape().to_vec(), values));
         }
         Ok(Self { path: path.into(), text, arrays })
@@ -112,10 +113,13 @@ impl Archive {
     /// If the file cannot be written; the old one is then untouched.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let failed = |source| Error::Write { path: path.into(), source };
-        let arrays: Vec<_> = self.arrays.iter().map(|(name, (shape, values))| (name, shape, values.bytes())).collect();
+        let arrays: Vec<_> =
+            self.arrays.iter().map(|(name, (shape, values))| (name, shape, values.bytes())).collect();
         let views: Result<Vec<_>, _> = arrays
             .iter()
-            .map(|(name, shape, (kind, bytes))| Ok((name.as_str(), TensorView::new(*kind, shape.to_vec(), bytes)?)))
+            .map(|(name, shape, (kind, bytes))| {
+                Ok((name.as_str(), TensorView::new(*kind, shape.to_vec(), bytes)?))
+            })
             .collect();
         let text: HashMap<String, String> = self.text.clone().into_iter().collect();
         let bytes = views
@@ -195,7 +199,12 @@ impl Archive {
     ///
     /// # Panics
     /// If the device cannot give its values back; Burn reports that by panicking everywhere.
-    pub fn set_tensor<const D: usize>(&mut self, name: impl Into<String>, shape: &[usize], tensor: Tensor<D>) {
+    pub fn set_tensor<const D: usize>(
+        &mut self,
+        name: impl Into<String>,
+        shape: &[usize],
+        tensor: Tensor<D>,
+    ) {
         let values = match tensor.dtype() {
             DType::F64 => Values::F64(tensor.into_data().iter::<f64>().collect()),
             _ => Values::F32(tensor.into_data().iter::<f32>().collect()),

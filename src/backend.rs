@@ -97,7 +97,8 @@ fn cuda() -> Result<Opened, String> {
     let missing = "no CUDA device answers; is NVIDIA's driver installed (`nvidia-smi`)?";
     let devices = quietly(|| Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec())?;
     let device = devices.into_iter().next().ok_or(missing)?;
-    let description = quietly(|| device.identity())?.map_or_else(|| "CUDA device".into(), |identity| identity.name);
+    let description =
+        quietly(|| device.identity())?.map_or_else(|| "CUDA device".into(), |identity| identity.name);
     Ok(Opened { backend: Backend::Cuda, description, device, workers: Workers::TOGETHER, is_gpu: true })
 }
 
@@ -118,7 +119,8 @@ fn graphics(
     let device = quietly(|| Device::enumerate(devices).into_vec())?.into_iter().next().ok_or(missing)?;
     let software = device == named(burn::tensor::DeviceKind::Cpu);
     // The first use opens the device; a driver that refuses shows here and not in a run's midst.
-    let name = quietly(|| device.identity())?.map_or_else(|| "unnamed adapter".into(), |identity| identity.name);
+    let name =
+        quietly(|| device.identity())?.map_or_else(|| "unnamed adapter".into(), |identity| identity.name);
     let description = if software { format!("{name} (software, no GPU)") } else { name };
     Ok(Opened { backend, description, device, workers: Workers::TOGETHER, is_gpu: !software })
 }

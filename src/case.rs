@@ -60,18 +60,26 @@ impl Case {
             return Err(unusable(format!("bn_eps is {epsilon}, but this network's is {EPSILON}")));
         }
         if !(2..=10_000).contains(&ways) || steps > 100_000 || !rate.is_finite() {
-            return Err(unusable(format!("n_way = {ways}, inner_steps = {steps}, alpha = {rate} make no problem")));
+            return Err(unusable(format!(
+                "n_way = {ways}, inner_steps = {steps}, alpha = {rate} make no problem"
+            )));
         }
         let (shape, _) = archive.get("support_x")?;
         let &[tasks, _, 1, side, _] = shape else {
-            return Err(unusable(format!("support_x has shape {shape:?}, but [T, n, 1, side, side] is needed")));
+            return Err(unusable(format!(
+                "support_x has shape {shape:?}, but [T, n, 1, side, side] is needed"
+            )));
         };
         let (kernel, _) = archive.get("theta.conv1.weight")?;
         let &[filters, 1, 3, 3] = kernel else {
-            return Err(unusable(format!("theta.conv1.weight has shape {kernel:?}, but [filters, 1, 3, 3] is needed")));
+            return Err(unusable(format!(
+                "theta.conv1.weight has shape {kernel:?}, but [filters, 1, 3, 3] is needed"
+            )));
         };
         if tasks == 0 || filters == 0 || !(1..=1024).contains(&side) {
-            return Err(unusable(format!("support_x {shape:?} and theta.conv1.weight {kernel:?} must not be empty")));
+            return Err(unusable(format!(
+                "support_x {shape:?} and theta.conv1.weight {kernel:?} must not be empty"
+            )));
         }
         let blocks = (1..).take_while(|block| archive.contains(&format!("theta.conv{block}.weight"))).count();
         let architecture = Arc::new(Conv4Config::new(side, blocks, filters, ways));
@@ -93,8 +101,10 @@ impl Case {
             };
             let images = archive.flat(&name, &[tasks, count, 1, side, side], options)?;
             let labels = archive.integers(&format!("{part}_y"), &[tasks, count])?;
-            let labels: Option<Vec<usize>> =
-                labels.iter().map(|label| usize::try_from(*label).ok().filter(|label| *label < ways)).collect();
+            let labels: Option<Vec<usize>> = labels
+                .iter()
+                .map(|label| usize::try_from(*label).ok().filter(|label| *label < ways))
+                .collect();
             let labels = labels.ok_or_else(|| unusable(format!("{part}_y has labels outside 0..{ways}")))?;
             Ok(Batch::new(&*architecture, images.reshape([tasks, count, side * side]), &labels, ways))
         };
@@ -142,5 +152,6 @@ impl Case {
 fn number<N: std::str::FromStr>(archive: &Archive, key: &'static str) -> Result<N, Error> {
     let path = || archive.path.clone();
     let text = archive.text.get(key).ok_or_else(|| Error::Missing { path: path(), key })?;
-    text.parse().map_err(|_| Error::Unusable { path: path(), reason: format!("{key} = `{text}` is no such number") })
+    text.parse()
+        .map_err(|_| Error::Unusable { path: path(), reason: format!("{key} = `{text}` is no such number") })
 }

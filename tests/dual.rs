@@ -9,7 +9,9 @@ use metaburn::dual::Dual;
 
 /// The tangent of `function` at `inputs` along `directions` is its central difference.
 fn check(name: &str, shapes: &[[usize; 3]], function: impl Fn(Vec<Dual<3>>) -> Dual<3>) {
-    let draw = |seed| shapes.iter().zip(seed..).map(|(shape, seed)| normal(*shape, seed)).collect::<Vec<Tensor<3>>>();
+    let draw = |seed| {
+        shapes.iter().zip(seed..).map(|(shape, seed)| normal(*shape, seed)).collect::<Vec<Tensor<3>>>()
+    };
     let (inputs, directions) = (draw(1), draw(100));
     let at = |h: f64| {
         let moved = inputs.iter().zip(&directions).map(|(x, d)| Dual::constant(x.clone() + d.clone() * h));

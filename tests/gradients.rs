@@ -75,8 +75,7 @@ fn landmarks_and_increments_are_the_walk_s_own() {
     let network = Arc::new(Conv4Config::new(9, 2, 4, 3));
     let (problem, theta) = few_shot(network, [2, 3, 1, 2, 81], 0.3, BatchNorm::Transductive);
     let steps = 3;
-    let truncated =
-        |depth| estimate(&problem, &theta, &Draw::truncated(2, steps, depth)).gradient;
+    let truncated = |depth| estimate(&problem, &theta, &Draw::truncated(2, steps, depth)).gradient;
     let walked = estimate(&problem, &theta, &Draw::truncated(2, steps, steps).observed());
     assert_eq!(walked.increments.len(), steps);
     for (increment, depth) in walked.increments.iter().zip(1..) {

@@ -94,7 +94,8 @@ fn a_coin_for_the_whole_step_is_one_coin_and_unbiased() {
     let count = estimates.len() as f64;
     for (at, exact) in exact.iter().enumerate() {
         let mean = estimates.iter().map(|estimate| estimate[at]).sum::<f64>() / count;
-        let variance = estimates.iter().map(|estimate| (estimate[at] - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let variance =
+            estimates.iter().map(|estimate| (estimate[at] - mean).powi(2)).sum::<f64>() / (count - 1.0);
         let error = (mean - exact).abs() / ((variance / count).sqrt() + ROUNDING);
         assert!(error < 4.0, "coordinate {at} is off by {error} standard errors");
     }

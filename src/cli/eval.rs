@@ -59,7 +59,9 @@ impl Eval {
             Which::Latest => {
                 let path = || run.path().to_path_buf();
                 let (saved, faults) = run.latest()?.ok_or_else(|| Error::NoCheckpoint { path: path() })?;
-                faults.iter().for_each(|fault| terminal.note(&format!("warning: {fault}; using the one before")));
+                faults
+                    .iter()
+                    .for_each(|fault| terminal.note(&format!("warning: {fault}; using the one before")));
                 saved
             }
         };
@@ -77,8 +79,9 @@ impl Eval {
         let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
         let bar = terminal.counter(episodes, "episodes");
         let steps = config.inner.eval_steps;
-        let accuracy = learner
-            .evaluate(&theta, &sampler, part, &shape, (episodes, steps), |done| bar.set_position(done as u64));
+        let accuracy = learner.evaluate(&theta, &sampler, part, &shape, (episodes, steps), |done| {
+            bar.set_position(done as u64)
+        });
         bar.finish_and_clear();
         let result = Result::new(&config, part, accuracy, &saved.standing);
         result.keep(&run)?;

@@ -68,7 +68,9 @@ impl Gradient {
         let on_cpu = matches!(opened.backend, Backend::Flex | Backend::Ndarray);
         if self.dtype == Precision::F64 && !on_cpu {
             let backend = opened.backend;
-            return Err(format!("--dtype f64 needs --backend flex or ndarray; {backend} computes in f32").into());
+            return Err(
+                format!("--dtype f64 needs --backend flex or ndarray; {backend} computes in f32").into()
+            );
         }
         let dtype = if self.dtype == Precision::F64 { DType::F64 } else { DType::F32 };
         let case = Case::read(&Archive::read(&self.case)?, &opened.device, dtype)?;

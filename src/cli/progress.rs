@@ -108,8 +108,7 @@ impl Watcher for Terminal {
         let loss = self.loss.map_or(record.loss, |past| SMOOTHING * past + (1.0 - SMOOTHING) * record.loss);
         self.loss = Some(loss);
         let left = self.time_left(progress);
-        let text =
-            format!("step {}{}, loss {loss:.3}{}, {left} left", record.step, self.unit, self.accuracy);
+        let text = format!("step {}{}, loss {loss:.3}{}, {left} left", record.step, self.unit, self.accuracy);
         if !self.bar.is_hidden() {
             self.bar.set_position((progress * PARTS as f64) as u64);
             self.bar.set_message(text);

@@ -59,7 +59,9 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, json: bool) -> O
     terminal.end();
     if ended? == Ended::Stopped {
         let (step, path) = (trainer.standing().step, trainer.run_dir().path().display().to_string());
-        terminal.warning(&format!("stopped and saved after outer step {step}; to go on:\n  metaburn resume {path}"));
+        terminal.warning(&format!(
+            "stopped and saved after outer step {step}; to go on:\n  metaburn resume {path}"
+        ));
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let episodes = config.eval.test_episodes;

@@ -71,9 +71,7 @@ impl<const D: usize> Dual<D> {
 
     /// `max(x, 0)`; the slope at 0 is taken as 0.
     pub fn relu(self) -> Self {
-        self.pointwise(activation::relu, |tangent, y| {
-            tangent.mask_fill(y.clone().lower_equal_scalar(0), 0)
-        })
+        self.pointwise(activation::relu, |tangent, y| tangent.mask_fill(y.clone().lower_equal_scalar(0), 0))
     }
 
     /// `σ(x) = 1/(1 + e^{-x})`, whose slope is `σ(1 − σ)`.

@@ -145,7 +145,8 @@ pub fn estimate<P: Bilevel>(problem: &P, outer: &Stack, draw: &Draw) -> Estimate
         }
     }
     let gradient = landmarks.iter().fold(None, |sum: Option<Stack>, landmark| {
-        let weights: Vec<f64> = landmark.tasks.iter().map(|task| draw.weight(landmark.depth, *task)).collect();
+        let weights: Vec<f64> =
+            landmark.tasks.iter().map(|task| draw.weight(landmark.depth, *task)).collect();
         let weighted = landmark.gradient.clone().scale(&weights);
         match sum {
             None if landmark.tasks.len() == draw.tasks() => Some(weighted),
@@ -195,7 +196,12 @@ impl<'a, P: Bilevel> Walk<'a, P> {
         let increment = product.as_ref().filter(|_| draw.observes()).map(|product| {
             let squared_norm = product.clone().squared_norm();
             let curvature = (squared_norm.clone() / vector.squared_norm()).sqrt();
-            Increment { step, tasks: due.to_vec(), squared_norm: squared_norm.mul_scalar(rate * rate), curvature }
+            Increment {
+                step,
+                tasks: due.to_vec(),
+                squared_norm: squared_norm.mul_scalar(rate * rate),
+                curvature,
+            }
         });
         let factors: Vec<f64> = due.iter().map(|task| -rate * draw.factor(step, *task)).collect();
         if let Some(product) = product {

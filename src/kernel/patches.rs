@@ -67,7 +67,8 @@ impl PatchGrid {
 /// Row 0 is the zero border; image `i`'s pixel `(y, x)` is row `1 + (i·side + y)·side + x`.
 fn patch_rows(side: usize, count: usize) -> Vec<i32> {
     let output = PatchGrid::output_side(side);
-    let inside = |at: usize, offset: usize| (at * STRIDE + offset).checked_sub(PADDING).filter(|at| *at < side);
+    let inside =
+        |at: usize, offset: usize| (at * STRIDE + offset).checked_sub(PADDING).filter(|at| *at < side);
     let mut rows = Vec::with_capacity(count * output * output * PATCH);
     for image in 0..count {
         for (y, x) in (0..output).flat_map(|y| (0..output).map(move |x| (y, x))) {

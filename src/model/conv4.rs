@@ -24,8 +24,9 @@ pub struct Conv4Config {
 impl Conv4Config {
     /// `blocks` blocks of `filters` filters on images of `side`² pixels, then `ways` logits.
     pub fn new(side: usize, blocks: usize, filters: usize, ways: usize) -> Self {
-        let sides: Vec<usize> =
-            std::iter::successors(Some(side), |side| Some(PatchGrid::output_side(*side))).take(blocks + 1).collect();
+        let sides: Vec<usize> = std::iter::successors(Some(side), |side| Some(PatchGrid::output_side(*side)))
+            .take(blocks + 1)
+            .collect();
         let last = sides.last().map_or(side, |side| *side);
         let grids = sides.iter().take(blocks).map(|side| PatchGrid::new(*side)).collect();
         Self { filters, ways, grids, pixels: last * last }

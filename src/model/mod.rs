@@ -8,7 +8,7 @@ mod leaf;
 mod mlp;
 
 pub use conv4::{Conv4, Conv4Config};
-pub use leaf::{Leaf, Layout};
+pub use leaf::{Layout, Leaf};
 pub use mlp::{Mlp, MlpConfig};
 
 use crate::{dual::Dual, random, stack::Stack};

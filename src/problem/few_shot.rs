@@ -81,9 +81,7 @@ impl FewShot {
     /// Logits of the query images, `[tasks, n, ways]`.
     pub fn query_logits(&self, fast: &[Dual<3>]) -> Dual<3> {
         match self.batch_norm {
-            BatchNorm::Transductive => {
-                self.architecture.logits(fast, &self.query.input, self.query.count())
-            }
+            BatchNorm::Transductive => self.architecture.logits(fast, &self.query.input, self.query.count()),
             BatchNorm::Support => {
                 // One pass over both sets; the statistics come from the images in front.
                 let both = Tensor::cat(vec![self.support.input.clone(), self.query.input.clone()], 1);

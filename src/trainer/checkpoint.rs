@@ -92,8 +92,10 @@ impl Saved {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let unusable = |reason: String| Error::Checkpoint { path: path.into(), reason };
         let archive = Archive::read(path).map_err(|error| unusable(error.to_string()))?;
-        let header = archive.text.get(HEADER).ok_or_else(|| unusable("it was not written by metaburn".into()))?;
-        let value: Value = serde_json::from_str(header).map_err(|error| unusable(format!("its header: {error}")))?;
+        let header =
+            archive.text.get(HEADER).ok_or_else(|| unusable("it was not written by metaburn".into()))?;
+        let value: Value =
+            serde_json::from_str(header).map_err(|error| unusable(format!("its header: {error}")))?;
         let format = value.get("format").and_then(Value::as_u64);
         if format != Some(u64::from(FORMAT)) {
             let found = format.map_or_else(|| "none".into(), |format| format.to_string());

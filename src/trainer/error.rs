@@ -17,7 +17,9 @@ pub enum Error {
     Archive(#[from] archive::Error),
     #[error("cannot {action} {path}: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("there is no run in {path}: it has no config.toml; start one with `metaburn train --run-dir {path}`")]
+    #[error(
+        "there is no run in {path}: it has no config.toml; start one with `metaburn train --run-dir {path}`"
+    )]
     NoRun { path: PathBuf },
     #[error(
         "{path} already holds a run; continue it with `metaburn resume {path}`, or choose another directory with \

@@ -56,8 +56,10 @@ impl Learner {
         let batch = |part: fn(&Episode) -> (&[f32], &[usize])| {
             let count = episodes.first().map_or(0, |episode| part(episode).1.len());
             let pixels = episodes.first().map_or(0, |episode| episode.size * episode.size);
-            let images: Vec<f32> = episodes.iter().flat_map(|episode| part(episode).0.iter().copied()).collect();
-            let labels: Vec<usize> = episodes.iter().flat_map(|episode| part(episode).1.iter().copied()).collect();
+            let images: Vec<f32> =
+                episodes.iter().flat_map(|episode| part(episode).0.iter().copied()).collect();
+            let labels: Vec<usize> =
+                episodes.iter().flat_map(|episode| part(episode).1.iter().copied()).collect();
             let images = TensorData::new(images, [episodes.len(), count, pixels]);
             let images = Tensor::from_data(images, &self.opened.device);
             Batch::new(&*self.architecture, images, &labels, self.ways)
@@ -81,7 +83,8 @@ impl Learner {
         let mut first = 0;
         while first < episodes as u64 {
             let last = (first + EVALUATED_TOGETHER).min(episodes as u64);
-            let drawn: Vec<Episode> = (first..last).map(|index| sampler.episode(part, index, shape)).collect();
+            let drawn: Vec<Episode> =
+                (first..last).map(|index| sampler.episode(part, index, shape)).collect();
             let problem = self.problem(&drawn);
             let parts = self.opened.workers.map(problem.tasks(), |chunk| {
                 let problem = problem.select(chunk);

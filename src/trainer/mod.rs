@@ -7,80 +7,27 @@ mod learner;
 mod optimizer;
 mod run_dir;
 mod schedule;
+mod supply;
+mod watcher;
 
 pub use checkpoint::{Best, Saved, Standing};
 pub use error::Error;
 pub use learner::{Accuracy, Learner, host};
 pub use run_dir::{Lock, RunDir};
+pub use supply::{check_data, evaluation_shape, sampler, training_shape};
+pub use watcher::{StepRecord, ValidationRecord, Watcher};
 
 use crate::backend;
-use crate::config::{self, Config};
-use crate::data::{Episode, EpisodeShape, Glyphs, ImageSet, Loaded, Part, Sampler, Source, Split, SplitRule};
+use crate::config::Config;
+use crate::data::{Episode, Part, Sampler};
 use crate::estimator::{self, Estimator};
 use crate::model;
 use crate::random;
 use crate::stack::Stack;
 use journal::Journal;
 use optimizer::OuterOptimizer;
-use serde::Serialize;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
-
-/// Share of the classes that a split by fraction trains on.
-const TRAINING_FRACTION: f64 = 0.75;
-/// Share of a folder's training classes that become its validation part by default.
-const VALIDATION_FRACTION: f64 = 0.1;
-
-/// One outer step, as `metrics.jsonl` has it.
-#[derive(Clone, Debug, Serialize)]
-pub struct StepRecord {
-    /// Outer steps taken, this one included.
-    pub step: u64,
-    /// Mean query loss of the meta-batch after adaptation.
-    pub loss: f64,
-    /// Norm of the estimate, before clipping.
-    pub gradient_norm: f64,
-    /// Whether it was clipped.
-    pub clipped: bool,
-    /// The outer learning rate.
-    pub rate: f64,
-    /// Hessian-vector products of this step.
-    pub products: u64,
-    /// Gradient evaluations so far.
-    pub gradient_evaluations: u64,
-}
-
-/// One validation, as `metrics.jsonl` has it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ValidationRecord {
-    /// After how many outer steps.
-    pub step: u64,
-    /// Percent.
-    pub validation_accuracy: f64,
-    /// Half of its 95 % interval, percent.
-    pub ci95: f64,
-    /// Mean query loss.
-    pub validation_loss: f64,
-    /// How many episodes.
-    pub episodes: usize,
-    /// Gradient evaluations so far.
-    pub gradient_evaluations: u64,
-}
-
-/// What a run tells whoever watches it.
-pub trait Watcher {
-    /// An outer step was taken; `progress` is the share of the budget used, 0 to 1.
-    fn step(&mut self, _record: &StepRecord, _progress: f64) {}
-    /// A validation was made.
-    fn validation(&mut self, _record: &ValidationRecord) {}
-    /// Something to know that stops nothing.
-    fn warning(&mut self, _text: &str) {}
-    /// Whether to stop after the step at hand.
-    fn stops(&self) -> bool {
-        false
-    }
-}
 
 /// Why [`Trainer::run`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,7 +194,9 @@ impl Trainer {
     /// The training episodes of outer step `step` (from 0).
     fn meta_batch(&self, step: u64) -> Vec<Episode> {
         let (shape, count) = (training_shape(&self.config), self.config.outer.meta_batch as u64);
-        (step * count..(step + 1) * count).map(|index| self.sampler.episode(Part::Train, index, &shape)).collect()
+        (step * count..(step + 1) * count)
+            .map(|index| self.sampler.episode(Part::Train, index, &shape))
+            .collect()
     }
 
     /// Validates, and keeps a checkpoint if it is the best so far; whether it is.
@@ -316,77 +265,4 @@ impl Trainer {
     pub fn run_dir(&self) -> &RunDir {
         &self.run
     }
-}
-
-/// The size of a training episode.
-pub fn training_shape(config: &Config) -> EpisodeShape {
-    let task = &config.task;
-    EpisodeShape { ways: task.ways, shots: task.shots, queries: task.queries }
-}
-
-/// The size of a validation or test episode.
-pub fn evaluation_shape(config: &Config) -> EpisodeShape {
-    EpisodeShape { queries: config.eval.queries, ..training_shape(config) }
-}
-
-/// The images that `config` asks for.
-///
-/// # Errors
-/// If they are missing or damaged.
-pub fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<ImageSet, Error> {
-    let dir = || config.data.path.clone().unwrap_or_default();
-    let source = match config.data.source {
-        config::Source::Glyphs => Source::Glyphs(Glyphs { seed: config.seed, ..Glyphs::default() }),
-        config::Source::Omniglot => Source::Omniglot { dir: dir() },
-        config::Source::Folder => Source::Folder { dir: dir(), invert: config.data.invert },
-    };
-    let Loaded { set, warning } = source.load(config.data.image_size, Some(Path::new("datasets/.cache")))?;
-    if let Some(warning) = warning {
-        watcher.warning(&warning);
-    }
-    Ok(set)
-}
-
-/// The episodes that `config` asks for, with every part that it uses checked.
-///
-/// # Errors
-/// If the images or their classes do not suffice.
-pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Error> {
-    let set = images(config, watcher)?;
-    let split = split(config, &set)?;
-    let sampler = Sampler::new(Arc::new(set), split, config.seed);
-    sampler.check(Part::Train, &training_shape(config))?;
-    if config.eval.every > 0 {
-        sampler.check(Part::Validation, &evaluation_shape(config))?;
-    }
-    sampler.check(Part::Test, &evaluation_shape(config))?;
-    Ok(sampler)
-}
-
-fn split(config: &Config, set: &ImageSet) -> Result<Split, Error> {
-    let data = &config.data;
-    let listed = set.classes().iter().any(|class| class.part.is_some());
-    let rule = match data.split {
-        Some(config::Split::Random1200) => SplitRule::Random { train: 1200 },
-        Some(config::Split::Alphabets) => SplitRule::Alphabets,
-        Some(config::Split::Listed) => SplitRule::Listed,
-        None if listed => SplitRule::Listed,
-        Some(config::Split::Fraction) | None => SplitRule::Fraction { train: TRAINING_FRACTION },
-    };
-    let share = TRAINING_FRACTION * VALIDATION_FRACTION * set.classes().len() as f64;
-    let few = (share.round() as usize).max(config.task.ways);
-    let validation = data.validation.unwrap_or(if config.eval.every > 0 { few } else { 0 });
-    Ok(Split::new(set, rule, validation, data.rotations, config.seed)?)
-}
-
-/// That a run goes on with the images it began with.
-///
-/// # Errors
-/// If they are others.
-pub fn check_data(sampler: &Sampler, standing: &Standing) -> Result<(), Error> {
-    let found = sampler.set().digest();
-    if found == standing.data {
-        return Ok(());
-    }
-    Err(Error::OtherData { found, expected: standing.data.clone() })
 }

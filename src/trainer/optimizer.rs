@@ -5,7 +5,9 @@ use crate::config;
 use crate::stack::Stack;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, AdamWConfig, Optimizer as Rule, RecordState, SgdConfig, StateSink, StateSource};
+use burn::optim::{
+    AdamConfig, AdamWConfig, Optimizer as Rule, RecordState, SgdConfig, StateSink, StateSource,
+};
 use burn::tensor::Device;
 use std::collections::BTreeMap;
 
@@ -32,7 +34,8 @@ pub fn from_config(outer: &config::Outer, leaves: usize) -> Box<dyn OuterOptimiz
     let decay = (outer.weight_decay > 0.0).then(|| WeightDecayConfig::new(outer.weight_decay as f32));
     match &outer.optimizer {
         config::Optimizer::Sgd { momentum } => {
-            let momentum = (*momentum > 0.0).then(|| MomentumConfig::new().with_momentum(*momentum).with_dampening(0.0));
+            let momentum =
+                (*momentum > 0.0).then(|| MomentumConfig::new().with_momentum(*momentum).with_dampening(0.0));
             let rule = SgdConfig::new().with_momentum(momentum).with_weight_decay(decay).build();
             Box::new(Leafwise::new(rule, leaves))
         }
@@ -77,7 +80,8 @@ where
         let mut states = self.states.iter_mut();
         theta.zip(gradient, |leaf, slope| {
             let state = states.next();
-            let (leaf, next) = self.rule.step(rate, leaf, slope, state.as_ref().and_then(|state| (*state).clone()));
+            let (leaf, next) =
+                self.rule.step(rate, leaf, slope, state.as_ref().and_then(|state| (*state).clone()));
             if let Some(state) = state {
                 *state = next;
             }

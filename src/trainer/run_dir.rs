@@ -70,7 +70,8 @@ impl RunDir {
         match file.try_lock() {
             Ok(()) => {
                 let id = format!("{}\n", std::process::id());
-                let note = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(id.as_bytes()));
+                let note =
+                    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(id.as_bytes()));
                 note.map_err(failed("write", &path))?;
                 Ok(Lock { _file: file })
             }
@@ -120,7 +121,8 @@ impl RunDir {
         let mut steps = Vec::new();
         for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
             let name = entry.map_err(failed("list", &folder))?.file_name();
-            let step = name.to_str().and_then(|name| name.strip_prefix("step-")?.strip_suffix(".safetensors"));
+            let step =
+                name.to_str().and_then(|name| name.strip_prefix("step-")?.strip_suffix(".safetensors"));
             steps.extend(step.and_then(|step| step.parse::<u64>().ok()));
         }
         steps.sort_unstable_by(|a, b| b.cmp(a));

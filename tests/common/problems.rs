@@ -26,7 +26,8 @@ pub fn few_shot(
     batch_norm: BatchNorm,
 ) -> (FewShot, Stack) {
     let batch = |count: usize, seed| {
-        let labels: Vec<usize> = (0..tasks * ways * count).map(|image| image % (ways * count) / count).collect();
+        let labels: Vec<usize> =
+            (0..tasks * ways * count).map(|image| image % (ways * count) / count).collect();
         Batch::new(&*architecture, normal([tasks, ways * count, pixels], seed), &labels, ways)
     };
     let (support, query) = (batch(shots, 1), batch(queries, 2));
@@ -57,8 +58,9 @@ impl Weighted {
     /// `tasks` tasks of six training and four validation examples, three features, three classes.
     pub fn new(tasks: usize) -> (Self, Stack) {
         let labels = |count: usize| {
-            let one_hot: Vec<f64> =
-                (0..tasks * count * 3).map(|at| if (at / 3 * 7 / 2) % 3 == at % 3 { 1.0 } else { 0.0 }).collect();
+            let one_hot: Vec<f64> = (0..tasks * count * 3)
+                .map(|at| if (at / 3 * 7 / 2) % 3 == at % 3 { 1.0 } else { 0.0 })
+                .collect();
             Tensor::from_data(TensorData::new(one_hot, [tasks, count, 3]), (&Device::flex(), DType::F64))
         };
         let problem = Self {
@@ -93,7 +95,8 @@ impl Bilevel for Weighted {
 
     fn outer_loss(&self, outer: &Stack, fast: &Stack) -> Tensor<1> {
         let logits = Dual::constant(self.validation.clone().matmul(fast.leaves()[0].clone()));
-        let losses = (logits.log_softmax(2) * Dual::constant(self.validation_labels.clone())).sum_dim(2).sum_dim(1);
+        let losses =
+            (logits.log_softmax(2) * Dual::constant(self.validation_labels.clone())).sum_dim(2).sum_dim(1);
         let weights = outer.leaves()[0].clone().square().sum_dim(1).mul_scalar(0.05);
         (weights - losses.primal).reshape([self.tasks()])
     }
@@ -112,7 +115,11 @@ impl Bilevel for Weighted {
 
 /// Every value of a stack, leaf after leaf.
 pub fn values(stack: &Stack) -> Vec<f64> {
-    stack.leaves().iter().flat_map(|leaf| leaf.clone().into_data().iter::<f64>().collect::<Vec<_>>()).collect()
+    stack
+        .leaves()
+        .iter()
+        .flat_map(|leaf| leaf.clone().into_data().iter::<f64>().collect::<Vec<_>>())
+        .collect()
 }
 
 /// M(θ), the mean outer loss over tasks after `steps` inner steps.
@@ -132,7 +139,8 @@ pub fn differences<P: Bilevel>(problem: &P, theta: &Stack, steps: usize) -> Vec<
             let moved = |by: f64| {
                 let mut at = vec![0.0; dims.iter().product()];
                 at[coordinate] = by;
-                let step: Tensor<3> = Tensor::from_data(TensorData::new(at, dims), (&Device::flex(), DType::F64));
+                let step: Tensor<3> =
+                    Tensor::from_data(TensorData::new(at, dims), (&Device::flex(), DType::F64));
                 let mut leaves = theta.leaves().to_vec();
                 leaves[place] = leaves[place].clone() + step;
                 objective(problem, &Stack::new(leaves), steps)

@@ -1,0 +1,53 @@
+//! What a run tells whoever watches it, which is also what it records.
+
+use serde::Serialize;
+
+/// One outer step, as `metrics.jsonl` has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepRecord {
+    /// Outer steps taken, this one included.
+    pub step: u64,
+    /// Mean query loss of the meta-batch after adaptation.
+    pub loss: f64,
+    /// Norm of the estimate, before clipping.
+    pub gradient_norm: f64,
+    /// Whether it was clipped.
+    pub clipped: bool,
+    /// The outer learning rate.
+    pub rate: f64,
+    /// Hessian-vector products of this step.
+    pub products: u64,
+    /// Gradient evaluations so far.
+    pub gradient_evaluations: u64,
+}
+
+/// One validation, as `metrics.jsonl` has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ValidationRecord {
+    /// After how many outer steps.
+    pub step: u64,
+    /// Percent.
+    pub validation_accuracy: f64,
+    /// Half of its 95 % interval, percent.
+    pub ci95: f64,
+    /// Mean query loss.
+    pub validation_loss: f64,
+    /// How many episodes.
+    pub episodes: usize,
+    /// Gradient evaluations so far.
+    pub gradient_evaluations: u64,
+}
+
+/// What a run tells whoever watches it.
+pub trait Watcher {
+    /// An outer step was taken; `progress` is the share of the budget used, 0 to 1.
+    fn step(&mut self, _record: &StepRecord, _progress: f64) {}
+    /// A validation was made.
+    fn validation(&mut self, _record: &ValidationRecord) {}
+    /// Something to know that stops nothing.
+    fn warning(&mut self, _text: &str) {}
+    /// Whether to stop after the step at hand.
+    fn stops(&self) -> bool {
+        false
+    }
+}
