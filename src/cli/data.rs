@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::progress::Terminal;
-use super::setup::Setup;
+use super::setup::{PartName, Setup};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use metaburn::data::{Part, contact_sheet, fetch, nearest_neighbour};
@@ -105,21 +105,10 @@ pub struct Preview {
     out: PathBuf,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum PartName {
-    Train,
-    Validation,
-    Test,
-}
-
 impl Preview {
     fn run(self) -> Outcome {
         let sampler = trainer::sampler(&self.setup.config(&[])?, &mut Terminal::new())?;
-        let classes = match self.split {
-            PartName::Train => &sampler.split().train,
-            PartName::Validation => &sampler.split().validation,
-            PartName::Test => &sampler.split().test,
-        };
+        let classes = sampler.split().part(self.split.into());
         let shown = &classes[..classes.len().min(self.classes as usize)];
         contact_sheet(sampler.set(), shown, self.drawings as usize, self.scale)
             .save(&self.out)

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::progress::Terminal;
-use super::setup::Place;
+use super::setup::{PartName, Place};
 use clap::{Args, ValueEnum};
 use metaburn::backend;
 use metaburn::config::{BatchNorm, Config, Estimator};
@@ -36,13 +36,6 @@ pub struct Eval {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum PartName {
-    Train,
-    Validation,
-    Test,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum Which {
     Latest,
     Best,
@@ -65,11 +58,7 @@ impl Eval {
                 saved
             }
         };
-        let part = match self.split {
-            PartName::Train => Part::Train,
-            PartName::Validation => Part::Validation,
-            PartName::Test => Part::Test,
-        };
+        let part = Part::from(self.split);
         let sampler = trainer::sampler(&config, &mut terminal)?;
         trainer::check_data(&sampler, &saved.standing)?;
         let shape = trainer::evaluation_shape(&config);

@@ -28,8 +28,8 @@ pub struct Gradient {
     #[arg(long, value_enum, default_value = "f32")]
     dtype: Precision,
     /// Where to compute
-    #[arg(long, value_enum, default_value = "flex")]
-    backend: On,
+    #[arg(long, default_value = "flex")]
+    backend: Backend,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -44,27 +44,10 @@ enum Precision {
     F64,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum On {
-    Auto,
-    Flex,
-    Ndarray,
-    Wgpu,
-    Vulkan,
-    Cuda,
-}
-
 impl Gradient {
     /// Runs the command.
     pub fn run(self) -> Outcome {
-        let opened = backend::open(match self.backend {
-            On::Auto => Backend::Auto,
-            On::Flex => Backend::Flex,
-            On::Ndarray => Backend::Ndarray,
-            On::Wgpu => Backend::Wgpu,
-            On::Vulkan => Backend::Vulkan,
-            On::Cuda => Backend::Cuda,
-        })?;
+        let opened = backend::open(self.backend)?;
         let on_cpu = matches!(opened.backend, Backend::Flex | Backend::Ndarray);
         if self.dtype == Precision::F64 && !on_cpu {
             let backend = opened.backend;

@@ -1,7 +1,8 @@
 //! Options that several commands share, and the configuration they make.
 
-use clap::Args;
-use metaburn::config::{self, Config};
+use clap::{Args, ValueEnum};
+use metaburn::config::{self, Backend, Config};
+use metaburn::data::Part;
 use std::path::PathBuf;
 
 /// A configuration file and what the command line says over it.
@@ -21,10 +22,28 @@ pub struct Setup {
 pub struct Place {
     /// Where to compute: auto, flex, ndarray, wgpu, vulkan or cuda
     #[arg(long)]
-    backend: Option<String>,
+    backend: Option<Backend>,
     /// Folder of the data (Omniglot's archives, or class folders of images)
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+}
+
+/// Whose classes episodes are made of.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum PartName {
+    Train,
+    Validation,
+    Test,
+}
+
+impl From<PartName> for Part {
+    fn from(name: PartName) -> Self {
+        match name {
+            PartName::Train => Self::Train,
+            PartName::Validation => Self::Validation,
+            PartName::Test => Self::Test,
+        }
+    }
 }
 
 impl Setup {
@@ -46,7 +65,7 @@ impl Place {
         let quoted = |key: &str, value: &str| format!("{key}={}", toml::Value::String(value.into()));
         // The run may be resumed from elsewhere, so what it keeps is the whole path.
         let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-        let backend = self.backend.as_ref().map(|backend| quoted("backend", backend));
+        let backend = self.backend.map(|backend| quoted("backend", &backend.to_string()));
         let data = self.data.as_ref().map(|path| quoted("data.path", &whole(path).to_string_lossy()));
         backend.into_iter().chain(data).collect()
     }

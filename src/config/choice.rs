@@ -35,6 +35,18 @@ macro_rules! choice {
             }
         }
 
+        impl std::str::FromStr for $type {
+            type Err = String;
+
+            fn from_str(name: &str) -> Result<Self, String> {
+                let all = <Self as $crate::config::choice::Choice>::ALL;
+                all.iter().copied().find(|choice| choice.to_string() == name).ok_or_else(|| {
+                    let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+                    format!("it is none of {}", names.join(", "))
+                })
+            }
+        }
+
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
                 out.serialize_str($crate::config::choice::Choice::name(*self))
