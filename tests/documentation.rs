@@ -19,7 +19,7 @@ fn every_key_is_documented_as_it_is() {
             write!(text, "\n## {title}\n\n| key | what | takes | default |\n|---|---|---|---|\n").unwrap();
         }
         let cell = |text: &str| text.trim().replace('|', "\\|");
-        let cells = [&key.doc, &*key.accepts, &*key.default].map(cell);
+        let cells = [key.doc, &*key.accepts, &*key.default].map(cell);
         writeln!(text, "| `{}` | {} | {} | {} |", key.key, cells[0], cells[1], cells[2]).unwrap();
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");

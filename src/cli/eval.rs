@@ -5,7 +5,7 @@ use super::progress::Terminal;
 use super::setup::{PartName, Place};
 use clap::{Args, ValueEnum};
 use metaburn::backend;
-use metaburn::config::{BatchNorm, Config, Estimator};
+use metaburn::config::{BatchNorm, Config};
 use metaburn::data::Part;
 use metaburn::trainer::{self, Accuracy, Error, Learner, RunDir, Saved, Standing};
 use serde_json::{Value, json};
@@ -140,15 +140,5 @@ impl Result {
             self.standing.evaluations.total(),
             self.standing.seconds,
         );
-    }
-}
-
-/// An estimator as a person would write it.
-pub fn estimator_name(estimator: &Estimator) -> String {
-    match estimator {
-        Estimator::FirstOrder => "first-order (biased)".into(),
-        Estimator::Truncated { truncate } => format!("truncated to {truncate} steps (biased)"),
-        Estimator::Exact => "exact".into(),
-        Estimator::Ufom { q, coin, .. } => format!("UFOM, q = {q}, a coin per {coin}"),
     }
 }

@@ -119,11 +119,14 @@ impl Watcher for Terminal {
     }
 
     fn validation(&mut self, record: &ValidationRecord) {
-        self.accuracy = format!(", validation {:.1} % ± {:.1}", record.validation_accuracy, record.ci95);
+        self.accuracy = format!(
+            ", validation {:.1} % ± {:.1} (batch norm {})",
+            record.validation_accuracy, record.ci95, record.batch_norm
+        );
         if self.bar.is_hidden() {
             eprintln!(
-                "step {}: validation accuracy {:.2} % ± {:.2}",
-                record.step, record.validation_accuracy, record.ci95
+                "step {}: validation accuracy {:.2} % ± {:.2} (batch norm {})",
+                record.step, record.validation_accuracy, record.ci95, record.batch_norm
             );
         }
     }

@@ -1,11 +1,13 @@
 //! `metaburn resume`: an interrupted run, from its latest checkpoint to the end.
 
 use super::Outcome;
-use super::eval::{self, Result as TestResult};
+use super::eval::Result as TestResult;
 use super::progress::Terminal;
 use super::setup::Place;
 use clap::Args;
+use metaburn::config::{Config, Estimator};
 use metaburn::data::Part;
+use metaburn::estimator;
 use metaburn::trainer::{Ended, RunDir, Trainer, Watcher};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,7 +51,7 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, json: bool) -> O
         config.task.ways,
         config.task.shots,
         config.data.source,
-        eval::estimator_name(&config.estimator),
+        estimator_name(&config),
         opened.backend,
         opened.description,
         trainer.run_dir().path().display(),
@@ -65,10 +67,23 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, json: bool) -> O
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let episodes = config.eval.test_episodes;
-    terminal.note(&format!("testing on {episodes} episodes"));
-    let accuracy = trainer.evaluate(Part::Test, episodes, |_| {});
+    let bar = terminal.counter(episodes, "test episodes");
+    let accuracy = trainer.evaluate(Part::Test, episodes, |done| bar.set_position(done as u64));
+    bar.finish_and_clear();
     let result = TestResult::new(&config, Part::Test, accuracy, trainer.standing());
     result.keep(trainer.run_dir())?;
     result.print(json);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The estimator as a person would write it, and whether it is biased.
+fn estimator_name(config: &Config) -> String {
+    let name = match &config.estimator {
+        Estimator::FirstOrder => "first-order".into(),
+        Estimator::Truncated { truncate } => format!("truncated to {truncate} steps"),
+        Estimator::Exact => "exact".into(),
+        Estimator::Ufom { q, coin, .. } => format!("UFOM (q = {q}, a coin per {coin})"),
+    };
+    let unbiased = estimator::from_config(&config.estimator).is_unbiased(config.inner.steps);
+    if unbiased { name } else { format!("{name} (biased)") }
 }

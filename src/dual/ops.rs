@@ -106,7 +106,7 @@ impl<const D: usize> Sub for Dual<D> {
 
     /// Difference, broadcasting dimensions of length 1.
     fn sub(self, other: Self) -> Self {
-        self + other.linear(Tensor::neg)
+        self.add(other.linear(Tensor::neg))
     }
 }
 

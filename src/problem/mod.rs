@@ -35,7 +35,7 @@ pub trait Bilevel: Send + Sync {
     /// L_out of each task at θ and φ: `[tasks]`.
     fn outer_loss(&self, outer: &Stack, fast: &Stack) -> Tensor<1>;
 
-    /// The same problem with only the tasks at `tasks` (distinct, in that order).
+    /// The same problem with only the tasks at `tasks`, in that order; one may come more than once.
     fn select(&self, tasks: &[usize]) -> Self
     where
         Self: Sized;

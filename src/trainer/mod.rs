@@ -208,6 +208,7 @@ impl Trainer {
             ci95: accuracy.ci95,
             validation_loss: accuracy.loss,
             episodes: accuracy.episodes,
+            batch_norm: self.config.model.batch_norm,
             gradient_evaluations: self.standing.evaluations.total(),
         };
         self.metrics.write(&record)?;

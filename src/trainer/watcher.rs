@@ -1,5 +1,6 @@
 //! What a run tells whoever watches it, which is also what it records.
 
+use crate::config::BatchNorm;
 use serde::Serialize;
 
 /// One outer step, as `metrics.jsonl` has it.
@@ -34,6 +35,8 @@ pub struct ValidationRecord {
     pub validation_loss: f64,
     /// How many episodes.
     pub episodes: usize,
+    /// Whose statistics batch norm used.
+    pub batch_norm: BatchNorm,
     /// Gradient evaluations so far.
     pub gradient_evaluations: u64,
 }
