@@ -1,10 +1,10 @@
 //! Named arrays and text in one safetensors file: what checkpoints and gradient cases are made of.
 
+use crate::whole;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Larger files are refused unread: no case or checkpoint of this program comes near.
@@ -106,8 +106,7 @@ impl Archive {
         Ok(Self { path: path.into(), text, arrays })
     }
 
-    /// Writes the archive so that `path` is, at every moment, either the old file or the new one,
-    /// whole: to a temporary file beside it, synced, then renamed.
+    /// Writes the archive to `path`, whole or not at all.
     ///
     /// # Errors
     /// If the file cannot be written; the old one is then untouched.
@@ -125,7 +124,7 @@ impl Archive {
         let bytes = views
             .and_then(|views| safetensors::serialize(views, Some(text)))
             .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-        write_whole(path, &bytes).map_err(failed)
+        whole::write(path, &[&bytes]).map_err(failed)
     }
 
     /// Whether there is an array `name`.
@@ -234,18 +233,4 @@ impl Archive {
     fn kind(&self, name: &str, values: &Values, expected: &'static str) -> Error {
         Error::Kind { path: self.path.clone(), name: name.into(), found: values.kind(), expected }
     }
-}
-
-/// Replaces the file at `path` with `bytes`, whole or not at all.
-///
-/// # Errors
-/// If writing, syncing or renaming fails.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    // The rename itself lasts only once the folder is synced; not every system can.
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
 }

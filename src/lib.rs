@@ -20,3 +20,4 @@ pub mod problem;
 pub mod random;
 pub mod stack;
 pub mod trainer;
+pub mod whole;

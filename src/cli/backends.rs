@@ -1,6 +1,6 @@
 //! `metaburn backends`: what this machine can compute with.
 
-use super::Outcome;
+use super::{Outcome, output};
 use clap::Args;
 use metaburn::backend::{self, Opened};
 use metaburn::config::Backend;
@@ -23,13 +23,13 @@ impl Backends {
             let found = backend::open(backend);
             let chosen = auto.as_ref().is_ok_and(|auto| *auto == backend);
             if self.json {
-                println!("{}", json(backend, &found, chosen));
+                output::print(json(backend, &found, chosen))?;
                 continue;
             }
             let mark = if chosen { "  (auto takes this one)" } else { "" };
             match found {
-                Ok(opened) => println!("{backend:<8} yes  {}{mark}", opened.description),
-                Err(error) => println!("{backend:<8} no   {}", error.reason),
+                Ok(opened) => output::print(format!("{backend:<8} yes  {}{mark}", opened.description))?,
+                Err(error) => output::print(format!("{backend:<8} no   {}", error.reason))?,
             }
         }
         Ok(ExitCode::SUCCESS)

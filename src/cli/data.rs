@@ -1,8 +1,8 @@
 //! `metaburn data …`: fetch images, look at them, measure how hard they are.
 
-use super::Outcome;
 use super::progress::Terminal;
 use super::setup::{PartName, Setup};
+use super::{Outcome, output};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use metaburn::data::{Part, contact_sheet, fetch, nearest_neighbour};
@@ -11,6 +11,9 @@ use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// The most pixels on a contact sheet.
+const LARGEST_SHEET: u64 = 400_000_000;
 
 /// Fetch images, look at them, measure how hard they are
 #[derive(Subcommand)]
@@ -76,7 +79,7 @@ impl Fetch {
             bar.set_position(progress.done);
         })?;
         bar.finish_and_clear();
-        files.iter().for_each(|file| println!("{}", file.display()));
+        files.iter().try_for_each(|file| output::print(file.display()))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -110,10 +113,18 @@ impl Preview {
         let sampler = trainer::sampler(&self.setup.config(&[])?, &mut Terminal::new())?;
         let classes = sampler.split().part(self.split.into());
         let shown = &classes[..classes.len().min(self.classes as usize)];
+        // A sheet's pixels are bytes in memory; the gaps between drawings are small beside them.
+        let drawing = (sampler.set().size() as u64 * u64::from(self.scale)).pow(2);
+        let pixels = drawing * shown.len() as u64 * u64::from(self.drawings);
+        if pixels > LARGEST_SHEET {
+            let (asked, most) = (pixels / 1_000_000, LARGEST_SHEET / 1_000_000);
+            let reason = format!("a sheet of {asked} million pixels is too large, at most {most} million");
+            return Err(format!("{reason}; lower --classes, --drawings or --scale").into());
+        }
         contact_sheet(sampler.set(), shown, self.drawings as usize, self.scale)
             .save(&self.out)
             .map_err(|error| format!("cannot write {}: {error}", self.out.display()))?;
-        println!("{}: {} classes of {}", self.out.display(), shown.len(), classes.len());
+        output::print(format!("{}: {} classes of {}", self.out.display(), shown.len(), classes.len()))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -136,24 +147,24 @@ impl Info {
         let sampler = trainer::sampler(&config, &mut Terminal::new())?;
         let (set, split) = (sampler.set(), sampler.split());
         let images: usize = (0..set.classes().len()).map(|class| set.examples(class)).sum();
-        println!(
+        output::print(format!(
             "{}: {} classes, {images} images of {2}×{2} pixels, digest {3:.12}",
             config.data.source,
             set.classes().len(),
             set.size(),
             set.digest(),
-        );
+        ))?;
         for (part, classes) in
             [(Part::Train, &split.train), (Part::Validation, &split.validation), (Part::Test, &split.test)]
         {
-            println!("{part}: {} classes", classes.len());
+            output::print(format!("{part}: {} classes", classes.len()))?;
         }
         let shape = trainer::evaluation_shape(&config);
         let (accuracy, ci95) = nearest_neighbour(&sampler, Part::Test, &shape, u64::from(self.episodes))?;
-        println!(
+        output::print(format!(
             "nearest neighbour of pixels, {}-way {}-shot: {accuracy:.1} % ± {ci95:.1} ({} test episodes)",
             shape.ways, shape.shots, self.episodes
-        );
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,8 +1,8 @@
 //! `metaburn eval`: a trained run's accuracy on a part of its data.
 
-use super::Outcome;
 use super::progress::Terminal;
 use super::setup::{PartName, Place};
+use super::{Outcome, output};
 use clap::{Args, ValueEnum};
 use metaburn::backend;
 use metaburn::config::{BatchNorm, Config};
@@ -73,8 +73,11 @@ impl Eval {
         });
         bar.finish_and_clear();
         let result = Result::new(&config, part, accuracy, &saved.standing);
-        result.keep(&run)?;
-        result.print(self.json);
+        match self.checkpoint {
+            Which::Latest => result.keep(&run, part.name())?,
+            Which::Best => result.keep(&run, &format!("{}-best", part.name()))?,
+        }
+        result.print(self.json)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -112,21 +115,23 @@ impl Result {
         value
     }
 
-    /// Keeps it in the run directory.
+    /// Keeps it in the run directory as `results/NAME.json`.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn keep(&self, run: &RunDir) -> std::result::Result<(), Error> {
-        run.write_result(self.part.name(), &self.json())
+    pub fn keep(&self, run: &RunDir, name: &str) -> std::result::Result<(), Error> {
+        run.write_result(name, &self.json())
     }
 
     /// Prints it: for people, or as one JSON object.
-    pub fn print(&self, json: bool) {
+    ///
+    /// # Errors
+    /// If standard output takes no more.
+    pub fn print(&self, json: bool) -> std::io::Result<()> {
         if json {
-            println!("{}", self.json());
-            return;
+            return output::print(self.json());
         }
-        println!(
+        output::print(format!(
             "{} accuracy {:.2} % ± {:.2} ({} episodes, {}-way {}-shot, batch norm {}), after {} outer steps, {} \
              gradient evaluations, {:.0} s of training",
             self.part.name(),
@@ -139,6 +144,6 @@ impl Result {
             self.standing.step,
             self.standing.evaluations.total(),
             self.standing.seconds,
-        );
+        ))
     }
 }

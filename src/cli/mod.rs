@@ -4,10 +4,13 @@ mod backends;
 mod data;
 mod eval;
 mod gradient;
+mod output;
 mod progress;
 mod resume;
 mod setup;
 mod train;
+
+pub use output::is_closed;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

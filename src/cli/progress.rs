@@ -15,8 +15,12 @@ const PARTS: u64 = 10_000;
 /// Weight of the past in the loss that is shown.
 const SMOOTHING: f64 = 0.95;
 
-/// Set by the first Ctrl-C.
+/// Whether a run is being trained, whose step at hand should end before the program does.
+static TRAINING: AtomicBool = AtomicBool::new(false);
+/// Set by the first Ctrl-C of a run in training.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// What a shell expects of a program ended by SIGINT.
+pub const INTERRUPTED_CODE: u8 = 130;
 
 /// Standard error, as a watcher of runs.
 pub struct Terminal {
@@ -30,12 +34,13 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Takes over Ctrl-C: the first asks the run to stop, a second ends the program at once.
+    /// Takes over Ctrl-C: in training the first asks the run to stop, and a second, or any at another
+    /// time, ends the program at once.
     pub fn new() -> Self {
         // Fails only where a handler is set already, which is then this one.
         let _ = ctrlc::set_handler(|| {
-            if INTERRUPTED.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
+            if !TRAINING.load(Ordering::SeqCst) || INTERRUPTED.swap(true, Ordering::SeqCst) {
+                std::process::exit(i32::from(INTERRUPTED_CODE));
             }
             eprintln!("\nfinishing this step; press Ctrl-C again to stop at once and lose it");
         });
@@ -58,6 +63,7 @@ impl Terminal {
 
     /// Shows the run of `config`, which begins at `from` of its budget.
     pub fn begin(&mut self, config: &Config, from: f64) {
+        TRAINING.store(true, Ordering::SeqCst);
         self.began = Instant::now();
         self.from = from;
         self.unit = match config.outer.budget {
@@ -73,8 +79,9 @@ impl Terminal {
         }
     }
 
-    /// Takes the bar away.
+    /// Training has ended: takes the bar away.
     pub fn end(&mut self) {
+        TRAINING.store(false, Ordering::SeqCst);
         self.bar.finish_and_clear();
         self.bar = ProgressBar::hidden();
     }

@@ -2,18 +2,15 @@
 
 use super::Outcome;
 use super::eval::Result as TestResult;
-use super::progress::Terminal;
+use super::progress::{INTERRUPTED_CODE, Terminal};
 use super::setup::Place;
 use clap::Args;
 use metaburn::config::{Config, Estimator};
 use metaburn::data::Part;
 use metaburn::estimator;
-use metaburn::trainer::{Ended, RunDir, Trainer, Watcher};
+use metaburn::trainer::{Ended, RunDir, Trainer, Watcher, quoted};
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// What a shell expects of a program ended by SIGINT.
-const INTERRUPTED: u8 = 130;
 
 /// Continue an interrupted run
 ///
@@ -60,19 +57,20 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, json: bool) -> O
     let ended = trainer.run(&mut terminal);
     terminal.end();
     if ended? == Ended::Stopped {
-        let (step, path) = (trainer.standing().step, trainer.run_dir().path().display().to_string());
+        let (step, path) = (trainer.standing().step, quoted(trainer.run_dir().path()));
         terminal.warning(&format!(
             "stopped and saved after outer step {step}; to go on:\n  metaburn resume {path}"
         ));
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(ExitCode::from(INTERRUPTED_CODE));
     }
     let episodes = config.eval.test_episodes;
+    terminal.note(&format!("testing on {episodes} episodes"));
     let bar = terminal.counter(episodes, "test episodes");
     let accuracy = trainer.evaluate(Part::Test, episodes, |done| bar.set_position(done as u64));
     bar.finish_and_clear();
     let result = TestResult::new(&config, Part::Test, accuracy, trainer.standing());
-    result.keep(trainer.run_dir())?;
-    result.print(json);
+    result.keep(trainer.run_dir(), Part::Test.name())?;
+    result.print(json)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,14 +5,14 @@
 //! stale or damaged is rebuilt, and one that cannot be written costs a warning.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
 use super::{Class, Error, ImageSet};
+use crate::whole;
 
 const MAGIC: &[u8; 8] = b"metaburn";
 const VERSION: u32 = 1;
@@ -73,7 +73,7 @@ fn load(file: &Path, fingerprint: &str) -> Option<ImageSet> {
     ImageSet::new(header.size, header.classes, bytes).ok()
 }
 
-/// Writes beside `file` and then renames, so that a reader sees all of it or nothing.
+/// A reader sees all of it or nothing.
 fn save(file: &Path, fingerprint: &str, set: &ImageSet) -> io::Result<()> {
     let header = serde_json::to_vec(&Header {
         fingerprint: fingerprint.to_string(),
@@ -83,15 +83,13 @@ fn save(file: &Path, fingerprint: &str, set: &ImageSet) -> io::Result<()> {
     let length = u32::try_from(header.len()).map_err(io::Error::other)?;
     let folder = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let mut temporary = NamedTempFile::new_in(folder)?;
+    let version = VERSION.to_le_bytes();
+    let length = length.to_le_bytes();
+    let pieces = [MAGIC, &version[..], &length, &header, set.pixels()];
     let mut hash = Sha256::new();
-    for piece in [MAGIC, &VERSION.to_le_bytes()[..], &length.to_le_bytes(), &header, set.pixels()] {
-        hash.update(piece);
-        temporary.write_all(piece)?;
-    }
-    temporary.write_all(&hash.finalize())?;
-    temporary.persist(file)?;
-    Ok(())
+    pieces.iter().for_each(|piece| hash.update(piece));
+    let [magic, version, length, header, pixels] = pieces;
+    whole::write(file, &[magic, version, length, header, pixels, &hash.finalize()])
 }
 
 #[cfg(test)]

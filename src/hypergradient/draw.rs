@@ -8,8 +8,9 @@ pub struct Draw {
     tasks: usize,
     /// `factors[j − 1][task]`: what inner step j's product is multiplied by; 0 skips it.
     factors: Vec<Vec<f64>>,
-    /// `weights[k][task]`: weight of g_k, the estimate after k steps back.
-    weights: Vec<Vec<f64>>,
+    /// `weights[k][task]`: weight of g_k, the estimate after k steps back. A weight of 0 still shows
+    /// the law g_k; without one it is not even formed.
+    weights: Vec<Vec<Option<f64>>>,
     observes: bool,
 }
 
@@ -19,7 +20,7 @@ impl Draw {
         Self {
             tasks,
             factors: vec![vec![0.0; tasks]; steps],
-            weights: vec![vec![0.0; tasks]; steps + 1],
+            weights: vec![vec![None; tasks]; steps + 1],
             observes: false,
         }
     }
@@ -33,7 +34,7 @@ impl Draw {
 
     /// Adds `weight`·g_k to `task`'s estimate, k = `depth`, and takes the products that g_k needs.
     pub fn add(&mut self, task: usize, depth: usize, weight: f64) {
-        self.weights[depth][task] += weight;
+        *self.weights[depth][task].get_or_insert(0.0) += weight;
         for factors in self.factors.iter_mut().rev().take(depth) {
             factors[task] = 1.0;
         }
@@ -52,13 +53,13 @@ impl Draw {
 
     /// Only the tasks at `tasks`, in that order.
     pub fn select(&self, tasks: &[usize]) -> Self {
-        let pick = |rows: &[Vec<f64>]| -> Vec<Vec<f64>> {
+        fn pick<V: Copy>(rows: &[Vec<V>], tasks: &[usize]) -> Vec<Vec<V>> {
             rows.iter().map(|row| tasks.iter().map(|task| row[*task]).collect()).collect()
-        };
+        }
         Self {
             tasks: tasks.len(),
-            factors: pick(&self.factors),
-            weights: pick(&self.weights),
+            factors: pick(&self.factors, tasks),
+            weights: pick(&self.weights, tasks),
             observes: self.observes,
         }
     }
@@ -74,12 +75,12 @@ impl Draw {
     }
 
     /// The tasks that take inner step `step`'s product: its factor is not 0, and something at or
-    /// beyond that depth is summed.
+    /// beyond that depth is wanted.
     pub fn due(&self, step: usize) -> Vec<usize> {
         let beyond = &self.weights[self.steps() - step + 1..];
         (0..self.tasks)
             .filter(|task| self.factors[step - 1][*task] != 0.0)
-            .filter(|task| beyond.iter().any(|weights| weights[*task] != 0.0))
+            .filter(|task| beyond.iter().any(|weights| weights[*task].is_some()))
             .collect()
     }
 
@@ -90,12 +91,12 @@ impl Draw {
 
     /// `task`'s weight of g_k, k = `depth`.
     pub fn weight(&self, depth: usize, task: usize) -> f64 {
-        self.weights[depth][task]
+        self.weights[depth][task].unwrap_or(0.0)
     }
 
-    /// The tasks whose sum g_k enters, k = `depth`.
-    pub fn weighted(&self, depth: usize) -> Vec<usize> {
-        (0..self.tasks).filter(|task| self.weights[depth][*task] != 0.0).collect()
+    /// The tasks that want g_k, k = `depth`.
+    pub fn wanted(&self, depth: usize) -> Vec<usize> {
+        (0..self.tasks).filter(|task| self.weights[depth][*task].is_some()).collect()
     }
 
     /// Whether norms and curvatures are wanted.

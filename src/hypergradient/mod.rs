@@ -69,12 +69,12 @@ pub struct Increment {
     pub curvature: Tensor<1>,
 }
 
-/// The estimate after some steps back, for the tasks whose sum it enters.
+/// The estimate after some steps back, for the tasks that want it.
 #[derive(Clone, Debug)]
 pub struct Landmark {
     /// k: how many steps back.
     pub depth: usize,
-    /// The tasks that weight it.
+    /// Those tasks.
     pub tasks: Vec<usize>,
     /// Their g_k.
     pub gradient: Stack,
@@ -87,7 +87,7 @@ pub struct Estimate {
     pub gradient: Stack,
     /// L_out(θ, φ_r) of each task, `[tasks]`.
     pub outer_loss: Tensor<1>,
-    /// The g_k that the draw weights.
+    /// The g_k that the draw wants.
     pub landmarks: Vec<Landmark>,
     /// The products taken; empty unless the draw asked.
     pub increments: Vec<Increment>,
@@ -139,7 +139,7 @@ pub fn estimate<P: Bilevel>(problem: &P, outer: &Stack, draw: &Draw) -> Estimate
                 increments.extend(increment);
             }
         }
-        let tasks = draw.weighted(walked);
+        let tasks = draw.wanted(walked);
         if !tasks.is_empty() {
             landmarks.push(Landmark { depth: walked, gradient: walk.landmark(&tasks), tasks });
         }

@@ -127,6 +127,7 @@ impl Saved {
     /// # Errors
     /// If it is not this optimiser's.
     pub fn restore(&self, optimizer: &mut dyn OuterOptimizer, device: &Device) -> Result<(), Error> {
-        Ok(optimizer.load(&self.archive, device)?)
+        let unusable = |reason| Error::Checkpoint { path: self.archive.path.clone(), reason };
+        optimizer.load(&self.archive, device).map_err(unusable)
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that can stop a run.
 
+use super::run_dir::quoted;
 use crate::{archive, backend, config, data};
 use std::path::PathBuf;
 
@@ -18,17 +19,19 @@ pub enum Error {
     #[error("cannot {action} {path}: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error(
-        "there is no run in {path}: it has no config.toml; start one with `metaburn train --run-dir {path}`"
+        "there is no run in {path}: it has no config.toml; start one with `metaburn train --run-dir {}`",
+        quoted(path)
     )]
     NoRun { path: PathBuf },
     #[error(
-        "{path} already holds a run; continue it with `metaburn resume {path}`, or choose another directory with \
-         --run-dir"
+        "{path} already holds a run; continue it with `metaburn resume {}`, or choose another directory with \
+         --run-dir",
+        quoted(path)
     )]
     Occupied { path: PathBuf },
     #[error("{path} is in use by another metaburn{holder}; wait until it ends, or stop it")]
     InUse { path: PathBuf, holder: String },
-    #[error("{path} has no checkpoint yet; train it first with `metaburn resume {path}`")]
+    #[error("{path} has no checkpoint yet; train it first with `metaburn resume {}`", quoted(path))]
     NoCheckpoint { path: PathBuf },
     #[error("the checkpoint {path} is not usable: {reason}")]
     Checkpoint { path: PathBuf, reason: String },

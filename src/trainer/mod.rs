@@ -13,7 +13,7 @@ mod watcher;
 pub use checkpoint::{Best, Saved, Standing};
 pub use error::Error;
 pub use learner::{Accuracy, Learner, host};
-pub use run_dir::{Lock, RunDir};
+pub use run_dir::{Lock, RunDir, quoted};
 pub use supply::{check_data, evaluation_shape, sampler, training_shape};
 pub use watcher::{StepRecord, ValidationRecord, Watcher};
 
@@ -62,7 +62,46 @@ impl Trainer {
         let opened = backend::open(config.backend)?;
         let sampler = sampler(&config, watcher)?;
         let (run, lock) = RunDir::create(path, &config)?;
-        let learner = Learner::new(&config, opened);
+        Self::begin(Learner::new(&config, opened), config, sampler, run, lock)
+    }
+
+    /// Takes up the run in `path` at its latest sound checkpoint, or at its beginning if it was ended
+    /// before the first; `config` is the run's own, but may name another backend or another place
+    /// for the same data.
+    ///
+    /// # Errors
+    /// If there is no such run, it is in use, or its data or checkpoints are not sound.
+    pub fn resume(path: &Path, config: Config, watcher: &mut dyn Watcher) -> Result<Self, Error> {
+        let (run, _) = RunDir::open(path)?;
+        let lock = run.lock()?;
+        let latest = run.latest()?;
+        let sampler = sampler(&config, watcher)?;
+        let learner = Learner::new(&config, backend::open(config.backend)?);
+        let Some((saved, faults)) = latest else {
+            return Self::begin(learner, config, sampler, run, lock);
+        };
+        faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; going on from the one before")));
+        check_data(&sampler, &saved.standing)?;
+        let device = learner.opened.device.clone();
+        let theta = saved.theta(&*learner.architecture, &device)?;
+        let mut trainer = Self::assemble(config, learner, sampler, theta, saved.standing.clone(), run, lock)?;
+        saved.restore(&mut *trainer.optimizer, &device)?;
+        let state = &trainer.standing.estimator;
+        trainer.estimator.restore(state).map_err(|reason| Error::Checkpoint {
+            path: trainer.run.checkpoint_file(trainer.standing.step),
+            reason,
+        })?;
+        Ok(trainer)
+    }
+
+    /// A run before its first step.
+    fn begin(
+        learner: Learner,
+        config: Config,
+        sampler: Sampler,
+        run: RunDir,
+        lock: Lock,
+    ) -> Result<Self, Error> {
         let theta = model::initialise(&*learner.architecture, config.seed, &learner.opened.device);
         let standing = Standing {
             step: 0,
@@ -74,31 +113,6 @@ impl Trainer {
         };
         let mut trainer = Self::assemble(config, learner, sampler, theta, standing, run, lock)?;
         trainer.save()?;
-        Ok(trainer)
-    }
-
-    /// Takes up the run in `path` at its latest sound checkpoint; `config` is the run's own, but may
-    /// name another backend or another place for the same data.
-    ///
-    /// # Errors
-    /// If there is no such run, it is in use, or its data or checkpoints are not sound.
-    pub fn resume(path: &Path, config: Config, watcher: &mut dyn Watcher) -> Result<Self, Error> {
-        let (run, _) = RunDir::open(path)?;
-        let lock = run.lock()?;
-        let (saved, faults) = run.latest()?.ok_or_else(|| Error::NoCheckpoint { path: path.into() })?;
-        faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; going on from the one before")));
-        let sampler = sampler(&config, watcher)?;
-        check_data(&sampler, &saved.standing)?;
-        let learner = Learner::new(&config, backend::open(config.backend)?);
-        let device = learner.opened.device.clone();
-        let theta = saved.theta(&*learner.architecture, &device)?;
-        let mut trainer = Self::assemble(config, learner, sampler, theta, saved.standing.clone(), run, lock)?;
-        saved.restore(&mut *trainer.optimizer, &device)?;
-        let state = &trainer.standing.estimator;
-        trainer.estimator.restore(state).map_err(|reason| Error::Checkpoint {
-            path: trainer.run.checkpoint_file(trainer.standing.step),
-            reason,
-        })?;
         Ok(trainer)
     }
 

@@ -1,6 +1,6 @@
 //! The outer optimiser: one of Burn's, applied leaf by leaf, with a state that checkpoints hold.
 
-use crate::archive::{self, Archive};
+use crate::archive::{Archive, Values};
 use crate::config;
 use crate::stack::Stack;
 use burn::optim::decay::WeightDecayConfig;
@@ -10,6 +10,11 @@ use burn::optim::{
 };
 use burn::tensor::Device;
 use std::collections::BTreeMap;
+
+/// A checkpoint's text that names the optimiser whose state it holds.
+const NAME: &str = "optimizer";
+/// How the names of the state's arrays and counts begin, before the leaf's number.
+const STATE: &str = "optimizer.";
 
 /// An outer optimiser and its state.
 pub trait OuterOptimizer: Send {
@@ -22,8 +27,8 @@ pub trait OuterOptimizer: Send {
     /// Takes the state that [`Self::save`] wrote.
     ///
     /// # Errors
-    /// If the archive lacks part of it.
-    fn load(&mut self, archive: &Archive, device: &Device) -> Result<(), archive::Error>;
+    /// If the archive has another optimiser's state, or lacks part of this one's.
+    fn load(&mut self, archive: &Archive, device: &Device) -> Result<(), String>;
 }
 
 /// The optimiser that a configuration asks for, for `leaves` leaves.
@@ -37,7 +42,7 @@ pub fn from_config(outer: &config::Outer, leaves: usize) -> Box<dyn OuterOptimiz
             let momentum =
                 (*momentum > 0.0).then(|| MomentumConfig::new().with_momentum(*momentum).with_dampening(0.0));
             let rule = SgdConfig::new().with_momentum(momentum).with_weight_decay(decay).build();
-            Box::new(Leafwise::new(rule, leaves))
+            Box::new(Leafwise::new("sgd", rule, leaves))
         }
         config::Optimizer::Adam(moments) => {
             let rule = AdamConfig::new()
@@ -46,7 +51,7 @@ pub fn from_config(outer: &config::Outer, leaves: usize) -> Box<dyn OuterOptimiz
                 .with_epsilon(moments.epsilon as f32)
                 .with_weight_decay(decay)
                 .build();
-            Box::new(Leafwise::new(rule, leaves))
+            Box::new(Leafwise::new("adam", rule, leaves))
         }
         config::Optimizer::AdamW(moments) => {
             let rule = AdamWConfig::new()
@@ -55,20 +60,22 @@ pub fn from_config(outer: &config::Outer, leaves: usize) -> Box<dyn OuterOptimiz
                 .with_epsilon(moments.epsilon as f32)
                 .with_weight_decay(outer.weight_decay as f32)
                 .build();
-            Box::new(Leafwise::new(rule, leaves))
+            Box::new(Leafwise::new("adamw", rule, leaves))
         }
     }
 }
 
 /// One of Burn's rules and, for each leaf, its state once it has one.
 struct Leafwise<R: Rule> {
+    /// Its name in checkpoints.
+    name: &'static str,
     rule: R,
     states: Vec<Option<R::State<3>>>,
 }
 
 impl<R: Rule> Leafwise<R> {
-    fn new(rule: R, leaves: usize) -> Self {
-        Self { rule, states: (0..leaves).map(|_| None).collect() }
+    fn new(name: &'static str, rule: R, leaves: usize) -> Self {
+        Self { name, rule, states: (0..leaves).map(|_| None).collect() }
     }
 }
 
@@ -90,15 +97,16 @@ where
     }
 
     fn save(&self, archive: &mut Archive) {
+        archive.text.insert(NAME.into(), self.name.into());
         let mut sink = StateSink::default();
         for (leaf, state) in self.states.iter().enumerate() {
             if let Some(state) = state {
-                state.state_flatten(&format!("optimizer.{leaf}"), &mut sink);
+                state.state_flatten(&format!("{STATE}{leaf}"), &mut sink);
             }
         }
         for (name, data) in sink.tensors {
             let shape = data.shape().to_vec();
-            archive.set(name, &shape, archive::Values::F32(data.iter::<f32>().collect()));
+            archive.set(name, &shape, Values::F32(data.iter::<f32>().collect()));
         }
         // The only scalars of these rules are counts of steps.
         for (name, count) in sink.scalars {
@@ -108,19 +116,26 @@ where
         }
     }
 
-    fn load(&mut self, archive: &Archive, device: &Device) -> Result<(), archive::Error> {
+    fn load(&mut self, archive: &Archive, device: &Device) -> Result<(), String> {
+        match archive.text.get(NAME) {
+            Some(name) if name == self.name => {}
+            name => {
+                let found = name.cloned().unwrap_or_else(|| "none".into());
+                return Err(format!("it holds the state of optimizer `{found}`, not of `{}`", self.name));
+            }
+        }
         let mut scalars = BTreeMap::new();
-        for (name, count) in archive.text.iter().filter(|(name, _)| name.starts_with("optimizer.")) {
+        for (name, count) in archive.text.iter().filter(|(name, _)| name.starts_with(STATE)) {
             if let Ok(count) = count.parse::<u64>() {
                 scalars.insert(name.clone(), count.into());
             }
         }
         let mut source = StateSource::new(scalars);
-        for name in archive.names().filter(|name| name.starts_with("optimizer.")) {
-            source.insert_tensor(name.into(), archive.data(name)?);
+        for name in archive.names().filter(|name| name.starts_with(STATE)) {
+            source.insert_tensor(name.into(), archive.data(name).map_err(|error| error.to_string())?);
         }
         for (leaf, state) in self.states.iter_mut().enumerate() {
-            *state = R::State::<3>::state_unflatten(&format!("optimizer.{leaf}"), &mut source, device);
+            *state = R::State::<3>::state_unflatten(&format!("{STATE}{leaf}"), &mut source, device);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@
 use super::Error;
 use super::checkpoint::Saved;
 use crate::config::Config;
+use crate::whole;
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ impl RunDir {
         }
         let text = config.to_toml()?;
         let file = run.config_file();
-        crate::archive::write_whole(&file, text.as_bytes()).map_err(failed("write", &file))?;
+        whole::write(&file, &[text.as_bytes()]).map_err(failed("write", &file))?;
         Ok((run, lock))
     }
 
@@ -59,7 +60,7 @@ impl RunDir {
         Ok((run, config))
     }
 
-    /// Takes the directory for writing.
+    /// Takes the directory for writing, and sweeps up what a killed process left unfinished.
     ///
     /// # Errors
     /// If another process has it.
@@ -73,6 +74,9 @@ impl RunDir {
                 let note =
                     file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(id.as_bytes()));
                 note.map_err(failed("write", &path))?;
+                for folder in [&self.path, &self.checkpoints()] {
+                    whole::sweep(folder).map_err(failed("sweep", folder))?;
+                }
                 Ok(Lock { _file: file })
             }
             Err(TryLockError::WouldBlock) => {
@@ -168,7 +172,7 @@ impl RunDir {
         let folder = self.path.join("results");
         fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
         let file = folder.join(format!("{name}.json"));
-        crate::archive::write_whole(&file, format!("{result:#}\n").as_bytes()).map_err(failed("write", &file))
+        whole::write(&file, &[format!("{result:#}\n").as_bytes()]).map_err(failed("write", &file))
     }
 
     fn config_file(&self) -> PathBuf {
@@ -180,7 +184,26 @@ impl RunDir {
     }
 }
 
+/// `path` as a shell takes it: in quotes where it has unusual characters.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let usual = |letter: char| letter.is_alphanumeric() || "/._-+=:@%,".contains(letter);
+    let plain = !text.is_empty() && text.chars().all(usual);
+    if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// For `map_err`: what the file system said, with what was tried and where.
 pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { action, path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_a_quoted_path_as_one_word() {
+        assert_eq!(quoted(Path::new("checkpoints/run-001")), "checkpoints/run-001");
+        assert_eq!(quoted(Path::new("my runs/it's")), r"'my runs/it'\''s'");
+    }
 }
