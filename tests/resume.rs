@@ -155,6 +155,12 @@ fn killed_at_random(options: &str, seed: u64) {
 }
 
 #[test]
+fn killed_at_any_moment_adaptive_ufom_with_counted_costs_ends_at_the_same_bits() {
+    let adaptive = "--set estimator.name=adaptive --set estimator.costs=counted --set inner.steps=2";
+    killed_at_random(&format!("{adaptive} --set checkpoint.every=1"), 3);
+}
+
+#[test]
 fn killed_at_any_moment_adam_with_ufom_ends_at_the_same_bits() {
     let ufom = "--set estimator.name=ufom --set estimator.q=0.3 --set inner.steps=2";
     killed_at_random(

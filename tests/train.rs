@@ -114,6 +114,33 @@ fn biased_estimators_and_the_exact_one_cost_what_they_should() {
 }
 
 #[test]
+fn adaptive_ufom_records_what_it_knows_at_every_step() {
+    let folder = folder_with_images();
+    let more = "--steps 40 --set inner.steps=3 --set estimator.name=adaptive --set estimator.floor=0.3";
+    train(folder.path(), "run", more).json();
+    let records = steps(&folder.path().join("run"));
+    assert_eq!(records[0]["q"], 0.3);
+    assert_eq!((&records[0]["exact_second_moment"], &records[0]["exact_draws"]), (&Value::Null, &0.into()));
+    let last = records.last().unwrap();
+    for key in ["q", "exact_second_moment", "error_second_moment", "cost_fixed", "cost_random"] {
+        assert!(last[key].as_f64().expect(key) > 0.0, "{key}: {last}");
+    }
+    let exact = records[..39].iter().filter(|record| record["products"] != 0).count();
+    assert_eq!(last["exact_draws"], exact);
+}
+
+#[test]
+fn step_coins_take_products_step_by_step() {
+    let folder = folder_with_images();
+    let more = "--steps 12 --set inner.steps=3 --set estimator.name=step-coins --set estimator.p=0.5";
+    let result = train(folder.path(), "run", more).json();
+    let products = numbers(&steps(&folder.path().join("run")), "products");
+    assert_eq!(result["gradient_evaluations"], 12 * 2 * (3 + 1) + products.iter().sum::<u64>());
+    assert!(products.iter().any(|products| !products.is_multiple_of(3)), "{products:?}");
+    assert!(products.iter().all(|products| *products <= 6), "{products:?}");
+}
+
+#[test]
 fn ufom_takes_products_when_its_coins_come_up() {
     let folder = folder_with_images();
     let products = |coin: &str| {
@@ -128,6 +155,8 @@ fn ufom_takes_products_when_its_coins_come_up() {
     let by_step = products("step");
     assert!(by_step.iter().all(|products| [0, 12].contains(products)), "{by_step:?}");
     assert!(by_step.contains(&0) && by_step.contains(&12), "{by_step:?}");
+    let stratified = products("stratified");
+    assert!(stratified.iter().all(|products| *products == 6), "{stratified:?}");
     let by_task = products("task");
     assert!(by_task.iter().all(|products| products.is_multiple_of(3) && *products <= 12), "{by_task:?}");
     assert!(by_task.iter().any(|products| ![0, 12].contains(products)), "{by_task:?}");

@@ -80,7 +80,9 @@ fn estimator_name(config: &Config) -> String {
         Estimator::FirstOrder => "first-order".into(),
         Estimator::Truncated { truncate } => format!("truncated to {truncate} steps"),
         Estimator::Exact => "exact".into(),
-        Estimator::Ufom { q, coin, .. } => format!("UFOM (q = {q}, a coin per {coin})"),
+        Estimator::Ufom { q, coin, .. } => format!("UFOM (q = {q}, coin {coin})"),
+        Estimator::Adaptive { coin, costs, .. } => format!("adaptive UFOM (coin {coin}, costs {costs})"),
+        Estimator::StepCoins { p } => format!("step coins (p = {p})"),
     };
     let unbiased = estimator::from_config(&config.estimator).is_unbiased(config.inner.steps);
     if unbiased { name } else { format!("{name} (biased)") }

@@ -50,6 +50,8 @@ fn unused_directory(config: &Config) -> PathBuf {
         Estimator::Truncated { .. } => "truncated",
         Estimator::Exact => "exact",
         Estimator::Ufom { .. } => "ufom",
+        Estimator::Adaptive { .. } => "adaptive",
+        Estimator::StepCoins { .. } => "step-coins",
     };
     let (ways, shots) = (config.task.ways, config.task.shots);
     let named = |number: u32| {

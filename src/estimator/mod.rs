@@ -4,21 +4,29 @@
 //! [`crate::hypergradient`] does the rest and shows the law what it saw. One estimator a file, its
 //! mathematics and source on top.
 
+mod adaptive;
+mod average;
+mod best_q;
 mod coin;
 mod exact;
 mod first_order;
+mod price;
+mod step_coins;
 mod truncated;
 mod ufom;
 
+pub use adaptive::AdaptiveUfom;
+pub use best_q::{Costs, SecondMoments, best_q};
 pub use exact::Exact;
 pub use first_order::FirstOrder;
+pub use step_coins::StepCoins;
 pub use truncated::Truncated;
 pub use ufom::Ufom;
 
 use crate::config;
 use crate::hypergradient::{Draw, Estimate};
 use rand::Rng;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A law for which products to take.
 pub trait Estimator: Send {
@@ -29,8 +37,14 @@ pub trait Estimator: Send {
     /// Whether the expected estimate is the exact gradient.
     fn is_unbiased(&self, steps: usize) -> bool;
 
-    /// Learns from an estimate that its draw gave. Laws that adapt override this and the next two.
-    fn observe(&mut self, _draw: &Draw, _estimate: &Estimate) {}
+    /// Learns from an estimate that its draw gave, in `seconds`. Laws that adapt override this and the
+    /// next three.
+    fn observe(&mut self, _draw: &Draw, _estimate: &Estimate, _seconds: f64) {}
+
+    /// What the law knows and does, for the metrics, at `tasks` tasks of `steps` inner steps.
+    fn report(&self, _tasks: usize, _steps: usize) -> Map<String, Value> {
+        Map::new()
+    }
 
     /// What a checkpoint must hold to go on; `Null` where there is nothing.
     fn state(&self) -> Value {
@@ -56,5 +70,17 @@ pub fn from_config(config: &config::Estimator) -> Box<dyn Estimator> {
         config::Estimator::Truncated { truncate } => Box::new(Truncated { depth: truncate }),
         config::Estimator::Exact => Box::new(Exact),
         config::Estimator::Ufom { q, truncate, coin } => Box::new(Ufom { q, depth: truncate, coin }),
+        config::Estimator::Adaptive { truncate, coin, exponent, beta, floor, costs } => {
+            Box::new(AdaptiveUfom {
+                depth: truncate,
+                coin,
+                exponent,
+                beta,
+                floor,
+                unit: costs,
+                learned: Default::default(),
+            })
+        }
+        config::Estimator::StepCoins { p } => Box::new(StepCoins { p }),
     }
 }

@@ -95,6 +95,17 @@ pub struct Estimate {
     pub evaluations: Evaluations,
 }
 
+impl Estimate {
+    /// The tasks that wanted g_k, k = `depth`, and their g_k; `None` if none did.
+    pub fn landmark(&self, depth: usize) -> Option<(Vec<usize>, Stack)> {
+        let found: Vec<&Landmark> =
+            self.landmarks.iter().filter(|landmark| landmark.depth == depth).collect();
+        let tasks: Vec<usize> = found.iter().flat_map(|landmark| landmark.tasks.iter().copied()).collect();
+        let gradients: Vec<Stack> = found.iter().map(|landmark| landmark.gradient.clone()).collect();
+        (!tasks.is_empty()).then(|| (tasks, Stack::cat(gradients)))
+    }
+}
+
 /// Runs the inner loop: φ_r, and L_in at φ_0 … φ_{r−1} (each `[tasks]`).
 ///
 /// `visit` sees (j, φ_{j−1}) before step j is taken. `outer` has the problem's task axis.

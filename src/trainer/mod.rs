@@ -171,12 +171,13 @@ impl Trainer {
         let rate = outer.rate * schedule::share(outer.schedule, self.progress());
         let problem = self.learner.problem(&self.meta_batch(step));
         let mut coins = random::generator(self.config.seed, "coin", step);
-        let draw = self.estimator.draw(&mut coins, outer.meta_batch, self.config.inner.steps);
+        let (tasks, steps) = (outer.meta_batch, self.config.inner.steps);
+        let draw = self.estimator.draw(&mut coins, tasks, steps);
+        let report = self.estimator.report(tasks, steps);
+        let drawn = Instant::now();
         let estimate = self.learner.opened.workers.estimate(&problem, &self.theta, &draw);
-        self.estimator.observe(&draw, &estimate);
-
-        let losses = host(estimate.outer_loss);
-        let gradient = estimate.gradient.mean();
+        let losses = host(estimate.outer_loss.clone());
+        let gradient = estimate.gradient.clone().mean();
         let gradient_norm = host(gradient.clone().squared_norm())[0].sqrt();
         let loss = losses.iter().sum::<f64>() / losses.len() as f64;
         for (what, value) in [("the loss", loss), ("the meta-gradient", gradient_norm)] {
@@ -184,6 +185,8 @@ impl Trainer {
                 return Err(Error::Diverged { step: step + 1, what });
             }
         }
+        // The norm was read, so a GPU has done the step's work by now too.
+        self.estimator.observe(&draw, &estimate, drawn.elapsed().as_secs_f64());
         // Only the finished meta-gradient is clipped: inside the walk it would bias the estimate.
         let excess = outer.clip.map_or(1.0, |most| gradient_norm / most).max(1.0);
         self.theta = self.optimizer.step(self.theta.clone(), gradient.scale(&[1.0 / excess]), rate);
@@ -199,6 +202,7 @@ impl Trainer {
             rate,
             products: estimate.evaluations.products,
             gradient_evaluations: self.standing.evaluations.total(),
+            estimator: report,
         };
         self.metrics.write(&record)?;
         self.clock.write(&serde_json::json!({ "step": record.step, "seconds": self.standing.seconds }))?;

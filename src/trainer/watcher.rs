@@ -2,6 +2,7 @@
 
 use crate::config::BatchNorm;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// One outer step, as `metrics.jsonl` has it.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +21,9 @@ pub struct StepRecord {
     pub products: u64,
     /// Gradient evaluations so far.
     pub gradient_evaluations: u64,
+    /// What the estimator knew and did, for one that adapts.
+    #[serde(flatten)]
+    pub estimator: Map<String, Value>,
 }
 
 /// One validation, as `metrics.jsonl` has it.

@@ -4,7 +4,7 @@ use super::inner;
 use crate::config::checker::Checker;
 use crate::config::choice::choice;
 use crate::config::key::{Fixed, Is, Open, Otherwise, keys};
-use crate::config::kind::{Count, Number, OneOf, at_least, one_of, probability};
+use crate::config::kind::{Count, Number, OneOf, at_least, decay, one_of, positive, probability};
 use serde::Serialize;
 
 keys! {
@@ -12,10 +12,22 @@ keys! {
     NAME: Fixed<OneOf<Name>> = "estimator.name", one_of(), Is(|| Name::Exact);
     /// Probability with which "ufom" takes the exact gradient.
     Q: Fixed<Number> = "estimator.q", probability(), Is(|| 0.1);
+    /// Probability with which "step-coins" takes each inner step's product.
+    P: Fixed<Number> = "estimator.p", probability(), Is(|| 0.2);
     /// Last inner steps that are always differentiated, up to inner.steps.
-    TRUNCATE: Open<Count> = "estimator.truncate", at_least(0), Otherwise("0 for ufom; truncated needs one");
-    /// Whether "ufom" tosses its coin for each task or once for an outer step's whole meta-batch.
+    TRUNCATE: Open<Count> = "estimator.truncate", at_least(0), Otherwise("0 for ufom and adaptive; truncated needs one");
+    /// Whether "ufom" and "adaptive" toss their coin for each task, once for an outer step's whole
+    /// meta-batch, or for each task so that the number of exact ones varies by at most one.
     COIN: Fixed<OneOf<Coin>> = "estimator.coin", one_of(), Is(|| Coin::Task);
+    /// How "adaptive" supposes that the time to an accuracy grows with the second moment: 2 for steps
+    /// that shrink like 1/√k, 1 where only their product counts, 0.5 for steps that shrink like 1/k.
+    EXPONENT: Fixed<Number> = "estimator.exponent", positive(), Is(|| 2.0);
+    /// Share that the past keeps in "adaptive"'s running averages.
+    BETA: Fixed<Number> = "estimator.beta", decay(), Is(|| 0.99);
+    /// The smallest q of "adaptive", and its q before the first exact draw.
+    FLOOR: Fixed<Number> = "estimator.floor", probability(), Is(|| 0.05);
+    /// In what "adaptive" counts costs; only "counted" and "reference" resume to the same bits.
+    COSTS: Fixed<OneOf<CostUnit>> = "estimator.costs", one_of(), Is(|| CostUnit::Measured);
 }
 
 choice! {
@@ -29,6 +41,22 @@ choice! {
         Exact = "exact",
         /// All, now and then.
         Ufom = "ufom",
+        /// All, as often as it pays.
+        Adaptive = "adaptive",
+        /// Each, now and then.
+        StepCoins = "step-coins",
+    }
+}
+
+choice! {
+    /// In what an adaptive estimator counts costs.
+    pub enum CostUnit {
+        /// Seconds of this machine and backend, learned while running.
+        Measured = "measured",
+        /// Gradient evaluations, a product being one.
+        Counted = "counted",
+        /// Gradient evaluations as the method's reference code counts them, which recomputes iterates.
+        Reference = "reference",
     }
 }
 
@@ -39,6 +67,8 @@ choice! {
         Task = "task",
         /// All tasks of an outer step share one: whole outer steps stay cheap.
         Step = "step",
+        /// Each task has its own, but in step: the number of exact tasks varies by at most one.
+        Stratified = "stratified",
     }
 }
 
@@ -65,14 +95,45 @@ pub enum Estimator {
         /// What shares a coin.
         coin: Coin,
     },
+    /// [`Self::Ufom`] with q from running estimates (Likhosherstov et al. 2021).
+    Adaptive {
+        /// Last inner steps differentiated in any case, 0 to `inner.steps`.
+        truncate: usize,
+        /// What shares a coin.
+        coin: Coin,
+        /// p, how the time to an accuracy grows with the second moment; > 0.
+        exponent: f64,
+        /// Share that the past keeps in the averages, in [0, 1).
+        beta: f64,
+        /// The smallest q, and q before the first exact draw; in (0, 1].
+        floor: f64,
+        /// In what costs are counted.
+        costs: CostUnit,
+    },
+    /// A coin for every inner step's product, taken ones reweighted by 1/p.
+    StepCoins {
+        /// Probability of a product, in (0, 1].
+        p: f64,
+    },
 }
 
 /// The section, checked, for `steps` inner steps.
 pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
     let name = checker.get(&NAME);
     if name != Name::Ufom {
-        checker.unused(&Q, &NAME, name, "only \"ufom\" tosses a coin");
-        checker.unused(&COIN, &NAME, name, "only \"ufom\" tosses a coin");
+        checker.unused(&Q, &NAME, name, "only \"ufom\" has a fixed one");
+    }
+    if name != Name::StepCoins {
+        checker.unused(&P, &NAME, name, "only \"step-coins\" takes each step's product by chance");
+    }
+    if !matches!(name, Name::Ufom | Name::Adaptive) {
+        checker.unused(&COIN, &NAME, name, "only \"ufom\" and \"adaptive\" toss such a coin");
+    }
+    if name != Name::Adaptive {
+        for key in [&EXPONENT, &BETA, &FLOOR] {
+            checker.unused(key, &NAME, name, "only \"adaptive\" adapts");
+        }
+        checker.unused(&COSTS, &NAME, name, "only \"adaptive\" adapts");
     }
     match name {
         Name::FirstOrder => {
@@ -93,6 +154,18 @@ pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
             }
             Estimator::Truncated { truncate: truncate(checker, steps) }
         }
+        Name::StepCoins => {
+            checker.unused(&TRUNCATE, &NAME, name, "it needs no truncated base");
+            Estimator::StepCoins { p: checker.get(&P) }
+        }
+        Name::Adaptive => Estimator::Adaptive {
+            truncate: truncate(checker, steps),
+            coin: checker.get(&COIN),
+            exponent: checker.get(&EXPONENT),
+            beta: checker.get(&BETA),
+            floor: checker.get(&FLOOR),
+            costs: checker.get(&COSTS),
+        },
         Name::Ufom => Estimator::Ufom {
             q: checker.get(&Q),
             truncate: truncate(checker, steps),

@@ -1,0 +1,78 @@
+//! The probability of an exact draw that reaches a given accuracy at the least cost.
+//!
+//! With 𝕍² = E‖g_exact‖², 𝔻² = E‖g_exact − g_K‖², C_det the cost of what is always paid and C_rnd
+//! that of an exact draw beyond it, the time to an accuracy grows like
+//!
+//! ```text
+//! (C_det + q C_rnd) · (𝕍² + (1/q − 1) 𝔻²)^p,   q ∈ (0, 1]
+//! ```
+//!
+//! whose derivative in q has the sign of A q² + B q − C with A = C_rnd(𝕍² − 𝔻²), B = (1 − p) C_rnd 𝔻²,
+//! C = p C_det 𝔻² (METHOD, "Choosing q"; Likhosherstov et al. 2021 have p = 2 and p = ½). It is negative
+//! at 0; so the minimum is at the parabola's first root, or at 1 if it is still negative there.
+
+/// 𝕍² and 𝔻².
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SecondMoments {
+    /// 𝕍², of the exact gradient.
+    pub exact: f64,
+    /// 𝔻², of the truncation's error.
+    pub error: f64,
+}
+
+/// C_det and C_rnd, in any one unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Costs {
+    /// C_det > 0, paid at every step.
+    pub fixed: f64,
+    /// C_rnd > 0, paid beyond it by an exact draw.
+    pub random: f64,
+}
+
+/// q*, in [0, 1]; 0 only where the truncation has no error.
+pub fn best_q(moments: SecondMoments, costs: Costs, exponent: f64) -> f64 {
+    let a = costs.random * (moments.exact - moments.error);
+    let b = (1.0 - exponent) * costs.random * moments.error;
+    let c = exponent * costs.fixed * moments.error;
+    if a + b <= c {
+        return if moments.error > 0.0 { 1.0 } else { 0.0 };
+    }
+    let root = (b * b + 4.0 * a * c).max(0.0).sqrt();
+    // The same root twice, each form free of cancellation for one sign of B.
+    let q = if b >= 0.0 { 2.0 * c / (b + root) } else { (root - b) / (2.0 * a) };
+    q.clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::generator;
+    use rand::RngExt;
+
+    #[test]
+    fn no_q_of_a_fine_grid_is_better() {
+        let mut random = generator(0, "test", 0);
+        let mut inside = 0;
+        for _ in 0..1000 {
+            let mut draw = |from: f64, to: f64| (random.random::<f64>() * (to / from).ln()).exp() * from;
+            let moments = SecondMoments { exact: draw(0.1, 10.0), error: draw(0.001, 10.0) };
+            let costs = Costs { fixed: draw(0.1, 100.0), random: draw(0.1, 100.0) };
+            let exponent = draw(0.25, 4.0);
+            let time = |q: f64| {
+                let moment = moments.exact + (1.0 / q - 1.0) * moments.error;
+                (costs.fixed + q * costs.random) * moment.powf(exponent)
+            };
+            let q = best_q(moments, costs, exponent);
+            let best = (1..=10_000).map(|step| time(f64::from(step) / 1e4)).fold(f64::INFINITY, f64::min);
+            assert!(time(q) <= best * (1.0 + 1e-9), "q = {q} for {moments:?}, {costs:?}, p = {exponent}");
+            inside += usize::from(q < 1.0);
+        }
+        assert!((200..=900).contains(&inside), "{inside} of 1000 cases have their minimum inside (0, 1)");
+    }
+
+    #[test]
+    fn without_error_nothing_exact_is_needed() {
+        let costs = Costs { fixed: 1.0, random: 1.0 };
+        assert_eq!(best_q(SecondMoments { exact: 1.0, error: 0.0 }, costs, 2.0), 0.0);
+    }
+}
