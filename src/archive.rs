@@ -218,7 +218,17 @@ impl Archive {
             hash.update(format!("{name} {shape:?}").as_bytes());
             hash.update(values.bytes().1);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(&hash.finalize())
+    }
+
+    /// SHA-256 over every array and every piece of text, in hexadecimal.
+    pub fn seal(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.digest().as_bytes());
+        for (name, text) in &self.text {
+            hash.update(format!("{} {name} {} {text}", name.len(), text.len()).as_bytes());
+        }
+        hexadecimal(&hash.finalize())
     }
 
     fn shaped(&self, name: &str, expected: &[usize]) -> Result<&Values, Error> {
@@ -233,4 +243,8 @@ impl Archive {
     fn kind(&self, name: &str, values: &Values, expected: &'static str) -> Error {
         Error::Kind { path: self.path.clone(), name: name.into(), found: values.kind(), expected }
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,6 +4,8 @@
 use crate::config::Backend;
 use crate::hypergradient::Workers;
 use burn::tensor::Device;
+#[cfg(feature = "wgpu")]
+use burn::tensor::DeviceKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A device, opened.
@@ -43,8 +45,10 @@ pub fn open(backend: Backend) -> Result<Opened, Error> {
     let error = |reason| Error { backend, reason };
     match backend {
         Backend::Auto => {
-            let gpus = [Backend::Cuda, Backend::Vulkan, Backend::Wgpu].map(open);
-            gpus.into_iter().flatten().find(|opened| opened.is_gpu).map_or_else(|| open(Backend::Flex), Ok)
+            // One after the other: opening a card by two of its names at once helps nobody.
+            let gpus = [Backend::Cuda, Backend::Vulkan, Backend::Wgpu].into_iter();
+            let found = gpus.filter_map(|backend| open(backend).ok()).find(|opened| opened.is_gpu);
+            found.map_or_else(|| open(Backend::Flex), Ok)
         }
         Backend::Flex => Ok(cpu(backend, Device::flex())),
         Backend::Ndarray => ndarray().map_err(error),
@@ -112,12 +116,18 @@ fn cuda() -> Result<Opened, String> {
 fn graphics(
     backend: Backend,
     devices: burn::tensor::DeviceType,
-    named: fn(burn::tensor::DeviceKind) -> Device,
+    named: fn(DeviceKind) -> Device,
 ) -> Result<Opened, String> {
     let missing = "no graphics adapter answers; install a Vulkan driver for your GPU \
                    (Debian's mesa-vulkan-drivers has a software one)";
-    let device = quietly(|| Device::enumerate(devices).into_vec())?.into_iter().next().ok_or(missing)?;
-    let software = device == named(burn::tensor::DeviceKind::Cpu);
+    let found = quietly(|| Device::enumerate(devices).into_vec())?;
+    // Drivers list their adapters in an order of their own.
+    let cpu = named(DeviceKind::Cpu);
+    let kinds = [DeviceKind::DiscreteGpu(0), DeviceKind::IntegratedGpu(0), DeviceKind::VirtualGpu(0)];
+    let known = kinds.map(named).into_iter().find(|device| found.contains(device));
+    let other = || found.iter().find(|device| **device != cpu).or(found.first()).cloned();
+    let device = known.or_else(other).ok_or(missing)?;
+    let software = device == cpu;
     // The first use opens the device; a driver that refuses shows here and not in a run's midst.
     let name =
         quietly(|| device.identity())?.map_or_else(|| "unnamed adapter".into(), |identity| identity.name);

@@ -13,6 +13,7 @@ use crate::model::{Architecture, Conv4Config, EPSILON};
 use crate::problem::{Batch, Bilevel, FewShot};
 use crate::stack::Stack;
 use burn::tensor::{DType, Device, Tensor};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub struct Case {
     architecture: Arc<Conv4Config>,
     theta: Stack,
     steps: usize,
+    text: BTreeMap<String, String>,
 }
 
 /// Which gradient of a case is wanted.
@@ -111,7 +113,7 @@ impl Case {
         let (support, query) = (batch("support")?, batch("query")?);
         let network: Arc<dyn Architecture> = architecture.clone();
         let problem = FewShot::new(network, support, query, rate, BatchNorm::Transductive);
-        Ok(Self { problem, architecture, theta: Stack::new(theta?), steps })
+        Ok(Self { problem, architecture, theta: Stack::new(theta?), steps, text: archive.text.clone() })
     }
 
     /// Everything computed, in the layout of the case; the case's own text comes along.
@@ -127,6 +129,7 @@ impl Case {
         let estimate = hypergradient::estimate(problem, &self.theta, &draw);
 
         let mut out = Archive::default();
+        out.text = self.text.clone();
         let shape = logits.dims();
         out.set_tensor("theta_support_logits", &shape, logits);
         out.set_tensor("support_loss", &[tasks, losses.len()], Tensor::stack::<2>(losses, 1));

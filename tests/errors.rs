@@ -305,6 +305,15 @@ mod checkpoints {
         fs::write(file, bytes).unwrap();
     }
 
+    /// One digit of the text in the header: how many outer steps the run has taken.
+    fn change_the_step(file: &Path) {
+        let mut bytes = fs::read(file).unwrap();
+        let key = br#"\"step\":"#;
+        let digit = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len();
+        bytes[digit] = b'3';
+        fs::write(file, bytes).unwrap();
+    }
+
     fn cut_in_half(file: &Path) {
         let bytes = fs::read(file).unwrap();
         fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
@@ -320,7 +329,8 @@ mod checkpoints {
         fs::write(file, "").unwrap();
     }
 
-    const DAMAGES: [fn(&Path); 4] = [flip_the_middle, cut_in_half, claim_an_enormous_header, empty];
+    const DAMAGES: [fn(&Path); 5] =
+        [flip_the_middle, change_the_step, cut_in_half, claim_an_enormous_header, empty];
 
     #[test]
     fn where_every_checkpoint_is_damaged_each_is_named() {
@@ -382,13 +392,13 @@ mod checkpoints {
         let diverging = "--steps 5 --set outer.optimizer=sgd --set outer.rate=1e30 --set checkpoint.every=1";
         let ran = common::run(folder.path(), &format!("train {IMAGES} {TINY} {diverging} --run-dir run"));
         assert_eq!(ran.code, Some(1));
-        for words in ["error: training diverged at outer step 2", "outer.rate", "inner.rate", "outer.clip"] {
+        for words in ["error: training diverged at outer step 1", "outer.rate", "inner.rate", "outer.clip"] {
             assert!(ran.stderr.contains(words), "{}", ran.stderr);
         }
         let run = folder.path().join("run");
         let kept = names(&run.join("checkpoints"));
-        assert_eq!(kept, ["step-00000000.safetensors", "step-00000001.safetensors"]);
-        assert_eq!(lines(&run.join("metrics.jsonl")).len(), 1);
+        assert_eq!(kept, ["step-00000000.safetensors"], "weights that are not finite are not kept");
+        assert_eq!(lines(&run.join("metrics.jsonl")).len(), 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use metaburn::data::{Part, contact_sheet, fetch, nearest_neighbour};
 use metaburn::trainer;
+use serde_json::json;
 use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -139,6 +140,9 @@ pub struct Info {
     /// Test episodes for the nearest neighbour
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     episodes: u32,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    json: bool,
 }
 
 impl Info {
@@ -147,20 +151,28 @@ impl Info {
         let sampler = trainer::sampler(&config, &mut Terminal::new())?;
         let (set, split) = (sampler.set(), sampler.split());
         let images: usize = (0..set.classes().len()).map(|class| set.examples(class)).sum();
-        output::print(format!(
-            "{}: {} classes, {images} images of {2}×{2} pixels, digest {3:.12}",
-            config.data.source,
-            set.classes().len(),
-            set.size(),
-            set.digest(),
-        ))?;
-        for (part, classes) in
-            [(Part::Train, &split.train), (Part::Validation, &split.validation), (Part::Test, &split.test)]
-        {
-            output::print(format!("{part}: {} classes", classes.len()))?;
-        }
         let shape = trainer::evaluation_shape(&config);
         let (accuracy, ci95) = nearest_neighbour(&sampler, Part::Test, &shape, u64::from(self.episodes))?;
+        let [train, validation, test] =
+            [&split.train, &split.validation, &split.test].map(|classes| classes.len());
+        if self.json {
+            output::print(json!({
+                "source": config.data.source, "classes": set.classes().len(), "images": images,
+                "size": set.size(), "digest": set.digest(),
+                "train_classes": train, "validation_classes": validation, "test_classes": test,
+                "nearest_neighbour_accuracy": accuracy, "ci95": ci95, "episodes": self.episodes,
+                "ways": shape.ways, "shots": shape.shots,
+            }))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let (source, classes, size) = (config.data.source, set.classes().len(), set.size());
+        let digest = set.digest();
+        output::print(format!(
+            "{source}: {classes} classes, {images} images of {size}×{size} pixels, digest {digest:.12}"
+        ))?;
+        output::print(format!(
+            "train: {train} classes\nvalidation: {validation} classes\ntest: {test} classes"
+        ))?;
         output::print(format!(
             "nearest neighbour of pixels, {}-way {}-shot: {accuracy:.1} % ± {ci95:.1} ({} test episodes)",
             shape.ways, shape.shots, self.episodes

@@ -23,7 +23,7 @@ pub struct Eval {
     #[arg(long, value_enum, default_value = "test")]
     split: PartName,
     /// Episodes; without it, as many as the run's configuration says
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     episodes: Option<u32>,
     /// Which checkpoint: the latest, or the one with the best validation
     #[arg(long, value_enum, default_value = "latest")]
@@ -73,11 +73,11 @@ impl Eval {
         });
         bar.finish_and_clear();
         let result = Result::new(&config, part, accuracy, &saved.standing);
+        result.print(self.json)?;
         match self.checkpoint {
             Which::Latest => result.keep(&run, part.name())?,
             Which::Best => result.keep(&run, &format!("{}-best", part.name()))?,
         }
-        result.print(self.json)?;
         Ok(ExitCode::SUCCESS)
     }
 }

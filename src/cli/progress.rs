@@ -6,6 +6,7 @@ use metaburn::config::{Budget, Config};
 use metaburn::trainer::{StepRecord, ValidationRecord, Watcher};
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time between lines where there is no terminal.
@@ -19,6 +20,8 @@ const SMOOTHING: f64 = 0.95;
 static TRAINING: AtomicBool = AtomicBool::new(false);
 /// Set by the first Ctrl-C of a run in training.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// The command that takes up the run at hand.
+static COMMAND: Mutex<String> = Mutex::new(String::new());
 /// What a shell expects of a program ended by SIGINT.
 pub const INTERRUPTED_CODE: u8 = 130;
 
@@ -40,6 +43,10 @@ impl Terminal {
         // Fails only where a handler is set already, which is then this one.
         let _ = ctrlc::set_handler(|| {
             if !TRAINING.load(Ordering::SeqCst) || INTERRUPTED.swap(true, Ordering::SeqCst) {
+                let command = COMMAND.lock().unwrap_or_else(PoisonError::into_inner);
+                if !command.is_empty() {
+                    eprintln!("\nthe run is kept; to go on from its latest checkpoint:\n  {command}");
+                }
                 std::process::exit(i32::from(INTERRUPTED_CODE));
             }
             eprintln!("\nfinishing this step; press Ctrl-C again to stop at once and lose it");
@@ -61,8 +68,9 @@ impl Terminal {
         self.bar.suspend(|| eprintln!("{text}"));
     }
 
-    /// Shows the run of `config`, which begins at `from` of its budget.
-    pub fn begin(&mut self, config: &Config, from: f64) {
+    /// Shows the run of `config`, which begins at `from` of its budget and is resumed by `command`.
+    pub fn begin(&mut self, config: &Config, from: f64, command: &str) {
+        *COMMAND.lock().unwrap_or_else(PoisonError::into_inner) = command.into();
         TRAINING.store(true, Ordering::SeqCst);
         self.began = Instant::now();
         self.from = from;

@@ -35,13 +35,15 @@ impl Resume {
         let trainer = Trainer::resume(&self.run_dir, config, &mut terminal)?;
         let step = trainer.standing().step;
         terminal.note(&format!("resuming {} after outer step {step}", self.run_dir.display()));
-        to_the_end(trainer, terminal, self.json)
+        to_the_end(trainer, terminal, &self.place.flags(), self.json)
     }
 }
 
-/// Trains until the budget is used up, then tests.
-pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, json: bool) -> Outcome {
+/// Trains until the budget is used up, then tests; `flags` are those that a resumption needs again.
+pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, flags: &str, json: bool) -> Outcome {
     let config = trainer.config().clone();
+    let json_flag = if json { " --json" } else { "" };
+    let command = format!("{} resume {}{flags}{json_flag}", program(), quoted(trainer.run_dir().path()));
     let opened = &trainer.learner().opened;
     terminal.note(&format!(
         "{}-way {}-shot {}, estimator {}, on {} ({}); run directory {}",
@@ -53,14 +55,12 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, json: bool) -> O
         opened.description,
         trainer.run_dir().path().display(),
     ));
-    terminal.begin(&config, trainer.progress());
+    terminal.begin(&config, trainer.progress(), &command);
     let ended = trainer.run(&mut terminal);
     terminal.end();
     if ended? == Ended::Stopped {
-        let (step, path) = (trainer.standing().step, quoted(trainer.run_dir().path()));
-        terminal.warning(&format!(
-            "stopped and saved after outer step {step}; to go on:\n  metaburn resume {path}"
-        ));
+        let step = trainer.standing().step;
+        terminal.warning(&format!("stopped and saved after outer step {step}; to go on:\n  {command}"));
         return Ok(ExitCode::from(INTERRUPTED_CODE));
     }
     let episodes = config.eval.test_episodes;
@@ -69,21 +69,29 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, json: bool) -> O
     let accuracy = trainer.evaluate(Part::Test, episodes, |done| bar.set_position(done as u64));
     bar.finish_and_clear();
     let result = TestResult::new(&config, Part::Test, accuracy, trainer.standing());
-    result.keep(trainer.run_dir(), Part::Test.name())?;
     result.print(json)?;
+    result.keep(trainer.run_dir(), Part::Test.name())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How this program was called, so that a command that is printed can be typed.
+fn program() -> String {
+    let called = std::env::args_os().next().map(PathBuf::from);
+    called
+        .filter(|path| path.components().count() > 1)
+        .map_or_else(|| "metaburn".into(), |path| quoted(&path))
 }
 
 /// The estimator as a person would write it, and whether it is biased.
 fn estimator_name(config: &Config) -> String {
-    let name = match &config.estimator {
-        Estimator::FirstOrder => "first-order".into(),
-        Estimator::Truncated { truncate } => format!("truncated to {truncate} steps"),
-        Estimator::Exact => "exact".into(),
-        Estimator::Ufom { q, coin, .. } => format!("UFOM (q = {q}, coin {coin})"),
-        Estimator::Adaptive { coin, costs, .. } => format!("adaptive UFOM (coin {coin}, costs {costs})"),
-        Estimator::StepCoins { p } => format!("step coins (p = {p})"),
+    let detail = match &config.estimator {
+        Estimator::FirstOrder | Estimator::Exact => String::new(),
+        Estimator::Truncated { truncate } => format!(" to {truncate} steps"),
+        Estimator::Ufom { q, coin, .. } => format!(" (q = {q}, coin {coin})"),
+        Estimator::Adaptive { coin, costs, .. } => format!(" (coin {coin}, costs {costs})"),
+        Estimator::StepCoins { p } => format!(" (p = {p})"),
     };
+    let name = format!("{}{detail}", config.estimator.name());
     let unbiased = estimator::from_config(&config.estimator).is_unbiased(config.inner.steps);
     if unbiased { name } else { format!("{name} (biased)") }
 }

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use metaburn::config::{self, Backend, Config};
 use metaburn::data::Part;
+use metaburn::trainer::quoted;
 use std::path::PathBuf;
 
 /// A configuration file and what the command line says over it.
@@ -67,6 +68,13 @@ impl Place {
         let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         let backend = self.backend.map(|backend| quoted("backend", &backend.to_string()));
         let data = self.data.as_ref().map(|path| quoted("data.path", &whole(path).to_string_lossy()));
+        backend.into_iter().chain(data).collect()
+    }
+
+    /// As flags, to be typed again.
+    pub fn flags(&self) -> String {
+        let backend = self.backend.map(|backend| format!(" --backend {backend}"));
+        let data = self.data.as_ref().map(|path| format!(" --data {}", quoted(path)));
         backend.into_iter().chain(data).collect()
     }
 

@@ -4,8 +4,10 @@ use super::progress::Terminal;
 use super::setup::Setup;
 use super::{Outcome, resume};
 use clap::Args;
-use metaburn::config::{Config, Estimator, Source};
+use metaburn::config::Config;
 use metaburn::trainer::Trainer;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// Train a learner and test it
@@ -31,31 +33,39 @@ impl Train {
     pub fn run(self) -> Outcome {
         let steps = self.steps.map(|steps| format!("outer.steps={steps}"));
         let config = self.setup.config(steps.as_slice())?;
-        let path = self.run_dir.unwrap_or_else(|| unused_directory(&config));
         let mut terminal = Terminal::new();
-        let trainer = Trainer::start(config, &path, &mut terminal)?;
-        resume::to_the_end(trainer, terminal, self.json)
+        let trainer = match self.run_dir {
+            Some(path) => Trainer::start(config, &path, &mut terminal)?,
+            None => {
+                let path = fresh_directory(&config)?;
+                Trainer::start(config, &path, &mut terminal).inspect_err(|_| {
+                    // Still empty if the run did not begin; and if it did, these refuse.
+                    let _ = fs::remove_dir(&path).and_then(|()| fs::remove_dir("checkpoints"));
+                })?
+            }
+        };
+        resume::to_the_end(trainer, terminal, "", self.json)
     }
 }
 
-/// `checkpoints/NAME-001` or the first free number after it.
-fn unused_directory(config: &Config) -> PathBuf {
-    let source = match config.data.source {
-        Source::Glyphs => "glyphs",
-        Source::Omniglot => "omniglot",
-        Source::Folder => "folder",
-    };
-    let estimator = match config.estimator {
-        Estimator::FirstOrder => "first-order",
-        Estimator::Truncated { .. } => "truncated",
-        Estimator::Exact => "exact",
-        Estimator::Ufom { .. } => "ufom",
-        Estimator::Adaptive { .. } => "adaptive",
-        Estimator::StepCoins { .. } => "step-coins",
-    };
-    let (ways, shots) = (config.task.ways, config.task.shots);
-    let named = |number: u32| {
-        PathBuf::from("checkpoints").join(format!("{source}-{ways}way-{shots}shot-{estimator}-{number:03}"))
-    };
-    (1..u32::MAX).map(named).find(|path| !path.exists()).unwrap_or_else(|| named(u32::MAX))
+/// A new directory `checkpoints/NAME-001`, or with the first free number after it.
+fn fresh_directory(config: &Config) -> Result<PathBuf, String> {
+    let (source, estimator) = (config.data.source, config.estimator.name());
+    let name = format!("{source}-{}way-{}shot-{estimator}", config.task.ways, config.task.shots);
+    for number in 1..10_000 {
+        let path = PathBuf::from("checkpoints").join(format!("{name}-{number:03}"));
+        let made = fs::create_dir_all("checkpoints").and_then(|()| fs::create_dir(&path));
+        match made {
+            Ok(()) => return Ok(path),
+            // Somebody has it, or took it just now.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(format!(
+                    "cannot create {}: {error}; choose a directory with --run-dir",
+                    path.display()
+                ));
+            }
+        }
+    }
+    Err(format!("checkpoints/{name}-… are all taken; choose a directory with --run-dir"))
 }

@@ -285,8 +285,10 @@ fn contradictions_name_both_sides() {
         (
             "estimator.q = 0.5",
             "`estimator.q` (= 0.5) has no meaning with estimator.name = \"exact\": \
-             only \"ufom\" tosses a coin",
+             only \"ufom\" has a fixed q",
         ),
+        ("estimator = { name = 'ufom', beta = 0.5 }", "only \"adaptive\" adapts"),
+        ("estimator = { name = 'adaptive', p = 0.5 }", "only \"step-coins\" takes"),
         ("outer.momentum = 0.9", "has no meaning with outer.optimizer = \"adam\": only \"sgd\""),
         ("outer.optimizer = 'sgd'\nouter.beta_2 = 0.9", "only \"adam\" and \"adamw\""),
         ("model.hidden = [3]", "has no meaning with model.kind = \"conv4\""),

@@ -4,7 +4,7 @@
 //! nonlinear functions at the end have derivatives of their own.
 
 use super::Dual;
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{Tensor, activation};
 use std::ops::{Add, Mul, Sub};
 
 impl<const D: usize> Dual<D> {
@@ -49,11 +49,6 @@ impl<const D: usize> Dual<D> {
         self.linear(|x| x.sum_dim(dim))
     }
 
-    /// Mean over dimension `dim`, kept with length 1.
-    pub fn mean_dim(self, dim: usize) -> Self {
-        self.linear(|x| x.mean_dim(dim))
-    }
-
     /// The same elements in another shape.
     pub fn reshape<const E: usize>(self, shape: [usize; E]) -> Dual<E> {
         self.linear(|x| x.reshape(shape))
@@ -62,11 +57,6 @@ impl<const D: usize> Dual<D> {
     /// `length` entries of dimension `dim` from `start` on.
     pub fn narrow(self, dim: usize, start: usize, length: usize) -> Self {
         self.linear(|x| x.narrow(dim, start, length))
-    }
-
-    /// The entries `indices` of dimension `dim`.
-    pub fn select(self, dim: usize, indices: &Tensor<1, Int>) -> Self {
-        self.linear(|x| x.select(dim, indices.clone()))
     }
 
     /// `max(x, 0)`; the slope at 0 is taken as 0.

@@ -9,7 +9,8 @@
 //!
 //! whose derivative in q has the sign of A q² + B q − C with A = C_rnd(𝕍² − 𝔻²), B = (1 − p) C_rnd 𝔻²,
 //! C = p C_det 𝔻² (METHOD, "Choosing q"; Likhosherstov et al. 2021 have p = 2 and p = ½). It is negative
-//! at 0; so the minimum is at the parabola's first root, or at 1 if it is still negative there.
+//! at 0, so the minimum is at the parabola's first root or at 1: at 1 if there is no root before it,
+//! and where the error outweighs the gradient (A < 0, p < 1) at whichever of the two is lower.
 
 /// 𝕍² and 𝔻².
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,16 +32,21 @@ pub struct Costs {
 
 /// q*, in [0, 1]; 0 only where the truncation has no error.
 pub fn best_q(moments: SecondMoments, costs: Costs, exponent: f64) -> f64 {
+    if moments.error <= 0.0 {
+        return 0.0;
+    }
     let a = costs.random * (moments.exact - moments.error);
     let b = (1.0 - exponent) * costs.random * moments.error;
     let c = exponent * costs.fixed * moments.error;
-    if a + b <= c {
-        return if moments.error > 0.0 { 1.0 } else { 0.0 };
-    }
-    let root = (b * b + 4.0 * a * c).max(0.0).sqrt();
+    let root = (b * b + 4.0 * a * c).sqrt();
     // The same root twice, each form free of cancellation for one sign of B.
     let q = if b >= 0.0 { 2.0 * c / (b + root) } else { (root - b) / (2.0 * a) };
-    q.clamp(0.0, 1.0)
+    let time = |q: f64| {
+        let moment = moments.exact + (1.0 / q - 1.0) * moments.error;
+        (costs.fixed + q * costs.random) * moment.powf(exponent)
+    };
+    // No real root makes q not a number, which is in no interval.
+    if 0.0 < q && q < 1.0 && time(q) < time(1.0) { q } else { 1.0 }
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
-//! Networks: θ as a Burn module, and the forward pass on stacks of T tasks' fast weights.
+//! Networks: the forward pass on stacks of T tasks' fast weights, and θ as a Burn module.
 //!
-//! An [`Architecture`] says what the parameters are and what logits they give; it holds no
-//! parameters itself. Conv4 and Mlp are the Burn modules that hold one set of them.
+//! An [`Architecture`] says what the parameters are and what logits they give; it holds none itself,
+//! and training works on stacks. [`Conv4`] and [`Mlp`] are Burn modules that hold one set of
+//! parameters and run it by Burn's own operations: `from_stack` makes one of a trained θ, `to_stack`
+//! a θ of it.
 
 mod conv4;
 mod leaf;

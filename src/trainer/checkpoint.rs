@@ -48,9 +48,17 @@ pub struct Best {
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: u32,
-    digest: String,
+    /// The archive's seal, taken while this field was empty.
+    seal: String,
     #[serde(flatten)]
     standing: Standing,
+}
+
+impl Header {
+    fn put(&self, archive: &mut Archive) -> Result<(), serde_json::Error> {
+        archive.text.insert(HEADER.into(), serde_json::to_string(self)?);
+        Ok(())
+    }
 }
 
 /// Writes a checkpoint, whole or not at all.
@@ -70,10 +78,12 @@ pub fn save(
         archive.set_tensor(format!("theta.{}", leaf.name), &leaf.layout.shape(), flat);
     }
     optimizer.save(&mut archive);
-    let header = Header { format: FORMAT, digest: archive.digest(), standing: standing.clone() };
-    let header = serde_json::to_string(&header)
-        .map_err(|error| Error::Checkpoint { path: path.into(), reason: error.to_string() })?;
-    archive.text.insert(HEADER.into(), header);
+    let unusable =
+        |error: serde_json::Error| Error::Checkpoint { path: path.into(), reason: error.to_string() };
+    let mut header = Header { format: FORMAT, seal: String::new(), standing: standing.clone() };
+    header.put(&mut archive).map_err(unusable)?;
+    header.seal = archive.seal();
+    header.put(&mut archive).map_err(unusable)?;
     Ok(archive.write(path)?)
 }
 
@@ -91,20 +101,21 @@ impl Saved {
     /// If it cannot be read, is damaged, or was written in another format.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let unusable = |reason: String| Error::Checkpoint { path: path.into(), reason };
-        let archive = Archive::read(path).map_err(|error| unusable(error.to_string()))?;
+        let mut archive = Archive::read(path).map_err(|error| unusable(error.to_string()))?;
         let header =
             archive.text.get(HEADER).ok_or_else(|| unusable("it was not written by metaburn".into()))?;
-        let value: Value =
-            serde_json::from_str(header).map_err(|error| unusable(format!("its header: {error}")))?;
+        let malformed = |error: serde_json::Error| unusable(format!("its header: {error}"));
+        let value: Value = serde_json::from_str(header).map_err(malformed)?;
         let format = value.get("format").and_then(Value::as_u64);
         if format != Some(u64::from(FORMAT)) {
             let found = format.map_or_else(|| "none".into(), |format| format.to_string());
             return Err(unusable(format!("its format is {found}, and this program reads {FORMAT}")));
         }
-        let header: Header =
-            serde_json::from_value(value).map_err(|error| unusable(format!("its header: {error}")))?;
-        if header.digest != archive.digest() {
-            return Err(unusable("its arrays do not match their checksum; the file is damaged".into()));
+        let mut header: Header = serde_json::from_value(value).map_err(malformed)?;
+        let seal = std::mem::take(&mut header.seal);
+        header.put(&mut archive).map_err(malformed)?;
+        if seal != archive.seal() {
+            return Err(unusable("it does not match its checksum; the file is damaged".into()));
         }
         Ok(Self { standing: header.standing, archive })
     }

@@ -43,8 +43,8 @@ pub enum Error {
     )]
     OtherData { found: String, expected: String },
     #[error(
-        "training diverged at outer step {step}: {what} is not finite; lower outer.rate or inner.rate, or set \
-         outer.clip. The last checkpoint is kept"
+        "training diverged at outer step {step}: {what} is not finite; start a new run with a lower outer.rate or \
+         inner.rate, or with outer.clip. The last checkpoint is kept"
     )]
     Diverged { step: u64, what: &'static str },
 }

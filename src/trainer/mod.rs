@@ -180,16 +180,18 @@ impl Trainer {
         let gradient = estimate.gradient.clone().mean();
         let gradient_norm = host(gradient.clone().squared_norm())[0].sqrt();
         let loss = losses.iter().sum::<f64>() / losses.len() as f64;
-        for (what, value) in [("the loss", loss), ("the meta-gradient", gradient_norm)] {
-            if !value.is_finite() {
-                return Err(Error::Diverged { step: step + 1, what });
-            }
-        }
+        let finite = |what, value: f64| {
+            if value.is_finite() { Ok(()) } else { Err(Error::Diverged { step: step + 1, what }) }
+        };
+        finite("the loss", loss)?;
+        finite("the meta-gradient", gradient_norm)?;
         // The norm was read, so a GPU has done the step's work by now too.
         self.estimator.observe(&draw, &estimate, drawn.elapsed().as_secs_f64());
         // Only the finished meta-gradient is clipped: inside the walk it would bias the estimate.
         let excess = outer.clip.map_or(1.0, |most| gradient_norm / most).max(1.0);
         self.theta = self.optimizer.step(self.theta.clone(), gradient.scale(&[1.0 / excess]), rate);
+
+        finite("the new weights' norm", host(self.theta.clone().squared_norm())[0])?;
 
         self.standing.step += 1;
         self.standing.evaluations += estimate.evaluations;

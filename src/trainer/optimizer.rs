@@ -135,7 +135,12 @@ where
             source.insert_tensor(name.into(), archive.data(name).map_err(|error| error.to_string())?);
         }
         for (leaf, state) in self.states.iter_mut().enumerate() {
-            *state = R::State::<3>::state_unflatten(&format!("{STATE}{leaf}"), &mut source, device);
+            let prefix = format!("{STATE}{leaf}");
+            let recorded = source.has_under(&prefix);
+            *state = R::State::<3>::state_unflatten(&prefix, &mut source, device);
+            if recorded && state.is_none() {
+                return Err(format!("part of optimizer `{}`'s state of leaf {leaf} is missing", self.name));
+            }
         }
         Ok(())
     }

@@ -141,8 +141,13 @@ impl RunDir {
     pub fn latest(&self) -> Result<Option<(Saved, Vec<String>)>, Error> {
         let mut faults = Vec::new();
         for step in self.checkpoint_steps()? {
-            match Saved::read(&self.checkpoint_file(step)) {
-                Ok(saved) => return Ok(Some((saved, faults))),
+            let path = self.checkpoint_file(step);
+            match Saved::read(&path) {
+                Ok(saved) if saved.standing.step == step => return Ok(Some((saved, faults))),
+                Ok(saved) => {
+                    let reason = format!("it stands at outer step {}, not {step}", saved.standing.step);
+                    faults.push(Error::Checkpoint { path, reason }.to_string());
+                }
                 Err(error) => faults.push(error.to_string()),
             }
         }

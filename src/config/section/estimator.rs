@@ -2,7 +2,7 @@
 
 use super::inner;
 use crate::config::checker::Checker;
-use crate::config::choice::choice;
+use crate::config::choice::{Choice, choice};
 use crate::config::key::{Fixed, Is, Open, Otherwise, keys};
 use crate::config::kind::{Count, Number, OneOf, at_least, decay, one_of, positive, probability};
 use serde::Serialize;
@@ -117,11 +117,26 @@ pub enum Estimator {
     },
 }
 
+impl Estimator {
+    /// Its name in the file.
+    pub fn name(&self) -> &'static str {
+        let name = match self {
+            Self::FirstOrder => Name::FirstOrder,
+            Self::Truncated { .. } => Name::Truncated,
+            Self::Exact => Name::Exact,
+            Self::Ufom { .. } => Name::Ufom,
+            Self::Adaptive { .. } => Name::Adaptive,
+            Self::StepCoins { .. } => Name::StepCoins,
+        };
+        name.name()
+    }
+}
+
 /// The section, checked, for `steps` inner steps.
 pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
     let name = checker.get(&NAME);
     if name != Name::Ufom {
-        checker.unused(&Q, &NAME, name, "only \"ufom\" has a fixed one");
+        checker.unused(&Q, &NAME, name, "only \"ufom\" has a fixed q");
     }
     if name != Name::StepCoins {
         checker.unused(&P, &NAME, name, "only \"step-coins\" takes each step's product by chance");

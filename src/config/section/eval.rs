@@ -11,9 +11,9 @@ keys! {
     /// Outer steps between validations; 0 for none during training.
     EVERY: Fixed<Long> = "eval.every", long(0), Is(|| 200);
     /// Episodes of a validation.
-    EPISODES: Fixed<Count> = "eval.episodes", at_least(1), Is(|| 200);
+    EPISODES: Fixed<Count> = "eval.episodes", at_least(2), Is(|| 200);
     /// Episodes of a test.
-    TEST_EPISODES: Fixed<Count> = "eval.test_episodes", at_least(1), Is(|| 600);
+    TEST_EPISODES: Fixed<Count> = "eval.test_episodes", at_least(2), Is(|| 600);
     /// Query images of each class, in validation and test.
     QUERIES: Open<Count> = "eval.queries", at_least(1), Otherwise("task.queries");
 }
@@ -23,9 +23,9 @@ keys! {
 pub struct Eval {
     /// Outer steps between validations; 0 for none during training.
     pub every: u64,
-    /// Episodes of a validation, ≥ 1.
+    /// Episodes of a validation, ≥ 2, so that there is an interval.
     pub episodes: usize,
-    /// Episodes of a test, ≥ 1.
+    /// Episodes of a test, ≥ 2.
     pub test_episodes: usize,
     /// Query images of each class, ≥ 1.
     pub queries: usize,
