@@ -82,7 +82,7 @@ fn in_double_precision_flex_finds_the_golden_case_to_nine_digits() {
 #[test]
 fn in_double_precision_ndarray_finds_the_golden_case_to_nine_digits() {
     if cfg!(not(feature = "ndarray")) {
-        eprintln!("SKIPPED: this program was built without ndarray");
+        common::skipped(format_args!("this program was built without ndarray"));
         return;
     }
     reproduces("golden/golden.safetensors", "--backend ndarray --dtype f64", 1e-9);
@@ -96,7 +96,7 @@ fn flex_finds_the_golden_case_to_three_digits() {
 #[test]
 fn ndarray_finds_the_golden_case_to_three_digits() {
     if cfg!(not(feature = "ndarray")) {
-        eprintln!("SKIPPED: this program was built without ndarray");
+        common::skipped(format_args!("this program was built without ndarray"));
         return;
     }
     reproduces("golden/golden_f32.safetensors", "--backend ndarray", 1e-3);

@@ -140,7 +140,7 @@ fn threads_do_not_change_a_run() {
 fn processors_do_not_change_a_run() {
     let pinned = ["--cpu-list", "0"];
     if !Command::new("taskset").args(pinned).arg("true").status().is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: taskset, which pins a program to one processor, does not work here");
+        common::skipped(format_args!("taskset, which pins a program to one processor, does not work here"));
         return;
     }
     let folder = folder_with_images();

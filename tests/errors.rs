@@ -33,7 +33,7 @@ mod output {
     #[test]
     fn a_full_disk_behind_standard_output_is_an_error_and_no_panic() {
         let Ok(full) = File::options().write(true).open("/dev/full") else {
-            eprintln!("SKIPPED: there is no /dev/full here");
+            common::skipped(format_args!("there is no /dev/full here"));
             return;
         };
         let folder = folder_with_images();
@@ -255,7 +255,7 @@ mod backends {
     #[test]
     fn without_a_graphics_driver_wgpu_is_refused_and_auto_takes_the_cpu() {
         if cfg!(not(feature = "wgpu")) {
-            eprintln!("SKIPPED: this program was built without wgpu");
+            common::skipped(format_args!("this program was built without wgpu"));
             return;
         }
         let folder = folder_with_images();
@@ -272,7 +272,7 @@ mod backends {
         let listed = without_drivers("backends").ok().stdout;
         let line = listed.lines().find(|line| line.starts_with("wgpu")).unwrap();
         if line.split_whitespace().nth(1) == Some("yes") {
-            eprintln!("SKIPPED: the graphics driver cannot be hidden here: {line}");
+            common::skipped(format_args!("the graphics driver cannot be hidden here: {line}"));
             return;
         }
         let words = ["wgpu", "no graphics adapter", "install", "metaburn backends"];

@@ -5,17 +5,24 @@ pub mod problems;
 
 use image::{GrayImage, Luma};
 use serde_json::Value;
+use std::fmt::Display;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// Says aloud that a test was skipped, and why: past the harness, which hides what passing tests print.
+pub fn skipped(why: impl Display) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
 /// A file or folder of the data kept beside the checkout; `None`, said aloud, if it is not there.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).join(path);
     if !path.exists() {
-        eprintln!("SKIPPED: {} is not there; this test needs it", path.display());
+        skipped(format_args!("{} is not there; this test needs it", path.display()));
         return None;
     }
     Some(path)
@@ -185,7 +192,7 @@ pub fn lacks_wgpu() -> bool {
     let line = listed.lines().find(|line| line.starts_with("wgpu")).expect("wgpu is always listed");
     let lacks = line.split_whitespace().nth(1) == Some("no");
     if lacks {
-        eprintln!("SKIPPED: {line}");
+        skipped(format_args!("{line}"));
     }
     lacks
 }
