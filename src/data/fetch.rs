@@ -131,7 +131,11 @@ impl Download<'_> {
                     let done = self.done();
                     failures = if done > before { 0 } else { failures + 1 };
                     if failures >= FAILURES {
-                        return Err(Error::Interrupted { url: self.url.clone(), done, reason });
+                        let url = self.url.clone();
+                        return Err(match done {
+                            0 => Error::Connection { url, reason },
+                            done => Error::Interrupted { url, done, reason },
+                        });
                     }
                     sleep(PAUSE * (1 << failures));
                 }
