@@ -193,6 +193,7 @@ impl Trainer {
 
         finite("the new weights' norm", host(self.theta.clone().squared_norm())[0])?;
 
+        self.standing.estimator = self.estimator.state();
         self.standing.step += 1;
         self.standing.evaluations += estimate.evaluations;
         self.standing.seconds += began.elapsed().as_secs_f64();
@@ -252,7 +253,6 @@ impl Trainer {
     fn save(&mut self) -> Result<(), Error> {
         self.metrics.flush()?;
         self.clock.flush()?;
-        self.standing.estimator = self.estimator.state();
         self.write_checkpoint(&self.run.checkpoint_file(self.standing.step))?;
         self.run.prune(self.config.checkpoint.keep)
     }
