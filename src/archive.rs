@@ -1,5 +1,6 @@
 //! Named arrays and text in one safetensors file: what checkpoints and gradient cases are made of.
 
+use crate::hex::hex;
 use crate::whole;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -218,7 +219,7 @@ impl Archive {
             hash.update(format!("{name} {shape:?}").as_bytes());
             hash.update(values.bytes().1);
         }
-        hexadecimal(&hash.finalize())
+        hex(&hash.finalize())
     }
 
     /// SHA-256 over every array and every piece of text, in hexadecimal.
@@ -228,7 +229,7 @@ impl Archive {
         for (name, text) in &self.text {
             hash.update(format!("{} {name} {} {text}", name.len(), text.len()).as_bytes());
         }
-        hexadecimal(&hash.finalize())
+        hex(&hash.finalize())
     }
 
     fn shaped(&self, name: &str, expected: &[usize]) -> Result<&Values, Error> {
@@ -243,8 +244,4 @@ impl Archive {
     fn kind(&self, name: &str, values: &Values, expected: &'static str) -> Error {
         Error::Kind { path: self.path.clone(), name: name.into(), found: values.kind(), expected }
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use metaburn::backend;
 use metaburn::config::{BatchNorm, Config};
 use metaburn::data::Part;
-use metaburn::trainer::{self, Accuracy, Error, Learner, RunDir, Saved, Standing};
+use metaburn::trainer::{self, Accuracy, Error, Learner, RunDir, Saved, Standing, Watcher};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,9 +52,7 @@ impl Eval {
             Which::Latest => {
                 let path = || run.path().to_path_buf();
                 let (saved, faults) = run.latest()?.ok_or_else(|| Error::NoCheckpoint { path: path() })?;
-                faults
-                    .iter()
-                    .for_each(|fault| terminal.note(&format!("warning: {fault}; using the one before")));
+                faults.iter().for_each(|fault| terminal.warning(&format!("{fault}; using the one before")));
                 saved
             }
         };

@@ -12,7 +12,7 @@ use ureq::http::StatusCode;
 use ureq::http::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 
 use super::Error;
-use super::hex::hex;
+use crate::hex::hex;
 
 /// Where Omniglot's authors keep [`OMNIGLOT`].
 pub const OMNIGLOT_URL: &str = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/";

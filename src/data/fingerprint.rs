@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use sha2::{Digest, Sha256};
 
 use super::Error;
-use super::hex::hex;
+use crate::hex::hex;
 
 /// Deeper than any data set here nests; a bound, since links may lead in circles.
 const DEPTH: usize = 5;

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::hex::hex;
 use super::{Error, Part};
+use crate::hex::hex;
 
 /// The largest side an image may be resized to, in pixels.
 pub const MOST_PIXELS: usize = 1024;

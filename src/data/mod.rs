@@ -11,7 +11,6 @@ pub mod fetch;
 mod fingerprint;
 pub mod folder;
 pub mod glyphs;
-mod hex;
 mod image_set;
 mod neighbour;
 pub mod omniglot;

@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use super::{Episode, EpisodeShape, Error, Part, Sampler};
+use crate::interval::mean_and_ci95;
 
 /// Mean accuracy over the first `episodes` episodes of `part` and the half-width of its 95 %
 /// confidence interval, both in percent.
@@ -23,10 +24,7 @@ pub fn nearest_neighbour(
         .into_par_iter()
         .map(|index| 100.0 * accuracy(&sampler.episode(part, index, shape)))
         .collect();
-    let n = accuracies.len() as f64;
-    let mean = accuracies.iter().sum::<f64>() / n;
-    let variance = accuracies.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    Ok((mean, 1.96 * (variance / n).sqrt()))
+    Ok(mean_and_ci95(&accuracies))
 }
 
 /// The fraction of an episode's queries whose nearest support image has their label.
@@ -59,7 +57,6 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-
     use std::path::Path;
     use std::sync::Arc;
 

@@ -4,6 +4,7 @@ use crate::backend::Opened;
 use crate::config::{self, BatchNorm, Config};
 use crate::data::{Episode, EpisodeShape, Part, Sampler};
 use crate::hypergradient::adapt;
+use crate::interval::mean_and_ci95;
 use crate::model::{Architecture, Conv4Config, MlpConfig};
 use crate::problem::{Batch, Bilevel, FewShot};
 use crate::stack::Stack;
@@ -99,8 +100,8 @@ impl Learner {
             first = last;
             progress(first as usize);
         }
-        let (mean, ci95) = mean_and_interval(&accuracies);
-        Accuracy { mean: 100.0 * mean, ci95: 100.0 * ci95, loss: mean_and_interval(&losses).0, episodes }
+        let (mean, ci95) = mean_and_ci95(&accuracies);
+        Accuracy { mean: 100.0 * mean, ci95: 100.0 * ci95, loss: mean_and_ci95(&losses).0, episodes }
     }
 }
 
@@ -110,13 +111,4 @@ impl Learner {
 /// If the device was lost; Burn reports that by panicking everywhere.
 pub fn host(values: Tensor<1>) -> Vec<f64> {
     values.into_data().iter::<f64>().collect()
-}
-
-/// Mean, and 1.96·s/√n.
-fn mean_and_interval(values: &[f64]) -> (f64, f64) {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    let deviation = if values.len() > 1 { (squares / (count - 1.0)).sqrt() } else { 0.0 };
-    (mean, 1.96 * deviation / count.sqrt())
 }
