@@ -32,6 +32,11 @@ impl Stack {
         self.0.first().map_or(0, |leaf| leaf.dims()[0])
     }
 
+    /// How many bytes its values take.
+    pub fn bytes(&self) -> u64 {
+        self.0.iter().map(|leaf| (leaf.dims().iter().product::<usize>() * leaf.dtype().size()) as u64).sum()
+    }
+
     /// Each leaf mapped.
     pub fn map(self, map: impl FnMut(Tensor<3>) -> Tensor<3>) -> Self {
         Self(self.0.into_iter().map(map).collect())

@@ -56,7 +56,7 @@ fn the_split_over_threads_changes_no_bit() {
     draw.add(4, 3, 4.0);
     let together = Workers::TOGETHER.estimate(&problem, &theta, &draw);
     for (threads, chunk) in [(1, 1), (2, 1), (3, 2), (2, 4)] {
-        let apart = Workers { threads, chunk }.estimate(&problem, &theta, &draw);
+        let apart = Workers { threads, chunk, ..Workers::TOGETHER }.estimate(&problem, &theta, &draw);
         assert_eq!(values(&apart.gradient), values(&together.gradient));
         assert_eq!(apart.evaluations, together.evaluations);
         let depths = |estimate: &metaburn::hypergradient::Estimate, depth| {

@@ -82,7 +82,9 @@ impl AdaptiveUfom {
 
 impl Estimator for AdaptiveUfom {
     fn draw(&self, coins: &mut dyn Rng, tasks: usize, steps: usize) -> Draw {
-        Ufom { q: self.q(tasks, steps), depth: self.depth, coin: self.coin }.draw(coins, tasks, steps)
+        Ufom { q: self.q(tasks, steps), depth: self.depth, coin: self.coin }
+            .draw(coins, tasks, steps)
+            .observed()
     }
 
     fn is_unbiased(&self, _steps: usize) -> bool {

@@ -1,16 +1,40 @@
 //! A draw: which products one estimate takes, and with which weights it sums what it meets.
 
-use super::Evaluations;
+use super::{ConjugateGradient, Evaluations};
+use crate::stack::Stack;
 
-/// The plan of one walk, made before the inner loop runs.
-#[derive(Clone, Debug, PartialEq)]
+/// How the gradient is come by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// By the walk back through the inner loop.
+    Unroll,
+    /// V(θ) − φ_r: no gradient of the outer loss at all (Reptile).
+    Displacement,
+    /// By the implicit function theorem at φ_r, as if it minimised the inner loss.
+    Implicit(ConjugateGradient),
+}
+
+/// A vector that is part of the estimate whatever the walk meets.
+#[derive(Clone, Debug)]
+pub struct Offset {
+    /// In θ's shape, a stack of one.
+    pub vector: Stack,
+    /// What each task adds of it.
+    pub weights: Vec<f64>,
+}
+
+/// What one estimate does, decided before the inner loop runs.
+#[derive(Clone, Debug)]
 pub struct Draw {
+    method: Method,
     tasks: usize,
     /// `factors[j − 1][task]`: what inner step j's product is multiplied by; 0 skips it.
     factors: Vec<Vec<f64>>,
     /// `weights[k][task]`: weight of g_k, the estimate after k steps back. A weight of 0 still shows
     /// the law g_k; without one it is not even formed.
     weights: Vec<Vec<Option<f64>>>,
+    offset: Option<Offset>,
+    clip: Option<f64>,
     observes: bool,
 }
 
@@ -18,11 +42,19 @@ impl Draw {
     /// Nothing taken and nothing summed yet, for `tasks` tasks and `steps` inner steps.
     pub fn new(tasks: usize, steps: usize) -> Self {
         Self {
+            method: Method::Unroll,
             tasks,
             factors: vec![vec![0.0; tasks]; steps],
             weights: vec![vec![None; tasks]; steps + 1],
+            offset: None,
+            clip: None,
             observes: false,
         }
+    }
+
+    /// A method that does not walk back.
+    pub fn without_walk(method: Method, tasks: usize, steps: usize) -> Self {
+        Self { method, ..Self::new(tasks, steps) }
     }
 
     /// The gradient truncated to the last `depth` steps, for every task.
@@ -45,9 +77,20 @@ impl Draw {
         self.factors[step - 1][task] = factor;
     }
 
-    /// The same, with norms and curvatures of the products reported.
+    /// Adds `weights[task]`·`vector` to each task's estimate; `vector` is a stack of one in θ's shape.
+    pub fn add_offset(&mut self, vector: Stack, weights: Vec<f64>) {
+        self.offset = Some(Offset { vector, weights });
+    }
+
+    /// The same, with what the law learns from reported: the g_k that it wants, the products' norms.
     pub fn observed(mut self) -> Self {
         self.observes = true;
+        self
+    }
+
+    /// The same with every element of v bounded after every product, which makes the estimate biased.
+    pub fn clipped(mut self, bound: Option<f64>) -> Self {
+        self.clip = bound;
         self
     }
 
@@ -56,12 +99,22 @@ impl Draw {
         fn pick<V: Copy>(rows: &[Vec<V>], tasks: &[usize]) -> Vec<Vec<V>> {
             rows.iter().map(|row| tasks.iter().map(|task| row[*task]).collect()).collect()
         }
+        let offset = self.offset.as_ref().map(|offset| Offset {
+            vector: offset.vector.clone(),
+            weights: tasks.iter().map(|task| offset.weights[*task]).collect(),
+        });
         Self {
             tasks: tasks.len(),
             factors: pick(&self.factors, tasks),
             weights: pick(&self.weights, tasks),
-            observes: self.observes,
+            offset,
+            ..*self
         }
+    }
+
+    /// How the gradient is come by.
+    pub fn method(&self) -> Method {
+        self.method
     }
 
     /// T.
@@ -99,16 +152,31 @@ impl Draw {
         (0..self.tasks).filter(|task| self.weights[depth][*task].is_some()).collect()
     }
 
-    /// Whether norms and curvatures are wanted.
+    /// The vector that the estimate has whatever the walk meets.
+    pub fn offset(&self) -> Option<&Offset> {
+        self.offset.as_ref()
+    }
+
+    /// The bound of v's elements.
+    pub fn clip(&self) -> Option<f64> {
+        self.clip
+    }
+
+    /// Whether what the law learns from is reported.
     pub fn observes(&self) -> bool {
         self.observes
     }
 
-    /// What the estimate costs.
+    /// What the estimate costs with every iterate stored; an implicit one may need fewer products.
     pub fn cost(&self) -> Evaluations {
-        let products = (1..=self.steps()).map(|step| self.due(step).len() as u64).sum();
         let tasks = self.tasks as u64;
-        Evaluations { inner: tasks * self.steps() as u64, outer: tasks, products }
+        let inner = tasks * self.steps() as u64;
+        let products = match self.method {
+            Method::Unroll => (1..=self.steps()).map(|step| self.due(step).len() as u64).sum(),
+            Method::Displacement => return Evaluations { inner, ..Default::default() },
+            Method::Implicit(solver) => tasks * (solver.iterations as u64 + 1),
+        };
+        Evaluations { inner, outer: tasks, products, recomputed: 0 }
     }
 }
 
@@ -122,7 +190,7 @@ mod tests {
         draw.add(0, 0, 1.0);
         draw.add(1, 2, 1.0);
         assert_eq!([5, 4, 3].map(|step| draw.due(step)), [vec![1], vec![1], vec![]]);
-        assert_eq!(draw.cost(), Evaluations { inner: 10, outer: 2, products: 2 });
+        assert_eq!(draw.cost(), Evaluations { inner: 10, outer: 2, products: 2, recomputed: 0 });
         assert_eq!(draw.select(&[1]).due(4), vec![0]);
     }
 

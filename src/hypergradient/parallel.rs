@@ -4,7 +4,7 @@
 //!
 //! Tasks never meet before their gradients are averaged, so the split changes no task's result.
 
-use super::{Draw, Estimate, Evaluations, estimate};
+use super::{Draw, Estimate, Evaluations, Memory, estimate_within};
 use crate::{problem::Bilevel, stack::Stack};
 use burn::tensor::Tensor;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,15 +17,17 @@ pub struct Workers {
     pub threads: usize,
     /// Tasks that go together.
     pub chunk: usize,
+    /// How many iterates are kept of each task.
+    pub memory: Memory,
 }
 
 impl Workers {
     /// Everything at once, on this thread: right for a GPU.
-    pub const TOGETHER: Self = Self { threads: 1, chunk: usize::MAX };
+    pub const TOGETHER: Self = Self { threads: 1, chunk: usize::MAX, memory: Memory::Store };
 
     /// One task at a time on each of `threads` threads: right for a CPU.
     pub fn on_cpu(threads: usize) -> Self {
-        Self { threads, chunk: 1 }
+        Self { threads, chunk: 1, memory: Memory::Store }
     }
 
     /// `work` on chunks of the tasks 0 … `tasks` − 1; results in the order of the chunks.
@@ -57,10 +59,15 @@ impl Workers {
         done.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// [`estimate`], shared out.
+    /// How many tasks' iterates are kept at once, of `tasks`.
+    pub fn at_once(&self, tasks: usize) -> usize {
+        self.threads.max(1).saturating_mul(self.chunk).min(tasks)
+    }
+
+    /// [`estimate`](super::estimate()), shared out.
     pub fn estimate<P: Bilevel>(&self, problem: &P, outer: &Stack, draw: &Draw) -> Estimate {
         let parts = self.map(problem.tasks(), |chunk| {
-            (chunk[0], estimate(&problem.select(chunk), outer, &draw.select(chunk)))
+            (chunk[0], estimate_within(self.memory, &problem.select(chunk), outer, &draw.select(chunk)))
         });
         join(parts)
     }
@@ -71,13 +78,16 @@ fn join(mut parts: Vec<(usize, Estimate)>) -> Estimate {
     if parts.len() == 1 {
         return parts.remove(0).1;
     }
-    let (mut gradients, mut losses) = (Vec::new(), Vec::new());
+    let (mut gradients, mut losses, mut slopes) = (Vec::new(), Vec::new(), Vec::new());
     let (mut landmarks, mut increments) = (Vec::new(), Vec::new());
+    let mut iterate_bytes = 0;
     let mut evaluations = Evaluations::default();
     for (first, part) in parts {
         let moved = |tasks: Vec<usize>| tasks.into_iter().map(|task| first + task).collect();
         gradients.push(part.gradient);
         losses.push(part.outer_loss);
+        slopes.extend(part.outer_slope);
+        iterate_bytes = part.iterate_bytes.max(iterate_bytes);
         evaluations += part.evaluations;
         landmarks.extend(part.landmarks.into_iter().map(|mut landmark| {
             landmark.tasks = moved(landmark.tasks);
@@ -91,8 +101,10 @@ fn join(mut parts: Vec<(usize, Estimate)>) -> Estimate {
     Estimate {
         gradient: Stack::cat(gradients),
         outer_loss: Tensor::cat(losses, 0),
+        outer_slope: (!slopes.is_empty()).then(|| Tensor::cat(slopes, 0)),
         landmarks,
         increments,
         evaluations,
+        iterate_bytes,
     }
 }

@@ -3,7 +3,7 @@
 //! Inner loss: cross-entropy of the support set. Outer loss: cross-entropy of the query set after
 //! adaptation. V is the identity (Finn, Abbeel & Levine, *Model-agnostic meta-learning*, 2017).
 
-use super::Bilevel;
+use super::{Bilevel, Rates};
 use crate::config::BatchNorm;
 use crate::dual::Dual;
 use crate::model::Architecture;
@@ -111,8 +111,8 @@ impl Bilevel for FewShot {
         self.support.one_hot.dims()[0]
     }
 
-    fn inner_rate(&self, _step: usize) -> f64 {
-        self.rate
+    fn inner_rates(&self, _step: usize, _outer: &Stack) -> Rates {
+        Rates::Scalar(self.rate)
     }
 
     fn inner_loss(&self, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {

@@ -1,16 +1,19 @@
 //! Bi-level problems: what is minimised inside, what outside, and where the inner loop starts.
 //!
 //! ```text
-//! M(θ) = E_T [ L_out(θ, φ_r) ],   φ_0 = V(θ),   φ_j = φ_{j−1} − α_j ∇_φ L_in(θ, φ_{j−1})
+//! M(θ) = E_T [ L_out(θ, φ_r) ],   φ_0 = V(θ),   φ_j = φ_{j−1} − α_j(θ) ∘ ∇_φ L_in(θ, φ_{j−1})
 //! ```
 //!
 //! A problem is one meta-batch of T tasks. θ arrives once per task (`[tasks, …]` like everything
 //! else), so that gradients come out per task. θ and φ need not be alike: θ may enter `start`, the
-//! inner loss and the outer loss, each as it likes; what a function does not use costs nothing.
+//! inner rates, the inner loss and the outer loss, each as it likes; what a function does not use
+//! costs nothing.
 
 mod few_shot;
+mod rates;
 
 pub use few_shot::{Adapted, Batch, FewShot};
+pub use rates::Rates;
 
 use crate::{dual::Dual, stack::Stack};
 use burn::tensor::Tensor;
@@ -25,8 +28,9 @@ pub trait Bilevel: Send + Sync {
         outer.clone()
     }
 
-    /// α_j, the rate of inner step `step` (1 to r).
-    fn inner_rate(&self, step: usize) -> f64;
+    /// α_j(θ), the rates of inner step `step` (1 to r): a number, or one for every fast weight, which
+    /// may be made of θ (Meta-SGD).
+    fn inner_rates(&self, step: usize, outer: &Stack) -> Rates;
 
     /// L_in of each task at θ and φ: `[tasks]`. Written on duals, so that the engine can push a
     /// direction through it.

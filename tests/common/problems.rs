@@ -5,7 +5,7 @@ use metaburn::config::BatchNorm;
 use metaburn::dual::Dual;
 use metaburn::hypergradient::adapt;
 use metaburn::model::{Architecture, initialise};
-use metaburn::problem::{Batch, Bilevel, FewShot};
+use metaburn::problem::{Batch, Bilevel, FewShot, Rates};
 use metaburn::random::generator;
 use metaburn::stack::Stack;
 use rand_distr::{Distribution, StandardNormal};
@@ -82,8 +82,8 @@ impl Bilevel for Weighted {
         Stack::new(vec![outer.leaves()[1].clone().tanh()])
     }
 
-    fn inner_rate(&self, step: usize) -> f64 {
-        0.5 / step as f64
+    fn inner_rates(&self, step: usize, _outer: &Stack) -> Rates {
+        Rates::Scalar(0.5 / step as f64)
     }
 
     fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
