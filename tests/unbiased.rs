@@ -4,12 +4,13 @@
 mod common;
 
 use common::problems::{Weighted, few_shot, values};
-use metaburn::config::{BatchNorm, Coin, CostUnit};
+use metaburn::config::{Adaptation, BatchNorm, Coin, CostUnit, LevelRule, Levels, Probabilities};
 use metaburn::estimator::{
-    AdaptiveUfom, Costs, Estimator, Exact, FirstOrder, SecondMoments, StepCoins, Truncated, Ufom, best_q,
+    AdaptiveStepCoins, AdaptiveTelescoping, AdaptiveUfom, Coefficient, Costs, Estimator, Exact, FirstOrder,
+    SecondMoments, StepCoins, Telescoping, Tracker, Truncated, Ufom, WARM_UP, best_q,
 };
 use metaburn::hypergradient::{Draw, estimate};
-use metaburn::model::MlpConfig;
+use metaburn::model::{Conv4Config, MlpConfig};
 use metaburn::problem::Bilevel;
 use metaburn::random::generator;
 use metaburn::stack::Stack;
@@ -50,36 +51,73 @@ fn worst_deviation<P: Bilevel>(problem: &P, theta: &Stack, estimator: &dyn Estim
         .fold(0.0, f64::max)
 }
 
-/// Adaptive UFOM as some steps on the problem have made it; frozen from then on.
-fn adapted<P: Bilevel>(problem: &P, theta: &Stack) -> AdaptiveUfom {
-    let mut adaptive = adaptive(CostUnit::Counted);
+/// An adapting estimator's knobs, with counted costs.
+const ADAPTATION: Adaptation =
+    Adaptation { exponent: 2.0, beta: 0.99, floor: 0.05, costs: CostUnit::Counted };
+
+/// `estimator` as 200 steps on the problem have made it; frozen from then on.
+fn taught<P: Bilevel, E: Estimator>(problem: &P, theta: &Stack, mut estimator: E) -> E {
     for step in 0..200 {
-        let draw = adaptive.draw(&mut generator(7, "coin", step), problem.tasks(), STEPS);
-        adaptive.observe(&draw, &estimate(problem, theta, &draw), 1.0);
+        let draw = estimator.draw(&mut generator(7, "coin", step), problem.tasks(), STEPS);
+        estimator.observe(&draw, &estimate(problem, theta, &draw), 1.0);
     }
-    adaptive
+    estimator
 }
 
-fn adaptive(unit: CostUnit) -> AdaptiveUfom {
-    let learned = Default::default();
-    AdaptiveUfom { depth: 0, coin: Coin::Task, exponent: 2.0, beta: 0.99, floor: 0.05, unit, learned }
+/// A UFOM that tracks, taught on other problems than the one it is judged on, so that b̂ is not its own error.
+fn tracking<P: Bilevel>(problem: &P, theta: &Stack, depth: usize, coefficient: Coefficient) -> Ufom {
+    let mut ufom = Ufom::new(0.3, depth, Coin::Task);
+    ufom.tracker = Some(Tracker::new(coefficient, 0.9));
+    let moved = theta.clone().map(|leaf| leaf * 1.2);
+    let taught = taught(problem, &moved, ufom);
+    let tracker = taught.tracker.as_ref().expect("it tracks");
+    let report = tracker.report();
+    assert!(report["bias_norm"].as_f64() > Some(1e-3), "b̂ should not be zero: {report:?}");
+    assert!(tracker.coefficient().abs() > 0.1, "nor c: {report:?}");
+    taught
 }
 
 fn check<P: Bilevel>(problem: &P, theta: &Stack) {
-    let ufom = |q, depth| Ufom { q, depth, coin: Coin::Task };
-    let stratified = Ufom { coin: Coin::Stratified, ..ufom(0.25, 0) };
-    let unbiased: [(&str, &dyn Estimator); 8] = [
-        ("UFOM(0.1)", &ufom(0.1, 0)),
-        ("UFOM(0.5)", &ufom(0.5, 0)),
-        ("UFOM(0.2) on two steps", &ufom(0.2, 2)),
-        ("UFOM(1)", &ufom(1.0, 0)),
-        ("UFOM(0.25), stratified", &stratified),
-        ("adaptive UFOM", &adapted(problem, theta)),
-        ("step coins(0.3)", &StepCoins { p: 0.3 }),
-        ("step coins(1)", &StepCoins { p: 1.0 }),
+    let ufom = |q, depth| Ufom::new(q, depth, Coin::Task);
+    let adaptive = taught(problem, theta, AdaptiveUfom::new(0, Coin::Task, ADAPTATION));
+    let coins = taught(problem, theta, AdaptiveStepCoins::new(Coin::Task, ADAPTATION, 0.5));
+    assert!(coins.probabilities(1, STEPS).iter().any(|p| *p < 0.9), "{:?}", coins.probabilities(1, STEPS));
+    let every = || Levels::Rule(LevelRule::Every);
+    let telescope = |survival, levels, coin| Telescoping { survival, levels, depth: 0, coin };
+    let telescoping = AdaptiveTelescoping::new(
+        every(),
+        0,
+        Coin::Task,
+        Adaptation { exponent: 0.3, floor: 0.2, ..ADAPTATION },
+    );
+    let telescoping = taught(problem, theta, telescoping);
+    let survival = telescoping.survival(1, STEPS);
+    assert!(survival.is_sorted_by(|a, b| a >= b) && survival[STEPS - 1] < 1.0, "{survival:?}");
+    let uneven = Probabilities::Each(vec![0.6, 0.2, 0.9, 0.4]);
+    let unbiased: Vec<(&str, Box<dyn Estimator>)> = vec![
+        ("UFOM(0.1)", Box::new(ufom(0.1, 0))),
+        ("UFOM(0.5)", Box::new(ufom(0.5, 0))),
+        ("UFOM(0.2) on two steps", Box::new(ufom(0.2, 2))),
+        ("UFOM(1)", Box::new(ufom(1.0, 0))),
+        ("UFOM(0.25), stratified", Box::new(Ufom::new(0.25, 0, Coin::Stratified))),
+        ("adaptive UFOM", Box::new(adaptive)),
+        ("tracking UFOM", Box::new(tracking(problem, theta, 0, Coefficient::Fitted))),
+        ("tracking UFOM on two steps", Box::new(tracking(problem, theta, 2, Coefficient::Fixed(0.7)))),
+        ("step coins(0.3)", Box::new(StepCoins::new(0.3))),
+        ("step coins(1)", Box::new(StepCoins::new(1.0))),
+        ("step coins, uneven", Box::new(StepCoins { p: uneven, coin: Coin::Task })),
+        ("step coins, stratified", Box::new(StepCoins { coin: Coin::Stratified, ..StepCoins::new(0.3) })),
+        ("adaptive step coins", Box::new(coins)),
+        ("telescoping", Box::new(telescope(0.7, every(), Coin::Task))),
+        ("telescoping in powers", Box::new(telescope(0.5, Levels::Rule(LevelRule::Powers), Coin::Task))),
+        (
+            "telescoping by a list, stratified",
+            Box::new(telescope(0.5, Levels::At(vec![3]), Coin::Stratified)),
+        ),
+        ("adaptive telescoping", Box::new(telescoping)),
     ];
     for (name, estimator) in unbiased {
-        let worst = worst_deviation(problem, theta, estimator);
+        let worst = worst_deviation(problem, theta, &*estimator);
         assert!(worst < 4.0, "{name} is off by {worst} standard errors");
         assert!(estimator.is_unbiased(STEPS));
     }
@@ -93,14 +131,14 @@ fn check<P: Bilevel>(problem: &P, theta: &Stack) {
 }
 
 #[test]
-fn ufom_on_a_few_shot_problem() {
-    let network = Arc::new(MlpConfig::new(4, &[3], 2));
-    let (problem, theta) = few_shot(network, [1, 2, 2, 2, 4], 0.3, BatchNorm::Transductive);
+fn every_estimator_on_a_few_shot_problem() {
+    let network = Arc::new(Conv4Config::new(4, 1, 2, 2));
+    let (problem, theta) = few_shot(network, [1, 2, 2, 2, 16], 0.3, BatchNorm::Transductive);
     check(&problem, &theta);
 }
 
 #[test]
-fn ufom_where_outer_parameters_are_not_weights() {
+fn every_estimator_where_outer_parameters_are_not_weights() {
     let (problem, theta) = Weighted::new(1);
     check(&problem, &theta);
 }
@@ -110,7 +148,7 @@ fn a_coin_for_the_whole_step_is_one_coin_and_unbiased() {
     let (problem, theta) = Weighted::new(2);
     let mut coins = generator(5, "coin", 0);
     let exact = values(&estimate(&problem, &theta, &Exact.draw(&mut coins, 2, STEPS)).gradient.mean());
-    let ufom = Ufom { q: 0.3, depth: 0, coin: Coin::Step };
+    let ufom = Ufom::new(0.3, 0, Coin::Step);
     let estimates: Vec<Vec<f64>> = (0..1500)
         .map(|step| {
             let draw = ufom.draw(&mut generator(6, "coin", step), 2, STEPS);
@@ -141,11 +179,11 @@ fn adaptive_ufom_finds_the_best_q_of_its_problem() {
     let costs = Costs { fixed: STEPS as f64 + 1.0, random: STEPS as f64 };
     let best = best_q(moments, costs, 2.0);
     assert!(best > 0.05 && best < 1.0, "the problem should have a best q inside its range, not {best}");
-    let mut counted = adapted(&problem, &theta);
+    let mut counted = taught(&problem, &theta, AdaptiveUfom::new(0, Coin::Task, ADAPTATION));
     assert!((counted.q(1, STEPS) - best).abs() < 1e-9);
 
     // Times that make products dear pull it down, and its state carries all it knows.
-    counted.unit = CostUnit::Measured;
+    counted.adaptation.costs = CostUnit::Measured;
     for step in 200..500 {
         let draw = counted.draw(&mut generator(7, "coin", step), 1, STEPS);
         let seconds = 1.0 + 10.0 * draw.cost().products as f64;
@@ -153,7 +191,7 @@ fn adaptive_ufom_finds_the_best_q_of_its_problem() {
     }
     let dear = Costs { fixed: 1.0, random: 10.0 * STEPS as f64 };
     assert!((counted.q(1, STEPS) - best_q(moments, dear, 2.0).max(0.05)).abs() < 1e-6);
-    let mut restored = adaptive(CostUnit::Measured);
+    let mut restored = AdaptiveUfom::new(0, Coin::Task, counted.adaptation);
     restored.restore(&counted.state()).unwrap();
     assert_eq!(restored.q(1, STEPS), counted.q(1, STEPS));
     assert_eq!(restored.report(1, STEPS), counted.report(1, STEPS));
@@ -173,8 +211,8 @@ fn step_coins_err_less_than_ufom_at_the_same_cost() {
         error.squared_norm().mean().into_scalar::<f64>()
     };
     let p = 0.2;
-    let ufom = variance(&Ufom { q: p, depth: 0, coin: Coin::Stratified });
-    let coins = variance(&StepCoins { p });
+    let ufom = variance(&Ufom::new(p, 0, Coin::Stratified));
+    let coins = variance(&StepCoins::new(p));
     assert!(coins < 0.3 * ufom, "step coins have {coins:e}, UFOM {ufom:e}");
     let predicted: f64 =
         exact.increments.iter().map(|increment| increment.squared_norm.clone().into_scalar::<f64>()).sum();

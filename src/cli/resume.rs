@@ -5,7 +5,7 @@ use super::eval::Result as TestResult;
 use super::progress::{INTERRUPTED_CODE, Terminal};
 use super::setup::Place;
 use clap::Args;
-use metaburn::config::{Config, Estimator};
+use metaburn::config::Config;
 use metaburn::data::Part;
 use metaburn::estimator;
 use metaburn::trainer::{Ended, RunDir, Trainer, Watcher, quoted};
@@ -82,16 +82,13 @@ fn program() -> String {
         .map_or_else(|| "metaburn".into(), |path| quoted(&path))
 }
 
-/// The estimator as a person would write it, and whether it is biased.
+/// The estimator as its configuration has it, and whether it is biased.
 fn estimator_name(config: &Config) -> String {
-    let detail = match &config.estimator {
-        Estimator::FirstOrder | Estimator::Exact => String::new(),
-        Estimator::Truncated { truncate } => format!(" to {truncate} steps"),
-        Estimator::Ufom { q, coin, .. } => format!(" (q = {q}, coin {coin})"),
-        Estimator::Adaptive { coin, costs, .. } => format!(" (coin {coin}, costs {costs})"),
-        Estimator::StepCoins { p } => format!(" (p = {p})"),
-    };
-    let name = format!("{}{detail}", config.estimator.name());
+    let mut keys = toml::Table::try_from(&config.estimator).unwrap_or_default();
+    keys.remove("name");
+    let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    let detail = if keys.is_empty() { String::new() } else { format!(" ({})", keys.join(", ")) };
     let unbiased = estimator::from_config(&config.estimator).is_unbiased(config.inner.steps);
-    if unbiased { name } else { format!("{name} (biased)") }
+    let bias = if unbiased { "" } else { ", biased" };
+    format!("{}{detail}{bias}", config.estimator.name())
 }

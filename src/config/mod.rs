@@ -28,7 +28,9 @@ pub use key::KeyDoc;
 pub use raw::RawConfig;
 pub use section::checkpoint::Checkpoint;
 pub use section::data::{Data, Source, Split};
-pub use section::estimator::{Coin, CostUnit, Estimator};
+pub use section::estimator::{
+    Adaptation, Base, Coin, Compat, CostUnit, Estimator, LevelRule, Levels, Probabilities, Tracking,
+};
 pub use section::eval::Eval;
 pub use section::inner::Inner;
 pub use section::keys;

@@ -81,7 +81,14 @@ fn the_reference_settings_are_those_of_the_method() {
     let config = Config::load(Some(&file), &[]).unwrap();
     assert_eq!((config.task.ways, config.inner.steps, config.inner.rate), (20, 10, 0.005));
     assert_eq!((config.outer.meta_batch, config.outer.rate), (5, 0.1));
-    assert_eq!(config.estimator, Estimator::Ufom { q: 0.1, truncate: 0, coin: Coin::Task });
+    let base = Base {
+        truncate: 0,
+        coin: Coin::Task,
+        tracking: Tracking::Off,
+        coefficient: None,
+        tracking_beta: None,
+    };
+    assert_eq!(config.estimator, Estimator::Ufom { q: 0.1, base });
     assert_eq!(config.outer.optimizer, Optimizer::Sgd { momentum: 0.0 });
     assert!(matches!(config.outer.budget, Budget::Evaluations(_)));
 }
@@ -98,6 +105,13 @@ fn every_variant_survives_a_round_trip() {
         "estimator.name = 'first-order'",
         "estimator = { name = 'truncated', truncate = 1 }",
         "estimator = { name = 'ufom', q = 1, truncate = 1, coin = 'step' }",
+        "estimator = { name = 'ufom', tracking = 'fixed', coefficient = 0.5, beta = 0.9 }",
+        "estimator = { name = 'adaptive', tracking = 'fitted', compat = 'reference', clip_products = 10 }",
+        "estimator = { name = 'step-coins', p = [0.5], coin = 'stratified' }",
+        "estimator = { name = 'step-coins', p = 0.5 }",
+        "estimator = { name = 'step-coins', curvature_floor = 0.5, costs = 'counted' }",
+        "estimator = { name = 'telescoping', survival = 0.5, levels = [1] }",
+        "estimator = { name = 'telescoping', levels = 'every', floor = 0.1 }",
         "outer = { optimizer = 'sgd', momentum = 0.9, clip = 10 }",
         "outer = { optimizer = 'adamw', beta_1 = 0.5, beta_2 = 0.75, epsilon = 1e-3 }",
         "outer = { schedule = 'constant', weight_decay = 0.1, rate = 0.1234567890123456 }",
@@ -287,7 +301,21 @@ fn contradictions_name_both_sides() {
             "`estimator.q` (= 0.5) has no meaning with estimator.name = \"exact\": \
              only \"ufom\" has a fixed q",
         ),
-        ("estimator = { name = 'ufom', beta = 0.5 }", "only \"adaptive\" adapts"),
+        ("estimator = { name = 'ufom', beta = 0.5 }", "averages nothing but what it tracks"),
+        ("estimator = { name = 'exact', beta = 0.5 }", "without survival adapt"),
+        ("estimator = { name = 'ufom', coefficient = 0.5 }", "only a \"fixed\" tracking"),
+        ("estimator = { name = 'exact', tracking = 'fitted' }", "track their base's error"),
+        ("estimator = { name = 'step-coins', p = 0.5, floor = 0.5 }", "where `estimator.p` is given"),
+        (
+            "estimator = { name = 'telescoping', survival = 0.5, costs = 'counted' }",
+            "`estimator.survival` is given",
+        ),
+        ("estimator = { name = 'telescoping', curvature_floor = 1 }", "only adapting \"step-coins\""),
+        ("estimator = { name = 'step-coins', p = [0.5, 0.5] }", "a list of 1 (inner.steps), got 2"),
+        ("estimator = { name = 'step-coins', p = [0.5, 0] }", "or a list of them"),
+        ("estimator = { name = 'telescoping', levels = [2] }", "depths from 1 to 1 (inner.steps), got 2"),
+        ("estimator = { name = 'telescoping', levels = [2, 1] }", "an ascending list"),
+        ("estimator = { name = 'adaptive', clip_products = 1 }", "clipping inside the walk biases"),
         ("estimator = { name = 'adaptive', p = 0.5 }", "only \"step-coins\" takes"),
         ("outer.momentum = 0.9", "has no meaning with outer.optimizer = \"adam\": only \"sgd\""),
         ("outer.optimizer = 'sgd'\nouter.beta_2 = 0.9", "only \"adam\" and \"adamw\""),

@@ -4,7 +4,8 @@
 //! in the closed form of [`best_q`](super::best_q()). Given the past, q is fixed before the coin
 //! is tossed, so each estimate stays unbiased. Likhosherstov et al. 2021, §4, with β = 0.99 and the
 //! same q, 0.05, before the first exact draw and as a floor; but 𝔻² is measured on the difference
-//! itself, where their code has rescaled it already.
+//! itself, where their code has rescaled it already. If the base's error is tracked, 𝔻² is what
+//! tracking leaves of it.
 //!
 //! The averages are kept at the level of the coin: of single tasks' gradients where each task has
 //! a coin, of the meta-batch's mean where all share one.
@@ -12,8 +13,9 @@
 use super::average::Average;
 use super::best_q::{Costs, SecondMoments, best_q};
 use super::price::Prices;
-use super::{Estimator, Ufom};
-use crate::config::{Coin, CostUnit};
+use super::ufom::{ExactDraws, at_coin};
+use super::{Estimator, State, Tracker, Ufom};
+use crate::config::{Adaptation, Coin};
 use crate::hypergradient::{Draw, Estimate};
 use crate::stack::Stack;
 use rand::Rng;
@@ -21,84 +23,102 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// How adaptive UFOM behaves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AdaptiveUfom {
     /// K of the truncated base.
     pub depth: usize,
     /// Who shares a coin.
     pub coin: Coin,
-    /// p, how the time to an accuracy grows with the second moment.
-    pub exponent: f64,
-    /// β, the share that the past keeps in the averages.
-    pub beta: f64,
-    /// The smallest q, and the q before the first exact draw; in (0, 1].
-    pub floor: f64,
-    /// In what costs are counted.
-    pub unit: CostUnit,
-    /// What it has learned.
-    pub learned: Learned,
+    /// How q is chosen; its floor is also the q before the first exact draw.
+    pub adaptation: Adaptation,
+    /// What is known of the base's error, if that is tracked.
+    pub tracker: Option<Tracker>,
+    /// The reference code's behaviour, if that is wanted.
+    pub reference: Option<Reference>,
+    learned: Learned,
+}
+
+/// Where the reference code departs from the method, so that its published curves can be compared.
+///
+/// It measures 𝔻² after the difference was rescaled by 1/q, and divides that by 10; and it bounds the
+/// elements of the vector walked back, which makes the estimate biased (METHOD, "Choosing q").
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reference {
+    /// Bound of the elements, if they are.
+    pub clip: Option<f64>,
 }
 
 /// What adaptive UFOM has learned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Learned {
+struct Learned {
     exact: Average,
     error: Average,
     draws: u64,
     prices: Prices,
 }
 
+/// What a checkpoint holds of it.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    learned: Learned,
+    #[serde(default)]
+    tracker: Value,
+}
+
 impl AdaptiveUfom {
+    /// Knowing nothing yet, without tracking.
+    pub fn new(depth: usize, coin: Coin, adaptation: Adaptation) -> Self {
+        Self { depth, coin, adaptation, tracker: None, reference: None, learned: Learned::default() }
+    }
+
     /// The probability of an exact draw as things stand, for `tasks` tasks of `steps` inner steps.
     pub fn q(&self, tasks: usize, steps: usize) -> f64 {
+        let Adaptation { exponent, floor, .. } = self.adaptation;
         match self.moments() {
             // Without products to save there is nothing to choose.
             _ if self.depth >= steps => 1.0,
-            Some(moments) => best_q(moments, self.costs(tasks, steps), self.exponent).max(self.floor),
-            None => self.floor,
+            Some(moments) => best_q(moments, self.costs(tasks, steps), exponent).max(floor),
+            None => floor,
         }
     }
 
     fn moments(&self) -> Option<SecondMoments> {
-        Some(SecondMoments { exact: self.learned.exact.get()?, error: self.learned.error.get()? })
+        let tracked = self.tracker.as_ref().and_then(Tracker::error);
+        Some(SecondMoments { exact: self.learned.exact.get()?, error: tracked.or(self.learned.error.get())? })
     }
 
     fn costs(&self, tasks: usize, steps: usize) -> Costs {
-        self.learned.prices.costs(self.unit, [tasks, steps, self.depth.min(steps)])
-    }
-
-    /// 𝕍² and 𝔻² as this estimate shows them, at the level of the coin; `None` without exact draws.
-    fn shown(&self, draw: &Draw, estimate: &Estimate) -> Option<SecondMoments> {
-        let (tasks, exact) = estimate.landmark(draw.steps())?;
-        let (_, truncated) = estimate.landmark(self.depth)?;
-        let error = exact.clone() - truncated.select(&tasks);
-        let second_moment = |gradients: Stack| {
-            let at_coin = if self.coin == Coin::Step { gradients.mean() } else { gradients };
-            at_coin.squared_norm().mean().into_scalar::<f64>()
-        };
-        Some(SecondMoments { exact: second_moment(exact), error: second_moment(error) })
+        self.learned.prices.costs(self.adaptation.costs, [tasks, steps, self.depth.min(steps)])
     }
 }
 
 impl Estimator for AdaptiveUfom {
     fn draw(&self, coins: &mut dyn Rng, tasks: usize, steps: usize) -> Draw {
-        Ufom { q: self.q(tasks, steps), depth: self.depth, coin: self.coin }
-            .draw(coins, tasks, steps)
-            .observed()
+        let (depth, coin, tracker) = (self.depth, self.coin, self.tracker.clone());
+        let ufom = Ufom { q: self.q(tasks, steps), depth, coin, tracker };
+        let clip = self.reference.and_then(|reference| reference.clip);
+        ufom.draw(coins, tasks, steps).observed().clipped(clip)
     }
 
     fn is_unbiased(&self, _steps: usize) -> bool {
-        true
+        self.reference.is_none_or(|reference| reference.clip.is_none())
     }
 
     fn observe(&mut self, draw: &Draw, estimate: &Estimate, seconds: f64) {
+        let q = self.q(draw.tasks(), draw.steps());
         self.learned.prices.observe(estimate.evaluations.products as f64, seconds);
-        if self.depth < draw.steps()
-            && let Some(moments) = self.shown(draw, estimate)
-        {
-            self.learned.exact.add(moments.exact, self.beta);
-            self.learned.error.add(moments.error, self.beta);
-            self.learned.draws += 1;
+        let Some(shown) = ExactDraws::of(estimate, self.depth, draw.steps()) else { return };
+        let (coin, beta) = (self.coin, self.adaptation.beta);
+        let second_moment =
+            |gradients: Stack| at_coin(gradients, coin).squared_norm().mean().into_scalar::<f64>();
+        let error = second_moment(shown.error.clone());
+        let error = if self.reference.is_some() { error / (q * q) / 10.0 } else { error };
+        self.learned.exact.add(second_moment(shown.exact), beta);
+        self.learned.error.add(error, beta);
+        self.learned.draws += 1;
+        if let Some(tracker) = &mut self.tracker {
+            tracker.observe(&shown.error, coin);
         }
     }
 
@@ -112,17 +132,26 @@ impl Estimator for AdaptiveUfom {
             ("cost_random", json!(costs.random)),
             ("exact_draws", json!(self.learned.draws)),
         ];
-        fields.map(|(name, value)| (name.to_string(), value)).into_iter().collect()
+        let mut report: Map<_, _> =
+            fields.map(|(name, value)| (name.to_string(), value)).into_iter().collect();
+        report.extend(self.tracker.as_ref().map(Tracker::report).unwrap_or_default());
+        report
     }
 
-    fn state(&self) -> Value {
-        json!(self.learned)
+    fn state(&self) -> State {
+        let tracker = self.tracker.as_ref().map(Tracker::state).unwrap_or_default();
+        let kept = Kept { learned: self.learned, tracker: tracker.values };
+        State { values: json!(kept), vector: tracker.vector }
     }
 
-    fn restore(&mut self, state: &Value) -> Result<(), String> {
-        if *state != Value::Null {
-            self.learned = Learned::deserialize(state).map_err(|error| error.to_string())?;
+    fn restore(&mut self, state: &State) -> Result<(), String> {
+        let Some(kept) = state.read::<Kept>()? else { return Ok(()) };
+        let tracked = State { values: kept.tracker, vector: state.vector.clone() };
+        match &mut self.tracker {
+            Some(tracker) => tracker.restore(&tracked)?,
+            None => tracked.refuse()?,
         }
+        self.learned = kept.learned;
         Ok(())
     }
 }

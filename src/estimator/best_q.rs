@@ -32,21 +32,41 @@ pub struct Costs {
 
 /// q*, in [0, 1]; 0 only where the truncation has no error.
 pub fn best_q(moments: SecondMoments, costs: Costs, exponent: f64) -> f64 {
-    if moments.error <= 0.0 {
-        return 0.0;
+    Tradeoff { moments, costs, exponent }.best_q(0.0)
+}
+
+/// UFOM's problem, whose one unknown is q.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tradeoff {
+    pub(super) moments: SecondMoments,
+    pub(super) costs: Costs,
+    /// p > 0.
+    pub(super) exponent: f64,
+}
+
+impl Tradeoff {
+    /// The time to an accuracy with `q`, up to a constant.
+    pub(super) fn time(&self, q: f64) -> f64 {
+        let moment = self.moments.exact + (1.0 / q - 1.0) * self.moments.error;
+        (self.costs.fixed + q * self.costs.random) * moment.powf(self.exponent)
     }
-    let a = costs.random * (moments.exact - moments.error);
-    let b = (1.0 - exponent) * costs.random * moments.error;
-    let c = exponent * costs.fixed * moments.error;
-    let root = (b * b + 4.0 * a * c).sqrt();
-    // The same root twice, each form free of cancellation for one sign of B.
-    let q = if b >= 0.0 { 2.0 * c / (b + root) } else { (root - b) / (2.0 * a) };
-    let time = |q: f64| {
-        let moment = moments.exact + (1.0 / q - 1.0) * moments.error;
-        (costs.fixed + q * costs.random) * moment.powf(exponent)
-    };
-    // No real root makes q not a number, which is in no interval.
-    if 0.0 < q && q < 1.0 && time(q) < time(1.0) { q } else { 1.0 }
+
+    /// The best q in [`floor`, 1]; `floor` where the truncation has no error.
+    pub(super) fn best_q(&self, floor: f64) -> f64 {
+        let Self { moments, costs, exponent } = *self;
+        if moments.error <= 0.0 {
+            return floor;
+        }
+        let a = costs.random * (moments.exact - moments.error);
+        let b = (1.0 - exponent) * costs.random * moments.error;
+        let c = exponent * costs.fixed * moments.error;
+        let root = (b * b + 4.0 * a * c).sqrt();
+        // The same root twice, each form free of cancellation for one sign of B.
+        let q = if b >= 0.0 { 2.0 * c / (b + root) } else { (root - b) / (2.0 * a) };
+        // No real root makes q not a number, and `max` then takes the floor.
+        let q = q.max(floor);
+        if q < 1.0 && self.time(q) < self.time(1.0) { q } else { 1.0 }
+    }
 }
 
 #[cfg(test)]

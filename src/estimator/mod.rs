@@ -5,25 +5,37 @@
 //! mathematics and source on top.
 
 mod adaptive;
+mod adaptive_step_coins;
+mod adaptive_telescoping;
+pub mod allocation;
 mod average;
 mod best_q;
 mod coin;
 mod exact;
 mod first_order;
 mod price;
+mod state;
 mod step_coins;
+mod telescope;
+mod telescoping;
+mod tracker;
 mod truncated;
 mod ufom;
 
-pub use adaptive::AdaptiveUfom;
+pub use adaptive::{AdaptiveUfom, Reference};
+pub use adaptive_step_coins::{AdaptiveStepCoins, WARM_UP};
+pub use adaptive_telescoping::AdaptiveTelescoping;
 pub use best_q::{Costs, SecondMoments, best_q};
 pub use exact::Exact;
 pub use first_order::FirstOrder;
+pub use state::State;
 pub use step_coins::StepCoins;
+pub use telescoping::Telescoping;
+pub use tracker::{Coefficient, Tracker};
 pub use truncated::Truncated;
 pub use ufom::Ufom;
 
-use crate::config;
+use crate::config::{self, Compat, Tracking};
 use crate::hypergradient::{Draw, Estimate};
 use rand::Rng;
 use serde_json::{Map, Value};
@@ -46,41 +58,55 @@ pub trait Estimator: Send {
         Map::new()
     }
 
-    /// What a checkpoint must hold to go on; `Null` where there is nothing.
-    fn state(&self) -> Value {
-        Value::Null
+    /// What a checkpoint must hold to go on.
+    fn state(&self) -> State {
+        State::default()
     }
 
     /// Takes up a [`Self::state`].
     ///
     /// # Errors
     /// If it is not one of this law's.
-    fn restore(&mut self, state: &Value) -> Result<(), String> {
-        match state {
-            Value::Null => Ok(()),
-            _ => Err("this estimator keeps no state, but the checkpoint has some".into()),
-        }
+    fn restore(&mut self, state: &State) -> Result<(), String> {
+        state.refuse()
     }
 }
 
 /// The estimator that a configuration names.
 pub fn from_config(config: &config::Estimator) -> Box<dyn Estimator> {
-    match *config {
+    match config.clone() {
         config::Estimator::FirstOrder => Box::new(FirstOrder),
         config::Estimator::Truncated { truncate } => Box::new(Truncated { depth: truncate }),
         config::Estimator::Exact => Box::new(Exact),
-        config::Estimator::Ufom { q, truncate, coin } => Box::new(Ufom { q, depth: truncate, coin }),
-        config::Estimator::Adaptive { truncate, coin, exponent, beta, floor, costs } => {
-            Box::new(AdaptiveUfom {
-                depth: truncate,
-                coin,
-                exponent,
-                beta,
-                floor,
-                unit: costs,
-                learned: Default::default(),
-            })
+        config::Estimator::Ufom { q, base } => {
+            let mut ufom = Ufom::new(q, base.truncate, base.coin);
+            ufom.tracker = tracker(&base, base.tracking_beta.unwrap_or_default());
+            Box::new(ufom)
         }
-        config::Estimator::StepCoins { p } => Box::new(StepCoins { p }),
+        config::Estimator::Adaptive { base, adaptation, compat, clip_products } => {
+            let mut ufom = AdaptiveUfom::new(base.truncate, base.coin, adaptation);
+            ufom.tracker = tracker(&base, adaptation.beta);
+            ufom.reference = (compat == Compat::Reference).then_some(Reference { clip: clip_products });
+            Box::new(ufom)
+        }
+        config::Estimator::StepCoins { p, coin } => Box::new(StepCoins { p, coin }),
+        config::Estimator::AdaptiveStepCoins { coin, adaptation, curvature_floor } => {
+            Box::new(AdaptiveStepCoins::new(coin, adaptation, curvature_floor))
+        }
+        config::Estimator::Telescoping { survival, levels, truncate, coin } => {
+            Box::new(Telescoping { survival, levels, depth: truncate, coin })
+        }
+        config::Estimator::AdaptiveTelescoping { levels, truncate, coin, adaptation } => {
+            Box::new(AdaptiveTelescoping::new(levels, truncate, coin, adaptation))
+        }
     }
+}
+
+fn tracker(base: &config::Base, beta: f64) -> Option<Tracker> {
+    let coefficient = match base.tracking {
+        Tracking::Off => return None,
+        Tracking::Fitted => Coefficient::Fitted,
+        Tracking::Fixed => Coefficient::Fixed(base.coefficient.unwrap_or(1.0)),
+    };
+    Some(Tracker::new(coefficient, beta))
 }

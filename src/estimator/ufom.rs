@@ -6,14 +6,19 @@
 //!
 //! ξ is drawn before the inner loop and independently of the task. Expected cost beyond the inner
 //! loop: 1 + K + q(r − K). Likhosherstov et al., *Debiasing a first-order heuristic for approximate
-//! bi-level optimization*, ICML 2021 (K = 0 there).
+//! bi-level optimization*, ICML 2021 (K = 0 there). The base may be corrected by its past errors
+//! ([`Tracker`]).
 
-use super::{Estimator, coin::toss};
-use crate::{config::Coin, hypergradient::Draw};
+use super::telescope::telescope;
+use super::{Estimator, State, Tracker};
+use crate::config::Coin;
+use crate::hypergradient::{Draw, Estimate};
+use crate::stack::Stack;
 use rand::Rng;
+use serde_json::{Map, Value};
 
 /// Truncation debiased by a coin.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Ufom {
     /// Probability of an exact draw, in (0, 1].
     pub q: f64,
@@ -21,21 +26,78 @@ pub struct Ufom {
     pub depth: usize,
     /// Who shares a coin.
     pub coin: Coin,
+    /// What is known of the base's error, if that is tracked.
+    pub tracker: Option<Tracker>,
+}
+
+impl Ufom {
+    /// Without tracking.
+    pub fn new(q: f64, depth: usize, coin: Coin) -> Self {
+        Self { q, depth, coin, tracker: None }
+    }
 }
 
 impl Estimator for Ufom {
     fn draw(&self, coins: &mut dyn Rng, tasks: usize, steps: usize) -> Draw {
         let depth = self.depth.min(steps);
-        let mut draw = Draw::truncated(tasks, steps, depth);
-        let exact = toss(self.coin, coins, tasks, self.q);
-        for task in (0..tasks).filter(|task| exact[*task]) {
-            draw.add(task, depth, -1.0 / self.q);
-            draw.add(task, steps, 1.0 / self.q);
+        let (draw, levels) = telescope(self.coin, coins, [tasks, steps], &[depth, steps], &[self.q]);
+        match &self.tracker {
+            Some(tracker) => tracker.correct(draw, self.q, &levels),
+            None => draw,
         }
-        draw
     }
 
     fn is_unbiased(&self, _steps: usize) -> bool {
         true
     }
+
+    fn observe(&mut self, draw: &Draw, estimate: &Estimate, _seconds: f64) {
+        if let Some(tracker) = &mut self.tracker
+            && let Some(exact) = ExactDraws::of(estimate, self.depth, draw.steps())
+        {
+            tracker.observe(&exact.error, self.coin);
+        }
+    }
+
+    fn report(&self, _tasks: usize, _steps: usize) -> Map<String, Value> {
+        self.tracker.as_ref().map(Tracker::report).unwrap_or_default()
+    }
+
+    fn state(&self) -> State {
+        self.tracker.as_ref().map(Tracker::state).unwrap_or_default()
+    }
+
+    fn restore(&mut self, state: &State) -> Result<(), String> {
+        match &mut self.tracker {
+            Some(tracker) => tracker.restore(state),
+            None => state.refuse(),
+        }
+    }
+}
+
+/// What an estimate's exact draws show.
+pub(super) struct ExactDraws {
+    /// g_r of the exact tasks.
+    pub exact: Stack,
+    /// g_r − g_K of the same tasks.
+    pub error: Stack,
+}
+
+impl ExactDraws {
+    /// Those of `estimate`, with a base of `depth` of `steps` steps; `None` without any, or without an error.
+    pub fn of(estimate: &Estimate, depth: usize, steps: usize) -> Option<Self> {
+        if depth >= steps {
+            return None;
+        }
+        let (tasks, exact) = estimate.landmark(steps)?;
+        let (all, truncated) = estimate.landmark(depth)?;
+        let places: Vec<usize> =
+            tasks.iter().filter_map(|task| all.iter().position(|at| at == task)).collect();
+        Some(Self { error: exact.clone() - truncated.select(&places), exact })
+    }
+}
+
+/// `gradients` at the level of `coin`: one for each task that has its own, the mean of all that share one.
+pub(super) fn at_coin(gradients: Stack, coin: Coin) -> Stack {
+    if coin == Coin::Step { gradients.mean() } else { gradients }
 }

@@ -16,6 +16,10 @@ use std::path::Path;
 
 /// The layout that this program writes and reads.
 const FORMAT: u32 = 1;
+/// How the names of θ's arrays begin.
+const THETA: &str = "theta.";
+/// How the names of the arrays of the estimator's vector begin, if it has one.
+const VECTOR: &str = "estimator.";
 /// The header's key for everything that is not an array.
 const HEADER: &str = "metaburn";
 
@@ -70,12 +74,15 @@ pub fn save(
     architecture: &dyn Architecture,
     theta: &Stack,
     optimizer: &dyn OuterOptimizer,
+    vector: Option<&Stack>,
     standing: &Standing,
 ) -> Result<(), Error> {
     let mut archive = Archive::default();
-    for (leaf, matrix) in architecture.leaves().iter().zip(theta.leaves()) {
-        let flat = leaf.layout.unpack(matrix.clone());
-        archive.set_tensor(format!("theta.{}", leaf.name), &leaf.layout.shape(), flat);
+    for (prefix, stack) in [(THETA, Some(theta)), (VECTOR, vector)] {
+        for (leaf, matrix) in architecture.leaves().iter().zip(stack.map_or(&[][..], Stack::leaves)) {
+            let flat = leaf.layout.unpack(matrix.clone());
+            archive.set_tensor(format!("{prefix}{}", leaf.name), &leaf.layout.shape(), flat);
+        }
     }
     optimizer.save(&mut archive);
     let unusable =
@@ -125,8 +132,21 @@ impl Saved {
     /// # Errors
     /// If the arrays are not those of `architecture`.
     pub fn theta(&self, architecture: &dyn Architecture, device: &Device) -> Result<Stack, Error> {
+        self.stack(THETA, architecture, device)
+    }
+
+    /// The vector that the estimator keeps, if it does, on `device`.
+    ///
+    /// # Errors
+    /// If the arrays are not in the shape of `architecture`'s.
+    pub fn vector(&self, architecture: &dyn Architecture, device: &Device) -> Result<Option<Stack>, Error> {
+        let kept = self.archive.names().any(|name| name.starts_with(VECTOR));
+        kept.then(|| self.stack(VECTOR, architecture, device)).transpose()
+    }
+
+    fn stack(&self, prefix: &str, architecture: &dyn Architecture, device: &Device) -> Result<Stack, Error> {
         let leaves = architecture.leaves().into_iter().map(|leaf| {
-            let name = format!("theta.{}", leaf.name);
+            let name = format!("{prefix}{}", leaf.name);
             let flat = self.archive.flat(&name, &leaf.layout.shape(), (device, DType::F32))?;
             Ok(leaf.layout.pack(flat))
         });

@@ -20,7 +20,7 @@ pub use watcher::{StepRecord, ValidationRecord, Watcher};
 use crate::backend;
 use crate::config::Config;
 use crate::data::{Episode, Part, Sampler};
-use crate::estimator::{self, Estimator};
+use crate::estimator::{self, Estimator, State};
 use crate::model;
 use crate::random;
 use crate::stack::Stack;
@@ -86,8 +86,9 @@ impl Trainer {
         let theta = saved.theta(&*learner.architecture, &device)?;
         let mut trainer = Self::assemble(config, learner, sampler, theta, saved.standing.clone(), run, lock)?;
         saved.restore(&mut *trainer.optimizer, &device)?;
-        let state = &trainer.standing.estimator;
-        trainer.estimator.restore(state).map_err(|reason| Error::Checkpoint {
+        let values = trainer.standing.estimator.clone();
+        let vector = saved.vector(&*trainer.learner.architecture, &device)?;
+        trainer.estimator.restore(&State { values, vector }).map_err(|reason| Error::Checkpoint {
             path: trainer.run.checkpoint_file(trainer.standing.step),
             reason,
         })?;
@@ -193,7 +194,7 @@ impl Trainer {
 
         finite("the new weights' norm", host(self.theta.clone().squared_norm())[0])?;
 
-        self.standing.estimator = self.estimator.state();
+        self.standing.estimator = self.estimator.state().values;
         self.standing.step += 1;
         self.standing.evaluations += estimate.evaluations;
         self.standing.seconds += began.elapsed().as_secs_f64();
@@ -258,7 +259,8 @@ impl Trainer {
     }
 
     fn write_checkpoint(&self, path: &Path) -> Result<(), Error> {
-        checkpoint::save(path, &*self.learner.architecture, &self.theta, &*self.optimizer, &self.standing)
+        let (architecture, vector) = (&*self.learner.architecture, self.estimator.state().vector);
+        checkpoint::save(path, architecture, &self.theta, &*self.optimizer, vector.as_ref(), &self.standing)
     }
 
     /// How much of the budget is used, 0 to 1 or a little more.

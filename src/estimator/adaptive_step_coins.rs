@@ -1,0 +1,222 @@
+//! Adaptive step coins: step coins whose probabilities follow running estimates of what they depend on.
+//!
+//! The error is a sum of martingale differences, one a step, in the noisy v itself:
+//!
+//! ```text
+//! E‖g − g_r‖² = Σ_j (1/p_j − 1) E‖P_{<j} α_jH_jv_j‖² ≤ Σ_j (1/p_j − 1) D_j,   D_j = E‖α_jH_jv_j‖²
+//! minimise  (C + Σ_j p_j c_j) · (𝕍² + Σ_j (1/p_j − 1) D_j)^e,   p_j ≥ max(floor, κ·a_j)
+//! ```
+//!
+//! where P_{<j}, the exact way back from there, shrinks where the inner loop descends. A taken product shows ‖α_jH_jv_j‖²,
+//! and its coin is independent of v_j, so averages over taken products are unbiased for D_j; noise that earlier coins
+//! put into v_j is in them, which is what raises p when the tails grow heavy. Nothing is clipped. Where θ enters the
+//! inner loss D_j is Δ_j's share of θ's gradient: the mixed product, and α_jH_jv_j in units of 𝕍²/‖v_r‖².
+//!
+//! a_j = α_jλ̂_j is the largest ‖α_jH_jv_j‖/‖v_j‖ seen of late, a lower bound of inner rate × curvature. Along that direction the
+//! second moment grows by 1 − 2a + a²/p a step; p = κa makes that 1 − (2 − 1/κ)a: κ = ½ is the brink, 1 (the default)
+//! contracts, and leaves room for a_j being a lower bound.
+//!
+//! 𝕍² = E‖g‖² − Σ_j (1/p_j − 1) D_j, by the same draws. Until a step's product was seen [`WARM_UP`] times its p is 1.
+
+use super::allocation::{self, Budget, Share};
+use super::average::Average;
+use super::price::Prices;
+use super::step_coins::tossed;
+use super::{Estimator, State};
+use crate::config::{Adaptation, Coin};
+use crate::hypergradient::{Draw, Estimate, Increment};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// Products of a step that are taken for sure before its p adapts.
+pub const WARM_UP: u64 = 16;
+/// Of E‖g‖², the least that 𝕍² is taken for: its estimate is a difference, and may come out negative.
+const LEAST: f64 = 0.05;
+
+/// Step coins that adapt.
+#[derive(Clone, Debug)]
+pub struct AdaptiveStepCoins {
+    /// Who shares a step's coin.
+    pub coin: Coin,
+    /// How the probabilities are chosen.
+    pub adaptation: Adaptation,
+    /// κ.
+    pub curvature_floor: f64,
+    learned: Learned,
+}
+
+/// What they have learned.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Learned {
+    /// Of inner step j at place j − 1.
+    steps: Vec<Step>,
+    /// ‖g‖² of the estimates.
+    estimate: Average,
+    /// 𝕍², before it is bounded.
+    exact: Average,
+    /// ‖v_r‖².
+    slope: Average,
+    prices: Prices,
+}
+
+/// What is known of an inner step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Step {
+    /// ‖α_jH_jv_j‖².
+    product: Average,
+    /// The squared norm of the mixed product.
+    direct: Average,
+    /// a_j.
+    curvature: f64,
+    /// Products taken.
+    seen: u64,
+}
+
+impl AdaptiveStepCoins {
+    /// Knowing nothing yet.
+    pub fn new(coin: Coin, adaptation: Adaptation, curvature_floor: f64) -> Self {
+        Self { coin, adaptation, curvature_floor, learned: Learned::default() }
+    }
+
+    /// p_1 … p_r as things stand, for `tasks` tasks of `steps` inner steps.
+    pub fn probabilities(&self, tasks: usize, steps: usize) -> Vec<f64> {
+        let Adaptation { exponent, costs, .. } = self.adaptation;
+        let costs = self.learned.prices.costs(costs, [tasks, steps, 0]);
+        let shares: Vec<Share> = (0..steps)
+            .map(|at| Share {
+                variance: self.variance(at),
+                cost: costs.random / steps as f64,
+                floor: self.floor(at),
+            })
+            .collect();
+        let exact = self.exact().unwrap_or_default();
+        allocation::independent(&shares, Budget { exact, fixed: costs.fixed, exponent })
+    }
+
+    /// D_j, at place j − 1.
+    fn variance(&self, at: usize) -> f64 {
+        let Some(step) = self.learned.steps.get(at) else { return 0.0 };
+        let product = step.product.get().unwrap_or_default();
+        match step.direct.get() {
+            Some(direct) => direct + product * self.gain(),
+            None => product,
+        }
+    }
+
+    /// What a unit of v is worth in θ's gradient, squared.
+    fn gain(&self) -> f64 {
+        let slope = self.learned.slope.get().filter(|slope| *slope > 0.0);
+        slope.map_or(1.0, |slope| self.exact().unwrap_or_default() / slope)
+    }
+
+    /// The least p_j, at place j − 1.
+    fn floor(&self, at: usize) -> f64 {
+        match self.learned.steps.get(at) {
+            Some(step) if step.seen >= WARM_UP => {
+                (self.curvature_floor * step.curvature).clamp(self.adaptation.floor, 1.0)
+            }
+            _ => 1.0,
+        }
+    }
+
+    /// 𝕍².
+    fn exact(&self) -> Option<f64> {
+        let least = LEAST * self.learned.estimate.get()?;
+        Some(self.learned.exact.get()?.max(least))
+    }
+}
+
+impl Estimator for AdaptiveStepCoins {
+    fn draw(&self, coins: &mut dyn Rng, tasks: usize, steps: usize) -> Draw {
+        tossed(self.coin, coins, tasks, &self.probabilities(tasks, steps)).observed()
+    }
+
+    fn is_unbiased(&self, _steps: usize) -> bool {
+        true
+    }
+
+    fn observe(&mut self, draw: &Draw, estimate: &Estimate, seconds: f64) {
+        let beta = self.adaptation.beta;
+        self.learned.prices.observe(estimate.evaluations.products as f64, seconds);
+        self.learned.steps.resize_with(draw.steps(), Step::default);
+        let mut noise = 0.0;
+        for products in Products::of(estimate, draw.steps()) {
+            let Products { at, tasks, squares, direct, curvatures } = products;
+            let gain = direct.as_ref().map_or(1.0, |_| self.gain());
+            for (place, task) in tasks.iter().enumerate() {
+                let factor = draw.factor(at + 1, *task);
+                let square = direct.as_ref().map_or(0.0, |direct| direct[place]) + gain * squares[place];
+                noise += factor * (factor - 1.0) * square;
+            }
+            let step = &mut self.learned.steps[at];
+            step.product.add(mean(&squares), beta);
+            direct.iter().for_each(|direct| step.direct.add(mean(direct), beta));
+            let largest =
+                curvatures.into_iter().filter(|curvature| curvature.is_finite()).fold(0.0, f64::max);
+            step.curvature = largest.max(beta * step.curvature + (1.0 - beta) * largest);
+            step.seen += tasks.len() as u64;
+        }
+        let host = |values: burn::tensor::Tensor<1>| mean(&values.into_data().iter().collect::<Vec<f64>>());
+        let square = host(estimate.gradient.clone().squared_norm());
+        self.learned.estimate.add(square, beta);
+        self.learned.exact.add(square - noise / draw.tasks() as f64, beta);
+        estimate.outer_slope.iter().for_each(|slope| self.learned.slope.add(host(slope.clone()), beta));
+    }
+
+    fn report(&self, tasks: usize, steps: usize) -> Map<String, Value> {
+        let costs = self.learned.prices.costs(self.adaptation.costs, [tasks, steps, 0]);
+        let each = |value: &dyn Fn(usize) -> f64| json!((0..steps).map(value).collect::<Vec<_>>());
+        let curvature = |at: usize| self.learned.steps.get(at).map_or(0.0, |step| step.curvature);
+        let fields = [
+            ("p", json!(self.probabilities(tasks, steps))),
+            ("step_second_moments", each(&|at| self.variance(at))),
+            ("step_curvatures", each(&curvature)),
+            ("exact_second_moment", json!(self.exact())),
+            ("cost_fixed", json!(costs.fixed)),
+            ("cost_random", json!(costs.random)),
+        ];
+        fields.map(|(name, value)| (name.to_string(), value)).into_iter().collect()
+    }
+
+    fn state(&self) -> State {
+        State::of(json!(self.learned))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<(), String> {
+        self.learned = state.read()?.unwrap_or_default();
+        Ok(())
+    }
+}
+
+/// The products of one inner step, on the host.
+struct Products {
+    /// j − 1.
+    at: usize,
+    tasks: Vec<usize>,
+    squares: Vec<f64>,
+    direct: Option<Vec<f64>>,
+    curvatures: Vec<f64>,
+}
+
+impl Products {
+    /// Those of `estimate`'s `steps` inner steps that were taken, a step's tasks together.
+    fn of(estimate: &Estimate, steps: usize) -> Vec<Self> {
+        let host = |values: &burn::tensor::Tensor<1>| values.clone().into_data().iter().collect::<Vec<f64>>();
+        let mut all: Vec<Option<Self>> = (0..steps).map(|_| None).collect();
+        for Increment { step, tasks, squared_norm, direct, curvature } in &estimate.increments {
+            let at = step - 1;
+            let empty = Self { at, tasks: vec![], squares: vec![], direct: None, curvatures: vec![] };
+            let products = all[at].get_or_insert(empty);
+            products.tasks.extend(tasks);
+            products.squares.extend(host(squared_norm));
+            products.curvatures.extend(host(curvature));
+            direct.iter().for_each(|direct| products.direct.get_or_insert_default().extend(host(direct)));
+        }
+        all.into_iter().flatten().collect()
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
