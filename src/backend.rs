@@ -6,7 +6,6 @@ use crate::hypergradient::Workers;
 use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
 use burn::tensor::DeviceKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A device, opened.
 #[derive(Clone, Debug)]
@@ -145,7 +144,7 @@ fn not_built(feature: &str) -> String {
 fn quietly<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let result = catch_unwind(AssertUnwindSafe(work));
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     std::panic::set_hook(hook);
     result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);

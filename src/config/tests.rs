@@ -1,8 +1,8 @@
 //! The room as its users meet it: text and overrides go in, a configuration or a message comes out.
 
 use super::{
-    Architecture, Budget, Coin, Config, Data, Error, Estimator, Fault, KeyDoc, Optimizer, Place, RawConfig,
-    Source, Split, keys,
+    Architecture, Base, Budget, Coin, Config, Data, Error, Estimator, Fault, KeyDoc, Optimizer, Place,
+    RawConfig, Source, Split, Tracking, keys,
 };
 use std::collections::BTreeSet;
 use std::fs;

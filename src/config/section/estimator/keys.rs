@@ -153,7 +153,7 @@ pub fn refuse_unused(checker: &mut Checker, name: Name) {
     for (key, _, reason) in rules.into_iter().filter(|(_, used, _)| !used) {
         match given {
             // What is given need not be the name's fault.
-            Some(given) if ADAPTING.iter().any(|adapting| adapting.name() == key.name()) => {
+            Some(given) if checker.is_set(key) && is_adapting(key) => {
                 let reason =
                     format!("`{}` has no meaning where `{}` is given: {reason}", key.name(), given.name());
                 checker.unfit(key, given, reason);
@@ -163,5 +163,8 @@ pub fn refuse_unused(checker: &mut Checker, name: Name) {
     }
 }
 
-/// The keys of an estimator that adapts.
-static ADAPTING: [&dyn AnyKey; 5] = [&EXPONENT, &BETA, &FLOOR, &COSTS, &CURVATURE_FLOOR];
+/// Whether `key` is for an estimator that adapts.
+fn is_adapting(key: &dyn AnyKey) -> bool {
+    let keys: [&dyn AnyKey; 5] = [&EXPONENT, &BETA, &FLOOR, &COSTS, &CURVATURE_FLOOR];
+    keys.iter().any(|adapting| adapting.name() == key.name())
+}
