@@ -161,6 +161,25 @@ fn killed_at_any_moment_adaptive_ufom_with_counted_costs_ends_at_the_same_bits()
 }
 
 #[test]
+fn killed_at_any_moment_tracking_ufom_ends_at_the_same_bits() {
+    // The tracked error is a vector of θ's shape, and the checkpoint's own arrays.
+    let tracking = "--set estimator.name=ufom --set estimator.q=0.3 --set estimator.tracking=fitted";
+    killed_at_random(&format!("{tracking} --set inner.steps=2 --set checkpoint.every=3"), 4);
+}
+
+#[test]
+fn killed_at_any_moment_adaptive_step_coins_end_at_the_same_bits() {
+    let coins = "--set estimator.name=step-coins --set estimator.costs=counted --set inner.steps=3";
+    killed_at_random(&format!("{coins} --set checkpoint.every=3"), 5);
+}
+
+#[test]
+fn killed_at_any_moment_adaptive_telescoping_ends_at_the_same_bits() {
+    let telescoping = "--set estimator.name=telescoping --set estimator.costs=counted";
+    killed_at_random(&format!("{telescoping} --set inner.steps=3 --set checkpoint.every=3"), 6);
+}
+
+#[test]
 fn killed_at_any_moment_adam_with_ufom_ends_at_the_same_bits() {
     let ufom = "--set estimator.name=ufom --set estimator.q=0.3 --set inner.steps=2";
     killed_at_random(

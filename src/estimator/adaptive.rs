@@ -11,7 +11,7 @@
 //! a coin, of the meta-batch's mean where all share one.
 
 use super::average::Average;
-use super::best_q::{Costs, SecondMoments, best_q};
+use super::best_q::{Costs, SecondMoments, Tradeoff};
 use super::price::Prices;
 use super::ufom::{ExactDraws, at_coin};
 use super::{Estimator, State, Tracker, Ufom};
@@ -78,7 +78,7 @@ impl AdaptiveUfom {
         match self.moments() {
             // Without products to save there is nothing to choose.
             _ if self.depth >= steps => 1.0,
-            Some(moments) => best_q(moments, self.costs(tasks, steps), exponent).max(floor),
+            Some(moments) => Tradeoff { moments, costs: self.costs(tasks, steps), exponent }.best_q(floor),
             None => floor,
         }
     }

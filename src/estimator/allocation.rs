@@ -18,8 +18,8 @@
 //!
 //! with p_j and the second moment 𝕄² taken at the end. The best of these closed forms is the minimum.
 //!
-//! Under p_1 ≥ p_2 ≥ … the same conditions are those of minimising Σ_j c_j (Φ(θ_j) − s² (v_j/c_j) θ_j), convex
-//! in θ_j = −1/p_j with Φ(θ) = −1/θ whatever the signs of v_j. So p_j² = Φ'(θ_j) is s² times the isotonic
+//! Under p_1 ≥ p_2 ≥ … the conditions are those of minimising Σ_j c_j (Φ(θ_j) − s² (v_j/c_j) θ_j), convex in
+//! θ_j = −1/p_j with Φ(θ) = −1/θ whatever the signs of v_j. So p_j² = Φ'(θ_j) is s² times the isotonic
 //! regression of v_j/c_j with weights c_j, at every s: pool adjacent violators once, and each pool has one p
 //! (Barlow & Brunk, *The isotonic regression problem and its dual*, 1972; Best & Chakravarti 1990). Bounds
 //! common to all can be made part of Φ, so they clamp the p of a pool and leave the pools alone.

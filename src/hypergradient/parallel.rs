@@ -7,6 +7,7 @@
 use super::{Draw, Estimate, Evaluations, Memory, estimate_within};
 use crate::{problem::Bilevel, stack::Stack};
 use burn::tensor::Tensor;
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -35,21 +36,33 @@ impl Workers {
     /// Threads of the system, not of rayon's pool: a pool thread that waits inside a graph's lock
     /// could steal work that wants the same lock.
     pub fn map<R: Send>(&self, tasks: usize, work: impl Fn(&[usize]) -> R + Sync) -> Vec<R> {
+        self.map_longest_first(tasks, |_| 0, work)
+    }
+
+    /// [`Self::map`], begun with the chunks that take longest, so that none is left to the end alone.
+    fn map_longest_first<R: Send>(
+        &self,
+        tasks: usize,
+        cost: impl Fn(&[usize]) -> u64,
+        work: impl Fn(&[usize]) -> R + Sync,
+    ) -> Vec<R> {
         let all: Vec<usize> = (0..tasks).collect();
-        let chunks: Vec<&[usize]> = all.chunks(self.chunk.max(1)).collect();
+        let chunks = all.chunks(self.chunk.max(1));
         if chunks.len() <= 1 || self.threads <= 1 {
-            return chunks.into_iter().map(work).collect();
+            return chunks.map(work).collect();
         }
+        let mut chunks: Vec<(usize, &[usize])> = chunks.enumerate().collect();
+        chunks.sort_by_key(|(_, chunk)| Reverse(cost(chunk)));
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Vec::with_capacity(chunks.len()));
         std::thread::scope(|scope| {
             for _ in 0..self.threads.min(chunks.len()) {
                 scope.spawn(|| {
                     loop {
-                        let place = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(chunk) = chunks.get(place) else { break };
+                        let turn = next.fetch_add(1, Ordering::Relaxed);
+                        let Some((place, chunk)) = chunks.get(turn) else { break };
                         let result = work(chunk);
-                        done.lock().unwrap_or_else(PoisonError::into_inner).push((place, result));
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push((*place, result));
                     }
                 });
             }
@@ -66,7 +79,8 @@ impl Workers {
 
     /// [`estimate`](super::estimate()), shared out.
     pub fn estimate<P: Bilevel>(&self, problem: &P, outer: &Stack, draw: &Draw) -> Estimate {
-        let parts = self.map(problem.tasks(), |chunk| {
+        let cost = |chunk: &[usize]| draw.select(chunk).cost().products;
+        let parts = self.map_longest_first(problem.tasks(), cost, |chunk| {
             (chunk[0], estimate_within(self.memory, &problem.select(chunk), outer, &draw.select(chunk)))
         });
         join(parts)
