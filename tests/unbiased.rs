@@ -7,7 +7,7 @@ use common::problems::{Weighted, few_shot, values};
 use metaburn::config::{Adaptation, BatchNorm, Coin, CostUnit, LevelRule, Levels, Probabilities};
 use metaburn::estimator::{
     AdaptiveStepCoins, AdaptiveTelescoping, AdaptiveUfom, Coefficient, Costs, Estimator, Exact, FirstOrder,
-    SecondMoments, StepCoins, Telescoping, Tracker, Truncated, Ufom, WARM_UP, best_q,
+    Reference, SecondMoments, StepCoins, Telescoping, Tracker, Truncated, Ufom, best_q,
 };
 use metaburn::hypergradient::{Draw, estimate};
 use metaburn::model::{Conv4Config, MlpConfig};
@@ -218,4 +218,35 @@ fn step_coins_err_less_than_ufom_at_the_same_cost() {
         exact.increments.iter().map(|increment| increment.squared_norm.clone().into_scalar::<f64>()).sum();
     let ratio = coins / ((1.0 / p - 1.0) * predicted);
     assert!((0.7..1.4).contains(&ratio), "the variance is {ratio} times Σ(1/p − 1)‖Δ_j‖²");
+}
+
+#[test]
+fn the_reference_code_s_behaviour_is_its_own() {
+    let network = Arc::new(MlpConfig::new(4, &[3], 2));
+    let (problem, theta) = few_shot(network, [1, 2, 2, 2, 4], 0.3, BatchNorm::Transductive);
+    let report = |estimator: &AdaptiveUfom, key: &str| estimator.report(1, STEPS)[key].as_f64().unwrap();
+    let always = Adaptation { floor: 0.5, ..ADAPTATION };
+    // One exact draw, at q = ½: 𝔻² of the rescaled difference, over 10.
+    let once = |reference: Option<Reference>| {
+        let mut estimator = AdaptiveUfom::new(0, Coin::Task, always);
+        estimator.reference = reference;
+        let mut index = 0;
+        while report(&estimator, "exact_draws") < 1.0 {
+            let draw = estimator.draw(&mut generator(7, "coin", index), 1, STEPS);
+            estimator.observe(&draw, &estimate(&problem, &theta, &draw), 1.0);
+            index += 1;
+        }
+        estimator
+    };
+    let (ours, theirs) = (once(None), once(Some(Reference { clip: None })));
+    let ratio = report(&theirs, "error_second_moment") / report(&ours, "error_second_moment");
+    assert!((ratio - 1.0 / (0.5 * 0.5 * 10.0)).abs() < 1e-12, "{ratio}");
+    assert_eq!(report(&theirs, "exact_second_moment"), report(&ours, "exact_second_moment"));
+    assert!(theirs.is_unbiased(STEPS) && worst_deviation(&problem, &theta, &theirs) < 4.0);
+
+    // A bound inside the walk biases it, and it says so.
+    let clipped = once(Some(Reference { clip: Some(1e-3) }));
+    assert!(!clipped.is_unbiased(STEPS));
+    let worst = worst_deviation(&problem, &theta, &clipped);
+    assert!(worst > 10.0, "clipping should bias, and is off by {worst} standard errors");
 }

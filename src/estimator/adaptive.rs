@@ -13,6 +13,7 @@
 use super::average::Average;
 use super::best_q::{Costs, SecondMoments, Tradeoff};
 use super::price::Prices;
+use super::read::{mean, read_together};
 use super::ufom::{ExactDraws, at_coin};
 use super::{Estimator, State, Tracker, Ufom};
 use crate::config::{Adaptation, Coin};
@@ -110,11 +111,11 @@ impl Estimator for AdaptiveUfom {
         self.learned.prices.observe(estimate.evaluations.products as f64, seconds);
         let Some(shown) = ExactDraws::of(estimate, self.depth, draw.steps()) else { return };
         let (coin, beta) = (self.coin, self.adaptation.beta);
-        let second_moment =
-            |gradients: Stack| at_coin(gradients, coin).squared_norm().mean().into_scalar::<f64>();
-        let error = second_moment(shown.error.clone());
+        let squares = |gradients: &Stack| at_coin(gradients.clone(), coin).squared_norm();
+        let seen = read_together(vec![squares(&shown.exact), squares(&shown.error)]);
+        let [exact, error] = [mean(&seen[0]), mean(&seen[1])];
         let error = if self.reference.is_some() { error / (q * q) / 10.0 } else { error };
-        self.learned.exact.add(second_moment(shown.exact), beta);
+        self.learned.exact.add(exact, beta);
         self.learned.error.add(error, beta);
         self.learned.draws += 1;
         if let Some(tracker) = &mut self.tracker {

@@ -21,6 +21,7 @@
 use super::allocation::{self, Budget, Share};
 use super::average::Average;
 use super::price::Prices;
+use super::read::{mean, read_together};
 use super::step_coins::tossed;
 use super::{Estimator, State};
 use crate::config::{Adaptation, Coin};
@@ -141,8 +142,8 @@ impl Estimator for AdaptiveStepCoins {
         self.learned.prices.observe(estimate.evaluations.products as f64, seconds);
         self.learned.steps.resize_with(draw.steps(), Step::default);
         let mut noise = 0.0;
-        for products in Products::of(estimate, draw.steps()) {
-            let Products { at, tasks, squares, direct, curvatures } = products;
+        let (products, [squares, slopes]) = Products::of(estimate, draw.steps());
+        for Products { at, tasks, squares, direct, curvatures } in products {
             let gain = direct.as_ref().map_or(1.0, |_| self.gain());
             for (place, task) in tasks.iter().enumerate() {
                 let factor = draw.factor(at + 1, *task);
@@ -157,11 +158,10 @@ impl Estimator for AdaptiveStepCoins {
             step.curvature = largest.max(beta * step.curvature + (1.0 - beta) * largest);
             step.seen += tasks.len() as u64;
         }
-        let host = |values: burn::tensor::Tensor<1>| mean(&values.into_data().iter().collect::<Vec<f64>>());
-        let square = host(estimate.gradient.clone().squared_norm());
+        let square = mean(&squares);
         self.learned.estimate.add(square, beta);
         self.learned.exact.add(square - noise / draw.tasks() as f64, beta);
-        estimate.outer_slope.iter().for_each(|slope| self.learned.slope.add(host(slope.clone()), beta));
+        self.learned.slope.add(mean(&slopes), beta);
     }
 
     fn report(&self, tasks: usize, steps: usize) -> Map<String, Value> {
@@ -200,23 +200,29 @@ struct Products {
 }
 
 impl Products {
-    /// Those of `estimate`'s `steps` inner steps that were taken, a step's tasks together.
-    fn of(estimate: &Estimate, steps: usize) -> Vec<Self> {
-        let host = |values: &burn::tensor::Tensor<1>| values.clone().into_data().iter().collect::<Vec<f64>>();
+    /// Those of `estimate`'s `steps` inner steps that were taken, a step's tasks together; and of every task
+    /// ‖g‖² and ‖v_r‖².
+    fn of(estimate: &Estimate, steps: usize) -> (Vec<Self>, [Vec<f64>; 2]) {
+        let increments = &estimate.increments;
+        let squares = estimate.gradient.clone().squared_norm();
+        let slopes = estimate.outer_slope.clone().unwrap_or_else(|| squares.clone());
+        let mut tensors = vec![squares, slopes];
+        for Increment { squared_norm, direct, curvature, .. } in increments {
+            tensors.extend([squared_norm, curvature].into_iter().chain(direct).cloned());
+        }
+        let mut values = read_together(tensors).into_iter();
+        let mut next = || values.next().unwrap_or_default();
+        let whole = [next(), next()];
         let mut all: Vec<Option<Self>> = (0..steps).map(|_| None).collect();
-        for Increment { step, tasks, squared_norm, direct, curvature } in &estimate.increments {
+        for Increment { step, tasks, direct, .. } in increments {
             let at = step - 1;
             let empty = Self { at, tasks: vec![], squares: vec![], direct: None, curvatures: vec![] };
             let products = all[at].get_or_insert(empty);
             products.tasks.extend(tasks);
-            products.squares.extend(host(squared_norm));
-            products.curvatures.extend(host(curvature));
-            direct.iter().for_each(|direct| products.direct.get_or_insert_default().extend(host(direct)));
+            products.squares.extend(next());
+            products.curvatures.extend(next());
+            direct.iter().for_each(|_| products.direct.get_or_insert_default().extend(next()));
         }
-        all.into_iter().flatten().collect()
+        (all.into_iter().flatten().collect(), whole)
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }

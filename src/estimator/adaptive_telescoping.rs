@@ -14,6 +14,7 @@
 use super::allocation::{self, Budget, Share};
 use super::average::Average;
 use super::price::Prices;
+use super::read::read_together;
 use super::telescope::telescope;
 use super::telescoping::depths;
 use super::ufom::at_coin;
@@ -124,11 +125,7 @@ impl Estimator for AdaptiveTelescoping {
             means.push(at_coin(exact, self.coin).squared_norm().mean());
             self.learned.draws += 1;
         }
-        // One read for all: on a GPU each would wait.
-        let means: Vec<f64> = match means.is_empty() {
-            true => Vec::new(),
-            false => Tensor::cat(means, 0).into_data().iter::<f64>().collect(),
-        };
+        let means = read_together(means).concat();
         for ((l, k), mean) in seen.iter().zip(&means) {
             self.learned.products[*l][*k].add(*mean, beta);
         }

@@ -14,6 +14,7 @@ mod coin;
 mod exact;
 mod first_order;
 mod price;
+mod read;
 mod state;
 mod step_coins;
 mod telescope;

@@ -10,6 +10,7 @@
 //! hyperparameters); over few-shot tasks about 1 % of it is (METHOD, "Bias tracking").
 
 use super::average::Average;
+use super::read::{mean, read_together};
 use super::{State, ufom::at_coin};
 use crate::config::Coin;
 use crate::hypergradient::Draw;
@@ -96,10 +97,10 @@ impl Tracker {
     pub fn observe(&mut self, errors: &Stack, coin: Coin) {
         if let Some(bias) = self.bias() {
             let errors = at_coin(errors.clone(), coin);
-            let host = |values: burn::tensor::Tensor<1>| values.mean().into_scalar::<f64>();
-            let along = host(errors.clone().dot(bias.repeat(errors.tasks())));
-            let (plain, length, c) =
-                (host(errors.squared_norm()), self.learned.squared_norm, self.coefficient());
+            let along = errors.clone().dot(bias.repeat(errors.tasks()));
+            let seen = read_together(vec![along, errors.squared_norm()]);
+            let [along, plain] = [mean(&seen[0]), mean(&seen[1])];
+            let (length, c) = (self.learned.squared_norm, self.coefficient());
             self.learned.along.add(along, self.beta);
             self.learned.length.add(length, self.beta);
             self.learned.plain.add(plain, self.beta);
