@@ -38,7 +38,7 @@ impl Memory {
         self.slots().min(steps)
     }
 
-    /// ⌈√r⌉ snapshots: less than one more sweep of `steps` inner steps.
+    /// ⌈√r⌉ snapshots: about one and a half more sweeps of `steps` inner steps, and always fewer than two.
     pub fn square_root(steps: usize) -> Self {
         let root = (steps as f64).sqrt().ceil();
         Self::Snapshots((root as usize).max(1))
