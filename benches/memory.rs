@@ -2,7 +2,8 @@
 //! backend: `cargo bench --bench memory`, with `-- conv4` or `-- mlp` for one table only.
 //!
 //! - conv4: one task of 20-way 1-shot, 28 × 28, Conv4-64. `-- --long` recomputes at r = 300 too.
-//! - mlp: one task of 2-way 1-shot, one hidden layer; steps so short that r = 1000 can be recomputed.
+//! - mlp: one task of 2-way 1-shot, 16 × 16, one hidden layer; steps so short that r = 1000 can be
+//!   recomputed.
 //!
 //! Every row is a process of its own, and its peak the most of it that was ever resident (VmHWM of
 //! Linux; elsewhere it cannot be measured). The allocator is not the program's but glibc's, told to
@@ -168,12 +169,12 @@ fn memory(name: &str, steps: usize) -> Option<Memory> {
 /// One gradient in this process.
 fn measure(network: &str, plan: &str, steps: usize) -> Outcome<Measured> {
     let device = metaburn::backend::open(Backend::Flex)?.device;
-    let (network, ways): (Arc<dyn Architecture>, _) = match network {
-        "conv4" => (Arc::new(Conv4Config::new(28, 4, 64, 20)), 20),
-        _ => (Arc::new(MlpConfig::new(784, &[128], 2)), 2),
+    let (network, ways, side): (Arc<dyn Architecture>, _, _) = match network {
+        "conv4" => (Arc::new(Conv4Config::new(28, 4, 64, 20)), 20, 28),
+        _ => (Arc::new(MlpConfig::new(16 * 16, &[128], 2)), 2, 16),
     };
     let batch = || {
-        let images = Tensor::random([1, ways, 784], Distribution::Default, &device);
+        let images = Tensor::random([1, ways, side * side], Distribution::Default, &device);
         Batch::new(&*network, images, &(0..ways).collect::<Vec<_>>(), ways)
     };
     let problem = FewShot::new(network.clone(), batch(), batch(), 0.005, BatchNorm::Transductive);

@@ -300,3 +300,26 @@ fn every_plan_trains_to_the_same_weights() {
         assert_eq!(spent, 3 * 2 * (6 + 1) + products + recomputed, "{name}");
     }
 }
+
+#[test]
+fn auto_keeps_fewer_iterates_where_all_would_exceed_its_budget() {
+    let folder = folder_with_images();
+    let told = |name: &str, more: &str| {
+        let line = format!(
+            "train {IMAGES} {TINY} --steps 1 --set inner.steps=50 --set model.filters=16 --run-dir {name} {more}"
+        );
+        let stderr = run(folder.path(), &line).ok().stderr;
+        let step = lines(&folder.path().join(name).join("metrics.jsonl")).remove(0);
+        (stderr, ["recomputed", "iterate_bytes"].map(|key| step[key].as_u64().unwrap()))
+    };
+    let (stderr, [recomputed, stored]) = told("ample", "");
+    assert!(stderr.contains("memory: every iterate that is needed is stored"), "{stderr}");
+    assert!(recomputed == 0 && stored > 1 << 20, "{stored} bytes are too few for this test");
+    let (stderr, [recomputed, kept]) = told("scarce", "--set memory.budget=1");
+    assert!(stderr.contains("memory: up to 8 iterates of a task are kept"), "{stderr}");
+    assert!(stderr.contains("a walk back through 50 inner steps takes 48 again"), "{stderr}");
+    assert_eq!((recomputed, 50 * kept), (2 * Memory::Snapshots(8).recomputed(50), 8 * stored));
+    let (stderr, costs) = told("first-order", "--set memory.budget=1 --set estimator.name=first-order");
+    assert!(stderr.contains("memory: no inner step is walked back"), "{stderr}");
+    assert_eq!(costs, [0, 0]);
+}

@@ -262,7 +262,10 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
         ("outer.beta_1 = 1.0", "`outer.beta_1` must be a number ≥ 0 and < 1, got 1.0"),
         ("outer.clip = 0.0", "`outer.clip` must be a number > 0, got 0.0"),
         ("data.rotations = 1", "`data.rotations` must be true or false, got 1"),
-        ("memory.snapshots = 0", "`memory.snapshots` must be a whole number ≥ 1, got 0"),
+        (
+            "memory = { plan = 'snapshots', snapshots = 0 }",
+            "`memory.snapshots` must be a whole number ≥ 1, got 0",
+        ),
         ("backend = 'gpu'", "one of \"auto\", \"flex\", \"ndarray\", \"wgpu\", \"vulkan\", \"cuda\""),
         ("inner = 5", "`inner` (= 5) is a section; its keys are `inner.steps`, `inner.rate` and"),
         ("[[inner]]", "`inner` (= [{}]) is a section; its keys are"),

@@ -56,10 +56,10 @@ impl fmt::Display for Plan {
         if self.walked == 0 {
             return out.write_str("memory: no inner step is walked back, so no iterate is kept");
         }
-        let kept = match self.memory {
-            Memory::Store => "every iterate that is needed is stored".into(),
-            Memory::Snapshots(1) | Memory::Recompute => "one iterate of a task is kept".into(),
-            Memory::Snapshots(slots) => format!("up to {slots} iterates of a task are kept"),
+        let kept = match self.memory.kept(self.walked) {
+            all if all == self.walked => "every iterate that is needed is stored".into(),
+            1 => "one iterate of a task is kept".into(),
+            some => format!("up to {some} iterates of a task are kept"),
         };
         let mebibytes = self.most_bytes as f64 / f64::from(1 << 20);
         let (again, walked) = (self.memory.recomputed(self.walked), self.walked);
