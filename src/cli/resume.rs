@@ -55,6 +55,7 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, flags: &str, jso
         opened.description,
         trainer.run_dir().path().display(),
     ));
+    terminal.note(&trainer.plan().to_string());
     terminal.begin(&config, trainer.progress(), &command);
     let ended = trainer.run(&mut terminal);
     terminal.end();

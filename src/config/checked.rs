@@ -3,8 +3,8 @@
 use super::checker::Checker;
 use super::error::Error;
 use super::raw::RawConfig;
-use super::section::{checkpoint, data, estimator, eval, inner, model, outer, root, task};
-use super::{Backend, Checkpoint, Data, Estimator, Eval, Inner, Model, Outer, Task};
+use super::section::{checkpoint, data, estimator, eval, inner, memory, model, outer, root, task};
+use super::{Backend, Checkpoint, Data, Estimator, Eval, Inner, MemoryPlan, Model, Outer, Task};
 use serde::Serialize;
 use std::path::Path;
 
@@ -28,6 +28,8 @@ pub struct Config {
     pub inner: Inner,
     /// How much of each inner loop is differentiated.
     pub estimator: Estimator,
+    /// How many iterates of each inner loop are kept.
+    pub memory: MemoryPlan,
     /// How the initial weights are learned.
     pub outer: Outer,
     /// When training is saved.
@@ -74,10 +76,11 @@ impl Config {
         let model = model::check(checker, data.image_size);
         let inner = inner::check(checker);
         let estimator = estimator::check(checker, inner.steps);
+        let memory = memory::check(checker, inner.steps);
         let outer = outer::check(checker);
         let checkpoint = checkpoint::check(checker);
         let eval = eval::check(checker, &task, &data);
         let (seed, backend) = root::check(checker);
-        Self { seed, backend, data, task, model, inner, estimator, outer, checkpoint, eval }
+        Self { seed, backend, data, task, model, inner, estimator, memory, outer, checkpoint, eval }
     }
 }

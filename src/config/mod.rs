@@ -34,6 +34,7 @@ pub use section::estimator::{
 pub use section::eval::Eval;
 pub use section::inner::Inner;
 pub use section::keys;
+pub use section::memory::MemoryPlan;
 pub use section::model::{Architecture, BatchNorm, Model};
 pub use section::outer::{Budget, Moments, Optimizer, Outer, Schedule};
 pub use section::root::Backend;

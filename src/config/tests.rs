@@ -1,8 +1,8 @@
 //! The room as its users meet it: text and overrides go in, a configuration or a message comes out.
 
 use super::{
-    Architecture, Base, Budget, Coin, Config, Data, Error, Estimator, Fault, KeyDoc, Optimizer, Place,
-    RawConfig, Source, Split, Tracking, keys,
+    Architecture, Base, Budget, Coin, Config, Data, Error, Estimator, Fault, KeyDoc, MemoryPlan, Optimizer,
+    Place, RawConfig, Source, Split, Tracking, keys,
 };
 use std::collections::BTreeSet;
 use std::fs;
@@ -112,6 +112,10 @@ fn every_variant_survives_a_round_trip() {
         "estimator = { name = 'step-coins', curvature_floor = 0.5, costs = 'counted' }",
         "estimator = { name = 'telescoping', survival = 0.5, levels = [1] }",
         "estimator = { name = 'telescoping', levels = 'every', floor = 0.1 }",
+        "memory = { plan = 'auto', budget = 1 }",
+        "memory.plan = 'store'",
+        "memory = { plan = 'snapshots', snapshots = 3 }",
+        "memory.plan = 'recompute'",
         "outer = { optimizer = 'sgd', momentum = 0.9, clip = 10 }",
         "outer = { optimizer = 'adamw', beta_1 = 0.5, beta_2 = 0.75, epsilon = 1e-3 }",
         "outer = { schedule = 'constant', weight_decay = 0.1, rate = 0.1234567890123456 }",
@@ -129,6 +133,8 @@ fn defaults_follow_what_they_depend_on() {
     let config = with_budget("inner.steps = 4\ntask.queries = 9");
     assert_eq!((config.inner.eval_steps, config.eval.queries), (4, 9));
     assert_eq!(with_budget("outer.optimizer = 'adamw'").outer.weight_decay, 0.01);
+    let memory = with_budget("inner.steps = 10\nmemory.plan = 'snapshots'").memory;
+    assert_eq!(memory, MemoryPlan::Snapshots { snapshots: 4 });
 
     let omniglot = with_budget("data.source = 'omniglot'").data;
     assert_eq!(omniglot.path.as_deref(), Some(Path::new("datasets/omniglot")));
@@ -270,6 +276,10 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
         ("outer.beta_1 = 1.0", "`outer.beta_1` must be a number ≥ 0 and < 1, got 1.0"),
         ("outer.clip = 0.0", "`outer.clip` must be a number > 0, got 0.0"),
         ("data.rotations = 1", "`data.rotations` must be true or false, got 1"),
+        (
+            "memory = { plan = 'snapshots', snapshots = 0 }",
+            "`memory.snapshots` must be a whole number ≥ 1, got 0",
+        ),
         ("backend = 'gpu'", "one of \"auto\", \"flex\", \"ndarray\", \"wgpu\", \"vulkan\", \"cuda\""),
         ("inner = 5", "`inner` (= 5) is a section; its keys are `inner.steps`, `inner.rate` and"),
         ("[[inner]]", "`inner` (= [{}]) is a section; its keys are"),
@@ -319,6 +329,11 @@ fn contradictions_name_both_sides() {
         ("estimator = { name = 'adaptive', p = 0.5 }", "only \"step-coins\" takes"),
         ("outer.momentum = 0.9", "has no meaning with outer.optimizer = \"adam\": only \"sgd\""),
         ("outer.optimizer = 'sgd'\nouter.beta_2 = 0.9", "only \"adam\" and \"adamw\""),
+        (
+            "memory.snapshots = 3",
+            "`memory.snapshots` (= 3) has no meaning with memory.plan = \"auto\": only \"snapshots\"",
+        ),
+        ("memory = { plan = 'store', budget = 1 }", "with memory.plan = \"store\": only \"auto\""),
         ("model.hidden = [3]", "has no meaning with model.kind = \"conv4\""),
         ("model = { kind = 'mlp', blocks = 3 }", "has no meaning with model.kind = \"mlp\""),
         ("model.blocks = 6", "from 1 to 5: each block halves the image, and data.image_size = 28"),

@@ -133,7 +133,7 @@ impl Draw {
         let beyond = &self.weights[self.steps() - step + 1..];
         (0..self.tasks)
             .filter(|task| self.factors[step - 1][*task] != 0.0)
-            .filter(|task| beyond.iter().any(|weights| weights[*task].is_some()))
+            .filter(|task| beyond.iter().rev().any(|weights| weights[*task].is_some()))
             .collect()
     }
 

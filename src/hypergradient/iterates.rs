@@ -1,15 +1,15 @@
 //! The inner loop's iterates in reverse: φ_r, then φ_{j−1} for each inner step j whose product is due.
 //!
-//! The chain of wanted states is cut into segments; the first state of each is kept, and a segment is
-//! cut again, by [`revolve::split`], when its last state is asked for and there is room. With room
-//! for all, every wanted state is kept and nothing is computed twice. Of a state only those tasks are
-//! kept, and recomputed, that a state of its segment is wanted for.
+//! The wanted iterates are cut into segments, and of each segment the first is kept. When the last is
+//! asked for, its segment is cut again, where [`revolve::split`] says, until the last one stands alone.
+//! With room for all, every wanted iterate is kept and nothing is computed twice. Of an iterate only
+//! those tasks are kept, and recomputed, that its segment is wanted for.
 
 use super::{Draw, Memory, inner_loop::descend, revolve};
 use crate::{problem::Bilevel, stack::Stack};
-use std::collections::BTreeSet;
+use std::ops::Range;
 
-/// The wanted states, to be asked for from the last to the first.
+/// The wanted iterates, to be asked for from the last to the first.
 pub struct Iterates<'a, P> {
     problem: &'a P,
     outer: &'a Stack,
@@ -18,33 +18,36 @@ pub struct Iterates<'a, P> {
     slots: usize,
     /// Inner steps taken so far, each counted once per task.
     taken: u64,
-    /// Most bytes kept at once.
-    bytes: u64,
+    /// Bytes kept in `segments`.
+    kept: u64,
+    /// The most that these ever were.
+    most: u64,
 }
 
-/// φ_steps of some tasks.
+/// φ_steps of `tasks`.
+pub struct Iterate {
+    /// Inner steps that lead there.
+    pub steps: usize,
+    /// Whose it is, ascending.
+    pub tasks: Vec<usize>,
+    /// φ, in the order of `tasks`.
+    pub fast: Stack,
+}
+
+/// That φ_steps is needed of `tasks`.
 struct Wanted {
     steps: usize,
     tasks: Vec<usize>,
 }
 
-/// The wanted states `from..to`, reached from `state`.
+/// Some of the wanted iterates, by their places, and what they are reached from.
 struct Segment {
-    from: usize,
-    to: usize,
-    state: State,
-}
-
-/// φ_steps of `tasks`.
-#[derive(Clone)]
-struct State {
-    steps: usize,
-    tasks: Vec<usize>,
-    fast: Stack,
+    places: Range<usize>,
+    from: Iterate,
 }
 
 impl<'a, P: Bilevel> Iterates<'a, P> {
-    /// The states that `draw` wants at θ = `outer` (with the problem's task axis).
+    /// The iterates that `draw` needs at θ = `outer` (with the problem's task axis).
     pub fn new(memory: Memory, problem: &'a P, outer: &'a Stack, draw: &Draw) -> Self {
         let all: Vec<usize> = (0..problem.tasks()).collect();
         let mut wanted: Vec<Wanted> = (1..=draw.steps())
@@ -52,34 +55,27 @@ impl<'a, P: Bilevel> Iterates<'a, P> {
             .filter(|wanted| !wanted.tasks.is_empty())
             .collect();
         wanted.push(Wanted { steps: draw.steps(), tasks: all.clone() });
-        let state = State { steps: 0, tasks: all, fast: problem.start(outer) };
-        let segments = vec![Segment { from: 0, to: wanted.len(), state }];
-        Self { problem, outer, wanted, segments, slots: memory.slots(), taken: 0, bytes: 0 }
+        let start = Iterate { steps: 0, tasks: all, fast: problem.start(outer) };
+        let kept = start.fast.bytes();
+        let segments = vec![Segment { places: 0..wanted.len(), from: start }];
+        Self { problem, outer, wanted, segments, slots: memory.slots(), taken: 0, kept, most: 0 }
     }
 
-    /// The last wanted state not asked for yet: how many inner steps lead there, its tasks, their φ.
-    pub fn next_back(&mut self) -> Option<(usize, Vec<usize>, Stack)> {
-        let mut top = self.segments.pop()?;
-        let last = top.to - 1;
+    /// The last wanted iterate not asked for yet.
+    pub fn next_back(&mut self) -> Option<Iterate> {
+        let Segment { mut places, mut from } = self.take_last()?;
         loop {
-            let steps = self.wanted[top.from].steps;
-            top.state = self.advance(top.state, steps);
-            if top.from == last {
-                return Some((top.state.steps, top.state.tasks, top.state.fast));
+            from = self.advance(from, self.wanted[places.start].steps);
+            if places.len() == 1 {
+                return Some(from);
             }
-            // Besides `top` itself and those below it.
-            let free = self.slots - self.segments.len() - 1;
-            let ahead = match free {
-                0 => last - top.from,
-                _ => revolve::split(top.to - top.from, free + 1),
-            };
-            let cut = top.from + ahead;
-            let beyond = self.narrow(&top.state, cut..top.to);
-            top.state = self.narrow(&top.state, top.from..cut);
-            let to = std::mem::replace(&mut top.to, cut);
-            self.segments.push(top);
-            self.bytes = self.bytes.max(self.segments.iter().map(|segment| segment.state.fast.bytes()).sum());
-            top = Segment { from: cut, to, state: beyond };
+            let free = self.slots - self.segments.len();
+            let cut = places.start + revolve::split(places.len(), free);
+            let before = places.start..cut;
+            let first = self.narrow(&from, before.clone());
+            self.keep(Segment { places: before, from: first });
+            places = cut..places.end;
+            from = self.narrow(&from, places.clone());
         }
     }
 
@@ -89,30 +85,46 @@ impl<'a, P: Bilevel> Iterates<'a, P> {
         self.taken.saturating_sub((way * self.problem.tasks()) as u64)
     }
 
-    /// Most bytes kept at once.
+    /// Most bytes kept at once, beside the iterate handed out last.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.most
     }
 
-    /// `state` for only those tasks that one of the states `range` is wanted for.
-    fn narrow(&self, state: &State, range: std::ops::Range<usize>) -> State {
-        let tasks: BTreeSet<usize> =
-            self.wanted[range].iter().flat_map(|wanted| wanted.tasks.iter().copied()).collect();
-        let places: Vec<usize> =
-            (0..state.tasks.len()).filter(|at| tasks.contains(&state.tasks[*at])).collect();
-        State { steps: state.steps, fast: state.fast.select(&places), tasks: tasks.into_iter().collect() }
+    fn keep(&mut self, segment: Segment) {
+        self.kept += segment.from.fast.bytes();
+        self.most = self.most.max(self.kept);
+        self.segments.push(segment);
     }
 
-    /// `state` after inner step `steps`.
-    fn advance(&mut self, mut state: State, steps: usize) -> State {
-        if state.steps == steps {
-            return state;
+    fn take_last(&mut self) -> Option<Segment> {
+        let segment = self.segments.pop()?;
+        self.kept -= segment.from.fast.bytes();
+        Some(segment)
+    }
+
+    /// `iterate` of only those tasks that one of the wanted at `places` needs.
+    fn narrow(&self, iterate: &Iterate, places: Range<usize>) -> Iterate {
+        let wanted = &self.wanted[places];
+        // From the last, which most tasks need.
+        let is_wanted = |task| wanted.iter().rev().any(|wanted| wanted.tasks.binary_search(task).is_ok());
+        let kept: Vec<usize> = (0..iterate.tasks.len()).filter(|at| is_wanted(&iterate.tasks[*at])).collect();
+        Iterate {
+            steps: iterate.steps,
+            tasks: kept.iter().map(|at| iterate.tasks[*at]).collect(),
+            fast: iterate.fast.select(&kept),
         }
-        let (problem, outer) = (self.problem.select(&state.tasks), self.outer.select(&state.tasks));
-        self.taken += ((steps - state.steps) * state.tasks.len()) as u64;
-        for step in state.steps + 1..=steps {
-            state.fast = descend(&problem, &outer, step, state.fast).0;
+    }
+
+    /// `iterate` after inner step `steps`.
+    fn advance(&mut self, mut iterate: Iterate, steps: usize) -> Iterate {
+        if iterate.steps == steps {
+            return iterate;
         }
-        State { steps, ..state }
+        let (problem, outer) = (self.problem.select(&iterate.tasks), self.outer.select(&iterate.tasks));
+        self.taken += ((steps - iterate.steps) * iterate.tasks.len()) as u64;
+        for step in iterate.steps + 1..=steps {
+            iterate.fast = descend(&problem, &outer, step, iterate.fast).0;
+        }
+        Iterate { steps, ..iterate }
     }
 }

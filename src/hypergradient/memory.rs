@@ -1,23 +1,25 @@
 //! Memory plans: how many iterates of the inner loop are kept for the way back.
 //!
-//! | plan | iterates kept | inner steps taken again (if every iterate is needed) |
+//! | plan | iterates kept | inner steps taken again (exact gradient through r steps) |
 //! |---|---|---|
 //! | store | r | 0 |
 //! | m snapshots | m | the proven minimum for r and m ([`revolve`](super::revolve)) |
 //! | recompute | 1 | r(r − 1)/2 |
 //!
-//! All give the same gradient to the last bit where an inner step does.
+//! All give the same gradient to the last bit where an inner step does. A draw that needs fewer
+//! iterates keeps and recomputes fewer: only what lies between the first and the last that it needs.
 
 use super::revolve;
 
-/// How many iterates are kept.
+/// How many iterates of each task are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
     /// Every one that the draw needs.
     Store,
-    /// At most so many (≥ 1), φ_0 included; the others are computed again from those.
+    /// At most so many (≥ 1), the first that the draw needs included; the others are computed again
+    /// from those.
     Snapshots(usize),
-    /// Only φ_0.
+    /// Only the first that the draw needs, which in an exact one is φ_0.
     Recompute,
 }
 
@@ -31,7 +33,12 @@ impl Memory {
         }
     }
 
-    /// ⌈√r⌉ snapshots: less than one more sweep of `steps` inner steps.
+    /// The most iterates that the walk back through `steps` inner steps keeps of a task.
+    pub fn kept(self, steps: usize) -> usize {
+        self.slots().min(steps)
+    }
+
+    /// ⌈√r⌉ snapshots: about one and a half more sweeps of `steps` inner steps, and always fewer than two.
     pub fn square_root(steps: usize) -> Self {
         let root = (steps as f64).sqrt().ceil();
         Self::Snapshots((root as usize).max(1))

@@ -17,24 +17,32 @@ pub fn advances(states: usize, slots: usize) -> u64 {
     if states <= 1 {
         return 0;
     }
-    let (states, slots) = (states as u128, (slots as u128).min(states as u128 - 1));
-    // `reach` = C(m + t, m), raised t by t.
+    let (slots, repetitions, reach) = reach(states, slots);
+    // C(m + t, m + 1) = C(m + t, m)·t/(m + 1)
+    (repetitions * states as u128 - reach * repetitions / (slots + 1)) as u64
+}
+
+/// k: how far from the first of `states` ≥ 2 states the next one to keep lies, with room for `slots` ≥ 1.
+///
+/// A's slope in l is t, so the sum above is least where the states before take t − 1 repetitions and
+/// those beyond take t. This is the largest such k: min(C(m + t − 1, m), l − C(m + t − 2, m − 1)).
+pub fn split(states: usize, slots: usize) -> usize {
+    let (slots, repetitions, reach) = reach(states, slots);
+    let before = reach * repetitions / (slots + repetitions);
+    let beyond = before * slots / (slots + repetitions - 1);
+    before.min(states as u128 - beyond) as usize
+}
+
+/// m, t, C(m + t, m): the room that `states` ≥ 2 states can use, the fewest repetitions that reach them
+/// all, and how many these reach.
+fn reach(states: usize, slots: usize) -> (u128, u128, u128) {
+    let slots = slots.min(states - 1) as u128;
     let (mut repetitions, mut reach) = (0, 1);
-    while reach < states {
+    while reach < states as u128 {
         repetitions += 1;
         reach = reach * (slots + repetitions) / repetitions;
     }
-    // C(m + t, m + 1) = C(m + t, m)·t/(m + 1)
-    (repetitions * states - reach * repetitions / (slots + 1)) as u64
-}
-
-/// k: how far from the first of `states` ≥ 2 states the next one to keep lies, with room for `slots` ≥ 2.
-pub fn split(states: usize, slots: usize) -> usize {
-    if slots >= states {
-        return 1;
-    }
-    let cost = |k: &usize| *k as u64 + advances(states - k, slots - 1) + advances(*k, slots);
-    (1..states).min_by_key(cost).unwrap_or(1)
+    (slots, repetitions, reach)
 }
 
 #[cfg(test)]
@@ -55,7 +63,11 @@ mod tests {
                         .min()
                         .unwrap(),
                 };
-                assert_eq!(advances(states, slots), table[slots][states], "{states} states, {slots} slots");
+                let case = format!("{states} states, {slots} slots");
+                assert_eq!(advances(states, slots), table[slots][states], "{case}");
+                let k = split(states, slots);
+                let with_k = k as u64 + advances(states - k, slots - 1) + advances(k, slots);
+                assert_eq!(with_k, table[slots][states], "{case}, kept after {k}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The backward walk of every unrolled estimator.
 
-use super::iterates::Iterates;
+use super::iterates::{Iterate, Iterates};
 use super::{Draw, Estimate, Increment, Landmark, Memory};
 use crate::{problem::Bilevel, stack::Stack};
 use burn::tensor::Tensor;
@@ -13,7 +13,7 @@ pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Stack, draw: &D
     let mut sum = Sum { draw, total: None, landmarks: Vec::new() };
     let (mut outer_slope, mut increments) = (None, Vec::new());
     let mut depth = 0;
-    while let Some((steps, due, fast)) = iterates.next_back() {
+    while let Some(Iterate { steps, tasks: due, fast }) = iterates.next_back() {
         let Some(walk) = &mut walk else {
             let begun = Walk::begin(problem, outer, &fast);
             outer_slope = draw.observes().then(|| begun.vector.clone().squared_norm());

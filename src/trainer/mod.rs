@@ -4,6 +4,7 @@ mod checkpoint;
 mod error;
 mod journal;
 mod learner;
+mod memory;
 mod optimizer;
 mod run_dir;
 mod schedule;
@@ -13,6 +14,7 @@ mod watcher;
 pub use checkpoint::{Best, Saved, Standing};
 pub use error::Error;
 pub use learner::{Accuracy, Learner, host};
+pub use memory::Plan;
 pub use run_dir::{Lock, RunDir, quoted};
 pub use supply::{check_data, evaluation_shape, sampler, training_shape};
 pub use watcher::{StepRecord, ValidationRecord, Watcher};
@@ -42,6 +44,7 @@ pub enum Ended {
 pub struct Trainer {
     config: Config,
     learner: Learner,
+    plan: Plan,
     sampler: Sampler,
     estimator: Box<dyn Estimator>,
     optimizer: Box<dyn OuterOptimizer>,
@@ -119,13 +122,15 @@ impl Trainer {
 
     fn assemble(
         config: Config,
-        learner: Learner,
+        mut learner: Learner,
         sampler: Sampler,
         theta: Stack,
         standing: Standing,
         run: RunDir,
         lock: Lock,
     ) -> Result<Self, Error> {
+        let plan = Plan::new(&config, &learner);
+        learner.opened.workers.memory = plan.memory;
         Ok(Self {
             estimator: estimator::from_config(&config.estimator),
             optimizer: optimizer::from_config(&config.outer, theta.leaves().len()),
@@ -134,6 +139,7 @@ impl Trainer {
             _lock: lock,
             config,
             learner,
+            plan,
             sampler,
             theta,
             standing,
@@ -205,6 +211,8 @@ impl Trainer {
             clipped: excess > 1.0,
             rate,
             products: estimate.evaluations.products,
+            recomputed: estimate.evaluations.recomputed,
+            iterate_bytes: estimate.iterate_bytes,
             gradient_evaluations: self.standing.evaluations.total(),
             estimator: report,
         };
@@ -282,6 +290,11 @@ impl Trainer {
     /// The network and its device.
     pub fn learner(&self) -> &Learner {
         &self.learner
+    }
+
+    /// How many iterates it keeps, and what that costs.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Where it is kept.

@@ -19,6 +19,12 @@ pub struct StepRecord {
     pub rate: f64,
     /// Hessian-vector products of this step.
     pub products: u64,
+    /// Inner steps of this step taken again for iterates that were not kept, each counted once per
+    /// task; they are part of `gradient_evaluations`.
+    pub recomputed: u64,
+    /// Most bytes of iterates that one worker kept at once in this step: of one task on a CPU, of the
+    /// whole meta-batch on a GPU. How many threads work does not change it.
+    pub iterate_bytes: u64,
     /// Gradient evaluations so far.
     pub gradient_evaluations: u64,
     /// What the estimator knew and did, for one that adapts.

@@ -5,6 +5,7 @@ pub mod data;
 pub mod estimator;
 pub mod eval;
 pub mod inner;
+pub mod memory;
 pub mod model;
 pub mod outer;
 pub mod root;
@@ -22,6 +23,7 @@ pub fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
         model::KEYS,
         inner::KEYS,
         estimator::KEYS,
+        memory::KEYS,
         outer::KEYS,
         checkpoint::KEYS,
         eval::KEYS,
