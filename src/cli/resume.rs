@@ -90,6 +90,10 @@ fn estimator_name(config: &Config) -> String {
         Estimator::Ufom { q, coin, .. } => format!(" (q = {q}, coin {coin})"),
         Estimator::Adaptive { coin, costs, .. } => format!(" (coin {coin}, costs {costs})"),
         Estimator::StepCoins { p } => format!(" (p = {p})"),
+        Estimator::Reptile => String::new(),
+        Estimator::Implicit { iterations, damping } => {
+            format!(" ({iterations} iterations, damping {damping})")
+        }
     };
     let name = format!("{}{detail}", config.estimator.name());
     let unbiased = estimator::from_config(&config.estimator).is_unbiased(config.inner.steps);

@@ -3,7 +3,7 @@
 use super::checker::Checker;
 use super::error::Error;
 use super::raw::RawConfig;
-use super::section::{checkpoint, data, estimator, eval, inner, model, outer, root, task};
+use super::section::{checkpoint, data, estimator, eval, fit, inner, model, outer, root, task};
 use super::{Backend, Checkpoint, Data, Estimator, Eval, Inner, Model, Outer, Task};
 use serde::Serialize;
 use std::path::Path;
@@ -74,6 +74,7 @@ impl Config {
         let model = model::check(checker, data.image_size);
         let inner = inner::check(checker);
         let estimator = estimator::check(checker, inner.steps);
+        fit::check(checker, &inner, &estimator);
         let outer = outer::check(checker);
         let checkpoint = checkpoint::check(checker);
         let eval = eval::check(checker, &task, &data);

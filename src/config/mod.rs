@@ -30,7 +30,7 @@ pub use section::checkpoint::Checkpoint;
 pub use section::data::{Data, Source, Split};
 pub use section::estimator::{Coin, CostUnit, Estimator};
 pub use section::eval::Eval;
-pub use section::inner::Inner;
+pub use section::inner::{Adapts, Inner, RateKind};
 pub use section::keys;
 pub use section::model::{Architecture, BatchNorm, Model};
 pub use section::outer::{Budget, Moments, Optimizer, Outer, Schedule};

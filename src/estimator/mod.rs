@@ -10,7 +10,9 @@ mod best_q;
 mod coin;
 mod exact;
 mod first_order;
+mod implicit;
 mod price;
+mod reptile;
 mod step_coins;
 mod truncated;
 mod ufom;
@@ -19,12 +21,14 @@ pub use adaptive::AdaptiveUfom;
 pub use best_q::{Costs, SecondMoments, best_q};
 pub use exact::Exact;
 pub use first_order::FirstOrder;
+pub use implicit::Implicit;
+pub use reptile::Reptile;
 pub use step_coins::StepCoins;
 pub use truncated::Truncated;
 pub use ufom::Ufom;
 
 use crate::config;
-use crate::hypergradient::{Draw, Estimate};
+use crate::hypergradient::{ConjugateGradient, Draw, Estimate};
 use rand::Rng;
 use serde_json::{Map, Value};
 
@@ -82,5 +86,9 @@ pub fn from_config(config: &config::Estimator) -> Box<dyn Estimator> {
             })
         }
         config::Estimator::StepCoins { p } => Box::new(StepCoins { p }),
+        config::Estimator::Reptile => Box::new(Reptile),
+        config::Estimator::Implicit { iterations, damping } => {
+            Box::new(Implicit { solver: ConjugateGradient { iterations, damping } })
+        }
     }
 }

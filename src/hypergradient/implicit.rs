@@ -12,7 +12,7 @@
 use super::walk::{Walk, products};
 use super::{Draw, Estimate, Method, adapt};
 use crate::{problem::Bilevel, stack::Stack};
-use burn::tensor::Tensor;
+use burn::tensor::{Bool, Tensor};
 
 /// How the linear system is solved.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,31 +53,41 @@ pub fn estimate<P: Bilevel>(solver: ConjugateGradient, problem: &P, outer: &Stac
 
 /// w with `curved`(w) = `slope`, task by task, by conjugate gradients from w = 0 (Hestenes & Stiefel 1952).
 ///
-/// A task stops where it is solved, or where a direction of no positive curvature comes up.
+/// A task stops, its direction zero from then on, where its residual is rounding, or where its
+/// direction's curvature is not positive beyond rounding: w is then what was found so far. A stopped
+/// task's products are still taken, beside the others', and counted.
 fn solve(iterations: usize, curved: impl Fn(&Stack) -> Stack, slope: &Stack) -> Stack {
-    let tasks = slope.tasks();
-    let times = |stack: &Stack, factor: &Tensor<1>| {
-        let factor = factor.clone().reshape([tasks, 1, 1]);
-        stack.clone().map(|leaf| leaf * factor.clone())
-    };
-    // 0 where the divisor is not positive: such a task no longer moves.
-    let ratio = |above: &Tensor<1>, below: &Tensor<1>| {
-        let stopped = below.clone().lower_equal_elem(0.0);
-        let safe = below.clone().mask_fill(stopped.clone(), 1.0);
-        (above.clone() / safe).mask_fill(stopped, 0.0)
-    };
     let mut solution = slope.zeros_like();
     let (mut residual, mut direction) = (slope.clone(), slope.clone());
     let mut square = residual.clone().squared_norm();
+    let rounding = square.dtype().finfo().map_or(0.0, |float| float.epsilon);
+    let solved = square.clone().mul_scalar(rounding * rounding);
     for _ in 0..iterations {
         let image = curved(&direction);
-        let length = ratio(&square, &direction.clone().dot(image.clone()));
-        solution = solution + times(&direction, &length);
-        residual = residual - times(&image, &length);
+        let curvature = direction.clone().dot(image.clone());
+        let length = direction.clone().squared_norm().sqrt() * image.clone().squared_norm().sqrt();
+        let runs = curvature.clone().greater(length.mul_scalar(rounding));
+        let step = ratio(&runs, square.clone(), curvature);
+        solution = solution + times(&direction, &step);
+        residual = residual - times(&image, &step);
         let next = residual.clone().squared_norm();
-        let turn = ratio(&next, &square).mask_fill(length.equal_elem(0.0), 0.0);
-        direction = residual.clone() + times(&direction, &turn);
+        let runs = runs.bool_and(next.clone().greater(solved.clone()));
+        let turned = residual.clone() + times(&direction, &ratio(&runs, next.clone(), square));
+        // Bool → Int → the residual's type: `float()` would take the device's default type.
+        direction = times(&turned, &runs.int().float().cast(next.dtype()));
         square = next;
     }
     solution
+}
+
+/// `above`/`below` for the tasks that run, 0 for the others, whatever theirs are.
+fn ratio(runs: &Tensor<1, Bool>, above: Tensor<1>, below: Tensor<1>) -> Tensor<1> {
+    let stopped = runs.clone().bool_not();
+    (above / below.mask_fill(stopped.clone(), 1)).mask_fill(stopped, 0)
+}
+
+/// Every task's leaves times its own factor.
+fn times(stack: &Stack, factors: &Tensor<1>) -> Stack {
+    let factors = factors.clone().reshape([factors.dims()[0], 1, 1]);
+    stack.clone().map(|leaf| leaf * factors.clone())
 }

@@ -1,13 +1,13 @@
 //! Checkpoints: everything a run needs to go on, in one safetensors file.
 //!
-//! θ is kept under PyTorch's names and layouts (`theta.conv1.weight`), the optimiser's state leaf by
-//! leaf, and the rest as JSON in the header. No random state is kept: draws are keyed by step.
+//! θ is kept under PyTorch's names and layouts (`theta.conv1.weight`, and `rate.conv1.weight` for its learned
+//! inner rates), the optimiser's state leaf by leaf, and the rest as JSON in the header. No random state is kept: draws are keyed by step.
 
 use super::Error;
 use super::optimizer::OuterOptimizer;
 use crate::archive::Archive;
 use crate::hypergradient::Evaluations;
-use crate::model::Architecture;
+use crate::model::Leaf;
 use crate::stack::Stack;
 use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
@@ -61,21 +61,21 @@ impl Header {
     }
 }
 
-/// Writes a checkpoint, whole or not at all.
+/// Writes a checkpoint, whole or not at all; `leaves` are θ's.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn save(
     path: &Path,
-    architecture: &dyn Architecture,
+    leaves: &[Leaf],
     theta: &Stack,
     optimizer: &dyn OuterOptimizer,
     standing: &Standing,
 ) -> Result<(), Error> {
     let mut archive = Archive::default();
-    for (leaf, matrix) in architecture.leaves().iter().zip(theta.leaves()) {
+    for (leaf, matrix) in leaves.iter().zip(theta.leaves()) {
         let flat = leaf.layout.unpack(matrix.clone());
-        archive.set_tensor(format!("theta.{}", leaf.name), &leaf.layout.shape(), flat);
+        archive.set_tensor(&leaf.name, &leaf.layout.shape(), flat);
     }
     optimizer.save(&mut archive);
     let unusable =
@@ -123,11 +123,10 @@ impl Saved {
     /// θ on `device`.
     ///
     /// # Errors
-    /// If the arrays are not those of `architecture`.
-    pub fn theta(&self, architecture: &dyn Architecture, device: &Device) -> Result<Stack, Error> {
-        let leaves = architecture.leaves().into_iter().map(|leaf| {
-            let name = format!("theta.{}", leaf.name);
-            let flat = self.archive.flat(&name, &leaf.layout.shape(), (device, DType::F32))?;
+    /// If the arrays are not those of `leaves`.
+    pub fn theta(&self, leaves: &[Leaf], device: &Device) -> Result<Stack, Error> {
+        let leaves = leaves.iter().map(|leaf| {
+            let flat = self.archive.flat(&leaf.name, &leaf.layout.shape(), (device, DType::F32))?;
             Ok(leaf.layout.pack(flat))
         });
         leaves.collect::<Result<_, Error>>().map(Stack::new)

@@ -21,7 +21,6 @@ use crate::backend;
 use crate::config::Config;
 use crate::data::{Episode, Part, Sampler};
 use crate::estimator::{self, Estimator};
-use crate::model;
 use crate::random;
 use crate::stack::Stack;
 use journal::Journal;
@@ -83,7 +82,7 @@ impl Trainer {
         faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; going on from the one before")));
         check_data(&sampler, &saved.standing)?;
         let device = learner.opened.device.clone();
-        let theta = saved.theta(&*learner.architecture, &device)?;
+        let theta = saved.theta(&learner.leaves(), &device)?;
         let mut trainer = Self::assemble(config, learner, sampler, theta, saved.standing.clone(), run, lock)?;
         saved.restore(&mut *trainer.optimizer, &device)?;
         let state = &trainer.standing.estimator;
@@ -102,7 +101,7 @@ impl Trainer {
         run: RunDir,
         lock: Lock,
     ) -> Result<Self, Error> {
-        let theta = model::initialise(&*learner.architecture, config.seed, &learner.opened.device);
+        let theta = learner.initialise(config.seed);
         let standing = Standing {
             step: 0,
             evaluations: Default::default(),
@@ -258,7 +257,7 @@ impl Trainer {
     }
 
     fn write_checkpoint(&self, path: &Path) -> Result<(), Error> {
-        checkpoint::save(path, &*self.learner.architecture, &self.theta, &*self.optimizer, &self.standing)
+        checkpoint::save(path, &self.learner.leaves(), &self.theta, &*self.optimizer, &self.standing)
     }
 
     /// How much of the budget is used, 0 to 1 or a little more.

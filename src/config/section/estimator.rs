@@ -4,7 +4,9 @@ use super::inner;
 use crate::config::checker::Checker;
 use crate::config::choice::{Choice, choice};
 use crate::config::key::{Fixed, Is, Open, Otherwise, keys};
-use crate::config::kind::{Count, Number, OneOf, at_least, decay, one_of, positive, probability};
+use crate::config::kind::{
+    Count, Number, OneOf, at_least, decay, non_negative, one_of, positive, probability,
+};
 use serde::Serialize;
 
 keys! {
@@ -28,6 +30,10 @@ keys! {
     FLOOR: Fixed<Number> = "estimator.floor", probability(), Is(|| 0.05);
     /// In what "adaptive" counts costs; only "counted" and "reference" resume to the same bits.
     COSTS: Fixed<OneOf<CostUnit>> = "estimator.costs", one_of(), Is(|| CostUnit::Measured);
+    /// Steps of conjugate gradients of "implicit", a product each.
+    ITERATIONS: Fixed<Count> = "estimator.iterations", at_least(1), Is(|| 5);
+    /// Added to the inner loss's curvature by "implicit".
+    DAMPING: Fixed<Number> = "estimator.damping", non_negative(), Is(|| 0.0);
 }
 
 choice! {
@@ -45,6 +51,10 @@ choice! {
         Adaptive = "adaptive",
         /// Each, now and then.
         StepCoins = "step-coins",
+        /// The way that the inner loop went.
+        Reptile = "reptile",
+        /// As if the inner loop ended at a minimum.
+        Implicit = "implicit",
     }
 }
 
@@ -115,6 +125,15 @@ pub enum Estimator {
         /// Probability of a product, in (0, 1].
         p: f64,
     },
+    /// The way that the inner loop went, taken for a gradient (Nichol et al. 2018): biased.
+    Reptile,
+    /// The gradient as if the inner loop ended at a minimum (Rajeswaran et al. 2019): biased.
+    Implicit {
+        /// Steps of conjugate gradients, ≥ 1.
+        iterations: usize,
+        /// Added to the curvature, ≥ 0.
+        damping: f64,
+    },
 }
 
 impl Estimator {
@@ -127,6 +146,8 @@ impl Estimator {
             Self::Ufom { .. } => Name::Ufom,
             Self::Adaptive { .. } => Name::Adaptive,
             Self::StepCoins { .. } => Name::StepCoins,
+            Self::Reptile => Name::Reptile,
+            Self::Implicit { .. } => Name::Implicit,
         };
         name.name()
     }
@@ -150,7 +171,19 @@ pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
         }
         checker.unused(&COSTS, &NAME, name, "only \"adaptive\" adapts");
     }
+    if name != Name::Implicit {
+        checker.unused(&ITERATIONS, &NAME, name, "only \"implicit\" solves a system");
+        checker.unused(&DAMPING, &NAME, name, "only \"implicit\" solves a system");
+    }
     match name {
+        Name::Reptile => {
+            checker.unused(&TRUNCATE, &NAME, name, "it differentiates no inner step");
+            Estimator::Reptile
+        }
+        Name::Implicit => {
+            checker.unused(&TRUNCATE, &NAME, name, "it differentiates no inner step");
+            Estimator::Implicit { iterations: checker.get(&ITERATIONS), damping: checker.get(&DAMPING) }
+        }
         Name::FirstOrder => {
             checker.unused(&TRUNCATE, &NAME, name, "it differentiates no inner step");
             Estimator::FirstOrder
