@@ -54,19 +54,22 @@ pub fn estimate<P: Bilevel>(solver: ConjugateGradient, problem: &P, outer: &Stac
 /// w with `curved`(w) = `slope`, task by task, by conjugate gradients from w = 0 (Hestenes & Stiefel 1952).
 ///
 /// A task stops, its direction zero from then on, where its residual is rounding, or where its
-/// direction's curvature is not positive beyond rounding: w is then what was found so far. A stopped
-/// task's products are still taken, beside the others', and counted.
+/// direction's curvature is not positive beyond rounding beside the steepest one met: w is then what was
+/// found so far. A stopped task's products are still taken, beside the others', and counted.
 fn solve(iterations: usize, curved: impl Fn(&Stack) -> Stack, slope: &Stack) -> Stack {
     let mut solution = slope.zeros_like();
     let (mut residual, mut direction) = (slope.clone(), slope.clone());
     let mut square = residual.clone().squared_norm();
     let rounding = square.dtype().finfo().map_or(0.0, |float| float.epsilon);
     let solved = square.clone().mul_scalar(rounding * rounding);
+    let mut steepest = square.zeros_like();
     for _ in 0..iterations {
         let image = curved(&direction);
         let curvature = direction.clone().dot(image.clone());
-        let length = direction.clone().squared_norm().sqrt() * image.clone().squared_norm().sqrt();
-        let runs = curvature.clone().greater(length.mul_scalar(rounding));
+        let length = direction.clone().squared_norm();
+        let moves = length.clone().greater_elem(0);
+        steepest = steepest.max_pair(ratio(&moves, image.clone().squared_norm(), length.clone()).sqrt());
+        let runs = curvature.clone().greater(steepest.clone() * length * rounding);
         let step = ratio(&runs, square.clone(), curvature);
         solution = solution + times(&direction, &step);
         residual = residual - times(&image, &step);
