@@ -7,7 +7,8 @@
 //! w comes from conjugate gradients, one Hessian-vector product an iteration, for all tasks at once
 //! (Pedregosa 2016; Rajeswaran et al., *Meta-learning with implicit gradients*, 2019). With a
 //! [`Proximal`](crate::problem::Proximal) inner loss the Hessian is H + λI, the mixed term is λw, and g is
-//! iMAML's (I + H/λ)⁻¹ ∇L_out. Constant memory in r; biased as far as φ_r is not a minimum and w not the solution.
+//! iMAML's (I + H/λ)⁻¹ ∇L_out. Memory is constant in r. The estimate is biased as far as φ_r is not a
+//! minimum and w not the solution.
 
 use super::walk::{Walk, products};
 use super::{Draw, Estimate, Method, adapt};
@@ -17,7 +18,7 @@ use burn::tensor::{Bool, Tensor};
 /// How the linear system is solved.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConjugateGradient {
-    /// Products at most.
+    /// Steps, a product each.
     pub iterations: usize,
     /// Added to the Hessian: ‖w‖ stays bounded where curvature is small. ≥ 0.
     pub damping: f64,
@@ -29,19 +30,20 @@ pub fn estimate<P: Bilevel>(solver: ConjugateGradient, problem: &P, outer: &Stac
     let walk = Walk::begin(problem, outer, &fast);
     let slope = walk.vector.clone();
     let curved = |vector: &Stack| {
-        let [_, product] = products(problem, outer, &fast, |_| vector.clone());
         let damped = vector.clone().map(|leaf| leaf.mul_scalar(solver.damping));
-        product.map_or_else(|| damped.clone(), |product| product + damped.clone())
+        match curvature(problem, outer, &fast, vector) {
+            Some(product) => product + damped,
+            None => damped,
+        }
     };
     let solution = solve(solver.iterations, curved, &slope);
-    let [mixed, _] = products(problem, outer, &fast, |_| solution.clone());
-    let gradient = match (walk.direct, mixed) {
-        (Some(direct), Some(mixed)) => direct - mixed,
-        (None, Some(mixed)) => mixed.map(|leaf| leaf.neg()),
-        (direct, None) => direct.unwrap_or_else(|| outer.zeros_like()),
-    };
+    let [mixed, _] = products(problem, outer, &fast, |_| solution);
+    let direct = walk.direct.unwrap_or_else(|| outer.zeros_like());
     Estimate {
-        gradient,
+        gradient: match mixed {
+            Some(mixed) => direct - mixed,
+            None => direct,
+        },
         outer_loss: walk.outer_loss,
         outer_slope: None,
         landmarks: Vec::new(),
@@ -49,6 +51,15 @@ pub fn estimate<P: Bilevel>(solver: ConjugateGradient, problem: &P, outer: &Stac
         evaluations: Draw::without_walk(Method::Implicit(solver), problem.tasks(), steps).cost(),
         iterate_bytes: 0,
     }
+}
+
+/// [∂²L_in/∂φ²] `vector` at θ = `outer`, φ = `at`; `None` where there is no curvature. Without the mixed
+/// product beside it, which would go through all that θ is in, a body beneath a head for one.
+fn curvature<P: Bilevel>(problem: &P, outer: &Stack, at: &Stack, vector: &Stack) -> Option<Stack> {
+    let phi = at.tracked();
+    let slope = problem.inner_loss(&outer.constant(), &phi.moving(vector)).tangent?;
+    let [product] = Stack::gradients([&phi], slope.sum());
+    product
 }
 
 /// w with `curved`(w) = `slope`, task by task, by conjugate gradients from w = 0 (Hestenes & Stiefel 1952).
