@@ -22,9 +22,7 @@ pub struct FewShot {
     query: Batch,
     batch_norm: BatchNorm,
     rates: InnerRates,
-    /// θ's leaves that stay still.
-    still: Range<usize>,
-    /// θ's leaves that φ starts from; learned rates come behind them.
+    /// θ's leaves that φ starts from. Those before them stay still, those behind them are learned rates.
     moving: Range<usize>,
 }
 
@@ -47,14 +45,13 @@ impl FewShot {
     ) -> Self {
         let rates = InnerRates::Fixed(Rates::Scalar(rate));
         let moving = 0..architecture.leaves().len();
-        Self { architecture, support, query, batch_norm, rates, still: 0..0, moving }
+        Self { architecture, support, query, batch_norm, rates, moving }
     }
 
     /// The same episodes with another adaptation; θ is then a stack of [`Adaptation::leaves`].
     pub fn adapting(self, adaptation: Adaptation) -> Self {
-        let still = adaptation.still(&*self.architecture);
-        let moving = still..self.moving.end;
-        Self { rates: adaptation.rates, still: 0..still, moving, ..self }
+        let moving = adaptation.still(&*self.architecture)..self.moving.end;
+        Self { rates: adaptation.rates, moving, ..self }
     }
 
     /// Logits of the support images, `[tasks, n, ways]`, as in the inner loss.
@@ -94,7 +91,7 @@ impl FewShot {
 
     /// The network's weights: those that stay still from θ, the others from φ.
     fn weights(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Vec<Dual<3>> {
-        [&outer[self.still.clone()], fast].concat()
+        [&outer[..self.moving.start], fast].concat()
     }
 }
 
