@@ -5,6 +5,7 @@
 
 use crate::dual::Dual;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::ops::Range;
 
 /// Matrices `[tasks, rows, columns]`, one per parameter, all with the same number of tasks.
 #[derive(Clone, Debug)]
@@ -25,6 +26,11 @@ impl Stack {
     /// The leaves, by value.
     pub fn into_leaves(self) -> Vec<Tensor<3>> {
         self.0
+    }
+
+    /// The leaves at `places` alone.
+    pub fn part(&self, places: Range<usize>) -> Self {
+        Self(self.0[places].to_vec())
     }
 
     /// How many tasks are stacked (0 for a stack without leaves).

@@ -49,6 +49,7 @@ fn every_rule_is_the_slope_of_its_function() {
     check("add, broadcast", &[[2, 3, 4], [2, 1, 4]], |x| x[0].clone() + x[1].clone());
     check("sub, broadcast", &[[2, 1, 4], [2, 3, 4]], |x| x[0].clone() - x[1].clone());
     check("scale, sum", &[[2, 3, 4]], |x| x[0].clone().scale(3.0).sum_dim(1));
+    check("squared norm", &[[2, 3, 4]], |x| x[0].clone().squared_norm().reshape([2, 1, 1]));
     check("reshape, narrow", &[[2, 3, 4]], |x| x[0].clone().reshape([2, 4, 3]).narrow(1, 1, 2));
     check("relu", &[[2, 30, 4]], |x| x[0].clone().relu());
     check("sigmoid", &[[2, 3, 4]], |x| x[0].clone().sigmoid());

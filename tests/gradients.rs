@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::problems::{Weighted, differences, few_shot, values};
+use common::problems::{Weighted, exact_is_the_slope, few_shot, values};
 use common::relative;
 use metaburn::config::BatchNorm;
 use metaburn::hypergradient::{Draw, Workers, adapt, estimate};
@@ -11,17 +11,6 @@ use metaburn::model::{Conv4Config, MlpConfig};
 use metaburn::problem::Bilevel;
 use metaburn::stack::Stack;
 use std::sync::Arc;
-
-fn exact_is_the_slope<P: Bilevel>(problem: &P, theta: &Stack, steps: usize) {
-    let draw = |depth| Draw::truncated(problem.tasks(), steps, depth);
-    let slope = differences(problem, theta, steps);
-    let exact = values(&estimate(problem, theta, &draw(steps)).gradient.mean());
-    let error = relative(&exact, &slope);
-    assert!(error < 1e-6, "exact gradient is off by {error:e}");
-    // The same comparison must be able to fail: a truncated gradient is another vector.
-    let truncated = values(&estimate(problem, theta, &draw(steps - 1)).gradient.mean());
-    assert!(relative(&truncated, &slope) > 1e-3);
-}
 
 #[test]
 fn conv4_in_either_mode_of_batch_norm() {

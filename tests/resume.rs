@@ -195,6 +195,12 @@ fn killed_at_any_moment_sgd_with_momentum_ends_at_the_same_bits() {
 }
 
 #[test]
+fn killed_at_any_moment_a_head_with_learned_rates_ends_at_the_same_bits() {
+    let head = "--set inner.adapts=head --set inner.rates=learned --set inner.proximal=0.1";
+    killed_at_random(&format!("{head} --set inner.steps=2 --set checkpoint.every=1"), 4);
+}
+
+#[test]
 fn a_run_killed_before_its_first_checkpoint_begins_again() {
     let experiment = Experiment::new(&format!("--steps {STEPS}"));
     fs::create_dir_all(experiment.torn().join("checkpoints")).unwrap();
@@ -239,6 +245,13 @@ fn what_flex_began_ndarray_finishes() {
 }
 
 #[test]
+fn what_flex_began_of_every_other_method_ndarray_finishes() {
+    finishes_on("ndarray", 4, "--set inner.adapts=head --set inner.rates=learned --set inner.proximal=0.1");
+    finishes_on("ndarray", 4, "--set estimator.name=implicit --set inner.proximal=1");
+    finishes_on("ndarray", 4, "--set estimator.name=reptile");
+}
+
+#[test]
 fn what_flex_began_wgpu_finishes() {
     if common::lacks_wgpu() {
         return;
@@ -246,4 +259,5 @@ fn what_flex_began_wgpu_finishes() {
     // Shaders are compiled on a CPU where there is no GPU: as few and as small ones as possible.
     let small = "--set model.blocks=1 --set inner.eval_steps=0 --set eval.test_episodes=2";
     finishes_on("wgpu", 2, small);
+    finishes_on("wgpu", 2, &format!("{small} --set estimator.name=implicit --set inner.adapts=head"));
 }

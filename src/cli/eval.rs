@@ -62,7 +62,7 @@ impl Eval {
         let shape = trainer::evaluation_shape(&config);
         sampler.check(part, &shape)?;
         let learner = Learner::new(&config, backend::open(config.backend)?);
-        let theta = saved.theta(&*learner.architecture, &learner.opened.device)?;
+        let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
         let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
         let bar = terminal.counter(episodes, "episodes");
         let steps = config.inner.eval_steps;

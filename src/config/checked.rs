@@ -3,7 +3,7 @@
 use super::checker::Checker;
 use super::error::Error;
 use super::raw::RawConfig;
-use super::section::{checkpoint, data, estimator, eval, inner, memory, model, outer, root, task};
+use super::section::{checkpoint, data, estimator, eval, fit, inner, memory, model, outer, root, task};
 use super::{Backend, Checkpoint, Data, Estimator, Eval, Inner, MemoryPlan, Model, Outer, Task};
 use serde::Serialize;
 use std::path::Path;
@@ -76,6 +76,7 @@ impl Config {
         let model = model::check(checker, data.image_size);
         let inner = inner::check(checker);
         let estimator = estimator::check(checker, inner.steps);
+        fit::check(checker, &inner, &estimator);
         let memory = memory::check(checker, inner.steps);
         let outer = outer::check(checker);
         let checkpoint = checkpoint::check(checker);

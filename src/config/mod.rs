@@ -32,7 +32,7 @@ pub use section::estimator::{
     Adaptation, Base, Coin, Compat, CostUnit, Estimator, LevelRule, Levels, Probabilities, Tracking,
 };
 pub use section::eval::Eval;
-pub use section::inner::Inner;
+pub use section::inner::{Adapts, Inner, RateKind};
 pub use section::keys;
 pub use section::memory::MemoryPlan;
 pub use section::model::{Architecture, BatchNorm, Model};

@@ -120,6 +120,10 @@ fn every_variant_survives_a_round_trip() {
         "outer = { optimizer = 'adamw', beta_1 = 0.5, beta_2 = 0.75, epsilon = 1e-3 }",
         "outer = { schedule = 'constant', weight_decay = 0.1, rate = 0.1234567890123456 }",
         "inner = { steps = 7, rate = 1e-5, eval_steps = 0 }",
+        "inner = { adapts = 'head', rates = 'learned', proximal = 0.5 }",
+        "estimator.name = 'reptile'",
+        "estimator = { name = 'implicit', iterations = 3, damping = 0.5 }\ninner.proximal = 2",
+        "estimator.name = 'implicit'\ninner.adapts = 'head'",
     ] {
         let budget = if text.contains("outer") { "" } else { BUDGET };
         let text = text.replace("outer = {", "outer = { steps = 3,");
@@ -233,9 +237,9 @@ fn a_typo_is_answered_with_the_nearest_key() {
         ("sede = 1", "unknown key `sede` (= 1); did you mean `seed`?"),
         ("ways = 5", "unknown key `ways` (= 5); did you mean `task.ways`?"),
         ("steps = 5", "unknown key `steps` (= 5); did you mean `inner.steps` or `outer.steps`?"),
-        ("\"inner.rate\" = 1", "unknown key `\"inner.rate\"` (= 1); did you mean `inner.rate`?"),
+        ("\"task.ways\" = 9", "unknown key `\"task.ways\"` (= 9); did you mean `task.ways`?"),
         ("outer.beta1 = 0.5", "unknown key `outer.beta1` (= 0.5); did you mean `outer.beta_1`?"),
-        ("inner.xyzzyxyzzy = 1", "the keys of [inner] are `inner.steps`, `inner.rate` and"),
+        ("inner.xyzzyxyzzy = 1", "the keys of [inner] are `inner.steps`, `inner.rate`, "),
         ("frobnicate = 1", "the sections are `data`, `task`, `model`"),
         ("[innr]", "unknown key `innr` (= a table)"),
         ("inner.lr = 1", "the keys of [inner] are"),
@@ -272,6 +276,17 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
         ("inner.rate = nan", "`inner.rate` must be a number > 0, and finite, got nan"),
         ("inner.rate = inf", "`inner.rate` must be a number > 0, and finite, got inf"),
         ("inner.rate = 1e-300", "must be a number > 0 in single precision, got 1e-300"),
+        ("inner.proximal = -0.1", "`inner.proximal` must be a number ≥ 0, got -0.1"),
+        ("inner.adapts = 'body'", "`inner.adapts` must be one of \"all\", \"head\", got \"body\""),
+        ("inner.rates = 0.1", "`inner.rates` must be one of \"fixed\", \"learned\", got 0.1"),
+        (
+            "estimator = { name = 'implicit', iterations = 0 }\ninner.proximal = 1",
+            "`estimator.iterations` must be a whole number ≥ 1, got 0",
+        ),
+        (
+            "estimator = { name = 'implicit', damping = -1 }\ninner.proximal = 1",
+            "`estimator.damping` must be a number ≥ 0, got -1",
+        ),
         ("inner.rate = 1e300", "must be a number > 0 in single precision, got 1"),
         ("outer.beta_1 = 1.0", "`outer.beta_1` must be a number ≥ 0 and < 1, got 1.0"),
         ("outer.clip = 0.0", "`outer.clip` must be a number > 0, got 0.0"),
@@ -281,7 +296,7 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
             "`memory.snapshots` must be a whole number ≥ 1, got 0",
         ),
         ("backend = 'gpu'", "one of \"auto\", \"flex\", \"ndarray\", \"wgpu\", \"vulkan\", \"cuda\""),
-        ("inner = 5", "`inner` (= 5) is a section; its keys are `inner.steps`, `inner.rate` and"),
+        ("inner = 5", "`inner` (= 5) is a section; its keys are `inner.steps`, `inner.rate`, "),
         ("[[inner]]", "`inner` (= [{}]) is a section; its keys are"),
         ("model = { kind = 'mlp', hidden = [] }", "a list of 1 to 16 widths, each a whole number"),
         ("model = { kind = 'mlp', hidden = [0] }", "from 1 to 65536, got [0]"),
@@ -327,6 +342,30 @@ fn contradictions_name_both_sides() {
         ("estimator = { name = 'telescoping', levels = [2, 1] }", "an ascending list"),
         ("estimator = { name = 'adaptive', clip_products = 1 }", "clipping inside the walk biases"),
         ("estimator = { name = 'adaptive', p = 0.5 }", "only \"step-coins\" takes"),
+        ("estimator.iterations = 3", "only \"implicit\" solves a system"),
+        ("estimator = { name = 'reptile', damping = 1 }", "only \"implicit\" solves a system"),
+        ("estimator = { name = 'reptile', truncate = 1 }", "have a truncated base"),
+        (
+            "estimator.name = 'reptile'\ninner.adapts = 'head'",
+            "`inner.adapts` = \"head\" does not go with estimator.name = \"reptile\": it moves no weight",
+        ),
+        (
+            "estimator.name = 'reptile'\ninner.rates = 'learned'",
+            "`inner.rates` = \"learned\" does not go with estimator.name = \"reptile\"",
+        ),
+        (
+            "estimator.name = 'first-order'\ninner.rates = 'learned'",
+            "without a step differentiated the rates have no gradient",
+        ),
+        ("estimator = { name = 'truncated', truncate = 0 }\ninner.rates = 'learned'", "no gradient"),
+        (
+            "estimator.name = 'implicit'\ninner = { rates = 'learned', proximal = 1 }",
+            "where the inner loss is least does not depend on the rates",
+        ),
+        (
+            "estimator.name = 'implicit'",
+            "`inner.proximal` = 0 does not go with estimator.name = \"implicit\"",
+        ),
         ("outer.momentum = 0.9", "has no meaning with outer.optimizer = \"adam\": only \"sgd\""),
         ("outer.optimizer = 'sgd'\nouter.beta_2 = 0.9", "only \"adam\" and \"adamw\""),
         (

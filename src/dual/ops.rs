@@ -78,6 +78,14 @@ impl<const D: usize> Dual<D> {
     }
 }
 
+impl Dual<3> {
+    /// Each task's sum of squares: `[tasks, rows, columns]` → `[tasks]`.
+    pub fn squared_norm(self) -> Dual<1> {
+        let [tasks, rows, columns] = self.dims();
+        (self.clone() * self).reshape([tasks, rows * columns]).sum_dim(1).reshape([tasks])
+    }
+}
+
 impl<const D: usize> Add for Dual<D> {
     type Output = Self;
 

@@ -13,8 +13,10 @@ mod best_q;
 mod coin;
 mod exact;
 mod first_order;
+mod implicit;
 mod price;
 mod read;
+mod reptile;
 mod state;
 mod step_coins;
 mod telescope;
@@ -29,6 +31,8 @@ pub use adaptive_telescoping::AdaptiveTelescoping;
 pub use best_q::{Costs, SecondMoments, best_q};
 pub use exact::Exact;
 pub use first_order::FirstOrder;
+pub use implicit::Implicit;
+pub use reptile::Reptile;
 pub use state::State;
 pub use step_coins::StepCoins;
 pub use telescoping::Telescoping;
@@ -37,7 +41,7 @@ pub use truncated::Truncated;
 pub use ufom::Ufom;
 
 use crate::config::{self, Compat, Tracking};
-use crate::hypergradient::{Draw, Estimate};
+use crate::hypergradient::{ConjugateGradient, Draw, Estimate};
 use rand::Rng;
 use serde_json::{Map, Value};
 
@@ -99,6 +103,10 @@ pub fn from_config(config: &config::Estimator) -> Box<dyn Estimator> {
         }
         config::Estimator::AdaptiveTelescoping { levels, truncate, coin, adaptation } => {
             Box::new(AdaptiveTelescoping::new(levels, truncate, coin, adaptation))
+        }
+        config::Estimator::Reptile => Box::new(Reptile),
+        config::Estimator::Implicit { iterations, damping } => {
+            Box::new(Implicit { solver: ConjugateGradient { iterations, damping } })
         }
     }
 }

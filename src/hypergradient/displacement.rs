@@ -1,17 +1,23 @@
-//! Reptile: the way the fast weights went, V(θ) − φ_r, taken for a gradient.
+//! Reptile: the way the fast weights went, V(θ) − φ_r, taken for the outer loss's slope in φ.
 //!
-//! With plain SGD outside, the outer rate is Reptile's ε: θ ← θ + ε(φ_r − θ). Nichol, Achiam & Schulman, *On
-//! first-order meta-learning algorithms*, 2018. Only for problems whose V is the identity.
+//! ```text
+//! g = (∂V/∂θ)ᵀ (V(θ) − φ_r):   the gradient of ½‖V(θ) − φ_r‖², φ_r held
+//! ```
+//!
+//! θ − φ_r where V is the identity; what of θ is not in V has a gradient of zero. Nichol, Achiam &
+//! Schulman, *On first-order meta-learning algorithms*, 2018.
 
+use super::walk::through_start;
 use super::{Draw, Estimate, Method, adapt};
 use crate::{problem::Bilevel, stack::Stack};
 
 /// The displacement at θ = `outer` (with the problem's task axis).
 pub fn estimate<P: Bilevel>(problem: &P, outer: &Stack, steps: usize) -> Estimate {
     let (fast, _) = adapt(problem, outer, steps, |_, _| {});
+    let way = problem.start(outer) - fast.clone();
     Estimate {
         outer_loss: problem.outer_loss(outer, &fast),
-        gradient: outer.clone() - fast,
+        gradient: through_start(problem, outer, way).unwrap_or_else(|| outer.zeros_like()),
         outer_slope: None,
         landmarks: Vec::new(),
         increments: Vec::new(),

@@ -167,7 +167,7 @@ impl Draw {
         self.observes
     }
 
-    /// What the estimate costs with every iterate stored; an implicit one may need fewer products.
+    /// What the estimate costs with every iterate stored.
     pub fn cost(&self) -> Evaluations {
         let tasks = self.tasks as u64;
         let inner = tasks * self.steps() as u64;

@@ -18,6 +18,7 @@
 //! Two methods do not walk: Reptile's displacement and the implicit gradient; a [`Draw`] asks for
 //! those too.
 
+mod differences;
 mod displacement;
 mod draw;
 mod evaluations;
@@ -29,6 +30,7 @@ mod parallel;
 mod revolve;
 mod walk;
 
+pub use differences::{differences, objective};
 pub use draw::{Draw, Method, Offset};
 pub use evaluations::Evaluations;
 pub use implicit::ConjugateGradient;

@@ -126,15 +126,21 @@ impl<'a, P: Bilevel> Walk<'a, P> {
 
     /// g_k = h_k + (∂V/∂θ)ᵀ v_{r−k} of `tasks`.
     fn landmark(&self, tasks: &[usize]) -> Stack {
-        let theta = self.outer.select(tasks).tracked();
-        let along = self.problem.select(tasks).start(&theta).dot(self.vector.select(tasks));
-        let [through_start] = Stack::gradients([&theta], along.sum());
+        let outer = self.outer.select(tasks);
+        let through = through_start(&self.problem.select(tasks), &outer, self.vector.select(tasks));
         let direct = self.direct.as_ref().map(|direct| direct.select(tasks));
-        match (direct, through_start) {
-            (Some(direct), Some(through_start)) => direct + through_start,
-            (direct, through_start) => direct.or(through_start).unwrap_or_else(|| theta.zeros_like()),
+        match (direct, through) {
+            (Some(direct), Some(through)) => direct + through,
+            (direct, through) => direct.or(through).unwrap_or_else(|| outer.zeros_like()),
         }
     }
+}
+
+/// (∂V/∂θ)ᵀ `vector` at θ = `outer`, in θ's shape; `None` where V does not depend on θ.
+pub fn through_start<P: Bilevel>(problem: &P, outer: &Stack, vector: Stack) -> Option<Stack> {
+    let theta = outer.tracked();
+    let [through] = Stack::gradients([&theta], problem.start(&theta).dot(vector).sum());
+    through
 }
 
 /// [∂²L_in/∂θ∂φ]ᵀ u and [∂²L_in/∂φ²] u at θ = `outer`, φ = `at`, in θ's and φ's shape; `None` where there is no

@@ -25,6 +25,11 @@ pub trait Architecture: Send + Sync {
     /// The parameters, in the order of the stack's leaves.
     fn leaves(&self) -> Vec<Leaf>;
 
+    /// How many leaves, the last ones, are the linear layer that makes the logits: its weight and bias.
+    fn head(&self) -> usize {
+        2
+    }
+
     /// What the first layer needs of `images [tasks, n, pixels]`, computed once for all inner
     /// steps: `[tasks, n·rows, columns]`.
     fn prepare(&self, images: Tensor<3>) -> Tensor<3>;
@@ -34,10 +39,15 @@ pub trait Architecture: Send + Sync {
     fn logits(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3>;
 }
 
-/// Initial parameters, the same on every backend: normal with each leaf's own deviation, drawn on
-/// the host from `seed`.
+/// Initial weights of a network: see [`initialise_leaves`].
 pub fn initialise(architecture: &dyn Architecture, seed: u64, device: &Device) -> Stack {
-    let leaves = architecture.leaves().into_iter().enumerate().map(|(index, leaf)| {
+    initialise_leaves(&architecture.leaves(), seed, device)
+}
+
+/// Initial parameters, the same on every backend: normal with each leaf's own mean and deviation,
+/// drawn on the host from `seed`.
+pub fn initialise_leaves(leaves: &[Leaf], seed: u64, device: &Device) -> Stack {
+    let leaves = leaves.iter().enumerate().map(|(index, leaf)| {
         let mut generator = random::generator(seed, "initial weights", index as u64);
         let count = leaf.layout.count();
         let values: Vec<f32> = match Normal::new(leaf.mean, leaf.deviation) {

@@ -1,47 +1,18 @@
-//! Few-shot classification: MAML's problem, where θ is the initialisation of the fast weights.
+//! Few-shot classification.
 //!
 //! Inner loss: cross-entropy of the support set. Outer loss: cross-entropy of the query set after
-//! adaptation. V is the identity (Finn, Abbeel & Levine, *Model-agnostic meta-learning*, 2017).
+//! adaptation. What adapts, and how fast, is the [`Adaptation`]'s matter: the weights that stay still enter
+//! both losses through θ, the others start as θ has them (Finn, Abbeel & Levine, *Model-agnostic
+//! meta-learning*, 2017).
 
-use super::{Bilevel, Rates};
+use super::{Adaptation, Batch, Bilevel, InnerRates, Rates};
 use crate::config::BatchNorm;
 use crate::dual::Dual;
 use crate::model::Architecture;
 use crate::stack::{self, Stack};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
+use std::ops::Range;
 use std::sync::Arc;
-
-/// Labelled images of T tasks, ready for the network.
-#[derive(Clone)]
-pub struct Batch {
-    /// What [`Architecture::prepare`] made of the images: `[tasks, n·rows, columns]`.
-    pub input: Tensor<3>,
-    /// `[tasks, n, ways]`, 1 at each image's class.
-    pub one_hot: Tensor<3>,
-}
-
-impl Batch {
-    /// From `images [tasks, n, pixels]` (ink 1, paper 0) and `tasks·n` labels below `ways`.
-    pub fn new(architecture: &dyn Architecture, images: Tensor<3>, labels: &[usize], ways: usize) -> Self {
-        let [tasks, count, _] = images.dims();
-        let mut one_hot = vec![0f32; tasks * count * ways];
-        labels.iter().enumerate().for_each(|(image, label)| one_hot[image * ways + label] = 1.0);
-        let one_hot = TensorData::new(one_hot, [tasks, count, ways]);
-        Self {
-            one_hot: Tensor::from_data(one_hot, (&images.device(), images.dtype())),
-            input: architecture.prepare(images),
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.one_hot.dims()[1]
-    }
-
-    fn select(&self, tasks: &Tensor<1, Int>) -> Self {
-        let pick = |x: &Tensor<3>| x.clone().select(0, tasks.clone());
-        Self { input: pick(&self.input), one_hot: pick(&self.one_hot) }
-    }
-}
 
 /// A meta-batch of few-shot episodes.
 #[derive(Clone)]
@@ -49,8 +20,10 @@ pub struct FewShot {
     architecture: Arc<dyn Architecture>,
     support: Batch,
     query: Batch,
-    rate: f64,
     batch_norm: BatchNorm,
+    rates: InnerRates,
+    /// θ's leaves that φ starts from. Those before them stay still, those behind them are learned rates.
+    moving: Range<usize>,
 }
 
 /// How T tasks fare on their query sets after adaptation.
@@ -62,7 +35,7 @@ pub struct Adapted {
 }
 
 impl FewShot {
-    /// Episodes of as many tasks as the batches have; `rate` is α of every inner step.
+    /// MAML on episodes of as many tasks as the batches have; `rate` is α of every inner step.
     pub fn new(
         architecture: Arc<dyn Architecture>,
         support: Batch,
@@ -70,39 +43,55 @@ impl FewShot {
         rate: f64,
         batch_norm: BatchNorm,
     ) -> Self {
-        Self { architecture, support, query, rate, batch_norm }
+        let rates = InnerRates::Fixed(Rates::Scalar(rate));
+        let moving = 0..architecture.leaves().len();
+        Self { architecture, support, query, batch_norm, rates, moving }
+    }
+
+    /// The same episodes with another adaptation; θ is then a stack of [`Adaptation::leaves`].
+    pub fn adapting(self, adaptation: Adaptation) -> Self {
+        let moving = adaptation.still(&*self.architecture)..self.moving.end;
+        Self { rates: adaptation.rates, moving, ..self }
     }
 
     /// Logits of the support images, `[tasks, n, ways]`, as in the inner loss.
-    pub fn support_logits(&self, fast: &[Dual<3>]) -> Dual<3> {
-        self.architecture.logits(fast, &self.support.input, self.support.count())
+    pub fn support_logits(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<3> {
+        self.architecture.logits(&self.weights(outer, fast), &self.support.input, self.support.count())
     }
 
     /// Logits of the query images, `[tasks, n, ways]`.
-    pub fn query_logits(&self, fast: &[Dual<3>]) -> Dual<3> {
+    pub fn query_logits(&self, outer: &Stack, fast: &Stack) -> Tensor<3> {
+        let weights = self.weights(&outer.constant(), &fast.constant());
+        let logits =
+            |input: &Tensor<3>, statistics| self.architecture.logits(&weights, input, statistics).primal;
         match self.batch_norm {
-            BatchNorm::Transductive => self.architecture.logits(fast, &self.query.input, self.query.count()),
+            BatchNorm::Transductive => logits(&self.query.input, self.query.count()),
             BatchNorm::Support => {
                 // One pass over both sets; the statistics come from the images in front.
                 let both = Tensor::cat(vec![self.support.input.clone(), self.query.input.clone()], 1);
                 let (support, query) = (self.support.count(), self.query.count());
-                self.architecture.logits(fast, &both, support).narrow(1, support, query)
+                logits(&both, support).narrow(1, support, query)
             }
         }
     }
 
-    /// Loss and accuracy on the query sets at `fast`.
-    pub fn assess(&self, fast: &Stack) -> Adapted {
-        let logits = self.query_logits(&fast.constant());
+    /// Loss and accuracy on the query sets at θ = `outer` and φ = `fast`.
+    pub fn assess(&self, outer: &Stack, fast: &Stack) -> Adapted {
+        let logits = self.query_logits(outer, fast);
         let [tasks, count, _] = logits.dims();
-        let predicted = logits.primal.clone().argmax(2);
+        let predicted = logits.clone().argmax(2);
         let actual = self.query.one_hot.clone().argmax(2);
         // Bool → Int → the loss's type: `float()` would take the device's default type.
-        let right = predicted.equal(actual).int().float().cast(logits.primal.dtype());
+        let right = predicted.equal(actual).int().float().cast(logits.dtype());
         Adapted {
             accuracy: right.reshape([tasks, count]).mean_dim(1).reshape([tasks]),
-            loss: cross_entropy(logits, &self.query.one_hot).primal,
+            loss: cross_entropy(Dual::constant(logits), &self.query.one_hot).primal,
         }
+    }
+
+    /// The network's weights: those that stay still from θ, the others from φ.
+    fn weights(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Vec<Dual<3>> {
+        [&outer[..self.moving.start], fast].concat()
     }
 }
 
@@ -111,16 +100,23 @@ impl Bilevel for FewShot {
         self.support.one_hot.dims()[0]
     }
 
-    fn inner_rates(&self, _step: usize, _outer: &Stack) -> Rates {
-        Rates::Scalar(self.rate)
+    fn start(&self, outer: &Stack) -> Stack {
+        outer.part(self.moving.clone())
     }
 
-    fn inner_loss(&self, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
-        cross_entropy(self.support_logits(fast), &self.support.one_hot)
+    fn inner_rates(&self, _step: usize, outer: &Stack) -> Rates {
+        match &self.rates {
+            InnerRates::Fixed(rates) => rates.clone(),
+            InnerRates::Learned { .. } => Rates::Each(outer.part(self.moving.end..outer.leaves().len())),
+        }
     }
 
-    fn outer_loss(&self, _outer: &Stack, fast: &Stack) -> Tensor<1> {
-        cross_entropy(self.query_logits(&fast.constant()), &self.query.one_hot).primal
+    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+        cross_entropy(self.support_logits(outer, fast), &self.support.one_hot)
+    }
+
+    fn outer_loss(&self, outer: &Stack, fast: &Stack) -> Tensor<1> {
+        cross_entropy(Dual::constant(self.query_logits(outer, fast)), &self.query.one_hot).primal
     }
 
     fn select(&self, tasks: &[usize]) -> Self {

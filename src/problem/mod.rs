@@ -9,10 +9,16 @@
 //! inner rates, the inner loss and the outer loss, each as it likes; what a function does not use
 //! costs nothing.
 
+mod adaptation;
+mod batch;
 mod few_shot;
+mod proximal;
 mod rates;
 
-pub use few_shot::{Adapted, Batch, FewShot};
+pub use adaptation::{Adaptation, InnerRates};
+pub use batch::Batch;
+pub use few_shot::{Adapted, FewShot};
+pub use proximal::Proximal;
 pub use rates::Rates;
 
 use crate::{dual::Dual, stack::Stack};
@@ -33,7 +39,7 @@ pub trait Bilevel: Send + Sync {
     fn inner_rates(&self, step: usize, outer: &Stack) -> Rates;
 
     /// L_in of each task at θ and φ: `[tasks]`. Written on duals, so that the engine can push a
-    /// direction through it.
+    /// direction through it; only φ ever moves along one, θ has values alone.
     fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1>;
 
     /// L_out of each task at θ and φ: `[tasks]`.

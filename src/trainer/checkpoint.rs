@@ -1,13 +1,13 @@
 //! Checkpoints: everything a run needs to go on, in one safetensors file.
 //!
-//! θ is kept under PyTorch's names and layouts (`theta.conv1.weight`), the optimiser's state leaf by
-//! leaf, and the rest as JSON in the header. No random state is kept: draws are keyed by step.
+//! θ is kept under PyTorch's names and layouts (`theta.conv1.weight`, and `rate.conv1.weight` for its learned
+//! inner rates), the optimiser's state leaf by leaf, and the rest as JSON in the header. No random state is kept: draws are keyed by step.
 
 use super::Error;
 use super::optimizer::OuterOptimizer;
 use crate::archive::Archive;
 use crate::hypergradient::Evaluations;
-use crate::model::Architecture;
+use crate::model::Leaf;
 use crate::stack::Stack;
 use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
@@ -16,9 +16,7 @@ use std::path::Path;
 
 /// The layout that this program writes and reads.
 const FORMAT: u32 = 1;
-/// How the names of θ's arrays begin.
-const THETA: &str = "theta.";
-/// How the names of the arrays of the estimator's vector begin, if it has one.
+/// What stands before θ's names in those of the vector that an estimator may keep.
 const VECTOR: &str = "estimator.";
 /// The header's key for everything that is not an array.
 const HEADER: &str = "metaburn";
@@ -65,21 +63,21 @@ impl Header {
     }
 }
 
-/// Writes a checkpoint, whole or not at all.
+/// Writes a checkpoint, whole or not at all; `leaves` are θ's.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn save(
     path: &Path,
-    architecture: &dyn Architecture,
+    leaves: &[Leaf],
     theta: &Stack,
     optimizer: &dyn OuterOptimizer,
     vector: Option<&Stack>,
     standing: &Standing,
 ) -> Result<(), Error> {
     let mut archive = Archive::default();
-    for (prefix, stack) in [(THETA, Some(theta)), (VECTOR, vector)] {
-        for (leaf, matrix) in architecture.leaves().iter().zip(stack.map_or(&[][..], Stack::leaves)) {
+    for (prefix, stack) in [("", Some(theta)), (VECTOR, vector)] {
+        for (leaf, matrix) in leaves.iter().zip(stack.map_or(&[][..], Stack::leaves)) {
             let flat = leaf.layout.unpack(matrix.clone());
             archive.set_tensor(format!("{prefix}{}", leaf.name), &leaf.layout.shape(), flat);
         }
@@ -130,22 +128,22 @@ impl Saved {
     /// θ on `device`.
     ///
     /// # Errors
-    /// If the arrays are not those of `architecture`.
-    pub fn theta(&self, architecture: &dyn Architecture, device: &Device) -> Result<Stack, Error> {
-        self.stack(THETA, architecture, device)
+    /// If the arrays are not those of `leaves`.
+    pub fn theta(&self, leaves: &[Leaf], device: &Device) -> Result<Stack, Error> {
+        self.stack("", leaves, device)
     }
 
     /// The vector that the estimator keeps, if it does, on `device`.
     ///
     /// # Errors
-    /// If the arrays are not in the shape of `architecture`'s.
-    pub fn vector(&self, architecture: &dyn Architecture, device: &Device) -> Result<Option<Stack>, Error> {
+    /// If the arrays are not in the shapes of `leaves`.
+    pub fn vector(&self, leaves: &[Leaf], device: &Device) -> Result<Option<Stack>, Error> {
         let kept = self.archive.names().any(|name| name.starts_with(VECTOR));
-        kept.then(|| self.stack(VECTOR, architecture, device)).transpose()
+        kept.then(|| self.stack(VECTOR, leaves, device)).transpose()
     }
 
-    fn stack(&self, prefix: &str, architecture: &dyn Architecture, device: &Device) -> Result<Stack, Error> {
-        let leaves = architecture.leaves().into_iter().map(|leaf| {
+    fn stack(&self, prefix: &str, leaves: &[Leaf], device: &Device) -> Result<Stack, Error> {
+        let leaves = leaves.iter().map(|leaf| {
             let name = format!("{prefix}{}", leaf.name);
             let flat = self.archive.flat(&name, &leaf.layout.shape(), (device, DType::F32))?;
             Ok(leaf.layout.pack(flat))

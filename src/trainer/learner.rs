@@ -1,12 +1,12 @@
 //! A learner: the network of a configuration on a device, fed with episodes.
 
 use crate::backend::Opened;
-use crate::config::{self, BatchNorm, Config};
+use crate::config::{self, BatchNorm, Config, RateKind};
 use crate::data::{Episode, EpisodeShape, Part, Sampler};
 use crate::hypergradient::adapt;
 use crate::interval::mean_and_ci95;
-use crate::model::{Architecture, Conv4Config, MlpConfig};
-use crate::problem::{Batch, Bilevel, FewShot};
+use crate::model::{self, Architecture, Conv4Config, Leaf, MlpConfig};
+use crate::problem::{Adaptation, Batch, Bilevel, FewShot, InnerRates, Proximal, Rates};
 use crate::stack::Stack;
 use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub struct Learner {
     /// Where it runs.
     pub opened: Opened,
     ways: usize,
-    rate: f64,
+    inner: config::Inner,
     batch_norm: BatchNorm,
 }
 
@@ -49,11 +49,37 @@ impl Learner {
             }
             config::Architecture::Mlp { hidden } => Arc::new(MlpConfig::new(side * side, hidden, ways)),
         };
-        Self { architecture, opened, ways, rate: config.inner.rate, batch_norm: config.model.batch_norm }
+        let (inner, batch_norm) = (config.inner.clone(), config.model.batch_norm);
+        Self { architecture, opened, ways, inner, batch_norm }
+    }
+
+    /// θ's parameters, in the order of its leaves: see [`Adaptation::leaves`].
+    pub fn leaves(&self) -> Vec<Leaf> {
+        self.adaptation().leaves(&*self.architecture)
+    }
+
+    /// θ before the first step.
+    pub fn initialise(&self, seed: u64) -> Stack {
+        model::initialise_leaves(&self.leaves(), seed, &self.opened.device)
+    }
+
+    /// How many weights adapt to an episode.
+    pub fn fast_weights(&self) -> usize {
+        let still = self.adaptation().still(&*self.architecture);
+        self.architecture.leaves()[still..].iter().map(|leaf| leaf.layout.count()).sum()
+    }
+
+    fn adaptation(&self) -> Adaptation {
+        let rate = self.inner.rate;
+        let rates = match self.inner.rates {
+            RateKind::Fixed => InnerRates::Fixed(Rates::Scalar(rate)),
+            RateKind::Learned => InnerRates::Learned { start: rate },
+        };
+        Adaptation { adapts: self.inner.adapts, rates }
     }
 
     /// The meta-batch of `episodes`.
-    pub fn problem(&self, episodes: &[Episode]) -> FewShot {
+    pub fn problem(&self, episodes: &[Episode]) -> Proximal<FewShot> {
         let batch = |part: fn(&Episode) -> (&[f32], &[usize])| {
             let count = episodes.first().map_or(0, |episode| part(episode).1.len());
             let pixels = episodes.first().map_or(0, |episode| episode.size * episode.size);
@@ -67,7 +93,9 @@ impl Learner {
         };
         let support = batch(|episode| (&episode.support, &episode.support_labels));
         let query = batch(|episode| (&episode.query, &episode.query_labels));
-        FewShot::new(self.architecture.clone(), support, query, self.rate, self.batch_norm)
+        let network = self.architecture.clone();
+        let plain = FewShot::new(network, support, query, self.inner.rate, self.batch_norm);
+        Proximal { problem: plain.adapting(self.adaptation()), strength: self.inner.proximal }
     }
 
     /// Accuracy at θ over `part`'s episodes 0 … `episodes` − 1, each after `steps` inner steps.
@@ -89,8 +117,9 @@ impl Learner {
             let problem = self.problem(&drawn);
             let parts = self.opened.workers.map(problem.tasks(), |chunk| {
                 let problem = problem.select(chunk);
-                let (fast, _) = adapt(&problem, &theta.repeat(chunk.len()), steps, |_, _| {});
-                let adapted = problem.assess(&fast);
+                let outer = theta.repeat(chunk.len());
+                let (fast, _) = adapt(&problem, &outer, steps, |_, _| {});
+                let adapted = problem.problem.assess(&outer, &fast);
                 (host(adapted.accuracy), host(adapted.loss))
             });
             for (accuracy, loss) in parts {

@@ -22,10 +22,9 @@ impl Plan {
         let walked = walked(&config.estimator, config.inner.steps);
         let tasks = learner.opened.workers.at_once(config.outer.meta_batch);
         // Training computes in single precision.
-        let values: usize = learner.architecture.leaves().iter().map(|leaf| leaf.layout.count()).sum();
         let bytes = |memory: Memory| {
             let iterates = memory.kept(walked).saturating_mul(tasks) as u64;
-            iterates.saturating_mul((values * size_of::<f32>()) as u64)
+            iterates.saturating_mul((learner.fast_weights() * size_of::<f32>()) as u64)
         };
         let memory = match config.memory {
             MemoryPlan::Auto { budget } if bytes(Memory::Store) > (budget as u64) << 20 => {
@@ -42,12 +41,15 @@ impl Plan {
 /// The most of `steps` inner steps that `estimator` walks back.
 fn walked(estimator: &Estimator, steps: usize) -> usize {
     match estimator {
-        Estimator::FirstOrder => 0,
+        Estimator::FirstOrder | Estimator::Reptile | Estimator::Implicit { .. } => 0,
         Estimator::Truncated { truncate } => *truncate,
         Estimator::Exact
         | Estimator::Ufom { .. }
         | Estimator::Adaptive { .. }
-        | Estimator::StepCoins { .. } => steps,
+        | Estimator::StepCoins { .. }
+        | Estimator::AdaptiveStepCoins { .. }
+        | Estimator::Telescoping { .. }
+        | Estimator::AdaptiveTelescoping { .. } => steps,
     }
 }
 

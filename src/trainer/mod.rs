@@ -23,7 +23,6 @@ use crate::backend;
 use crate::config::Config;
 use crate::data::{Episode, Part, Sampler};
 use crate::estimator::{self, Estimator, State};
-use crate::model;
 use crate::random;
 use crate::stack::Stack;
 use journal::Journal;
@@ -86,11 +85,11 @@ impl Trainer {
         faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; going on from the one before")));
         check_data(&sampler, &saved.standing)?;
         let device = learner.opened.device.clone();
-        let theta = saved.theta(&*learner.architecture, &device)?;
+        let theta = saved.theta(&learner.leaves(), &device)?;
         let mut trainer = Self::assemble(config, learner, sampler, theta, saved.standing.clone(), run, lock)?;
         saved.restore(&mut *trainer.optimizer, &device)?;
         let values = trainer.standing.estimator.clone();
-        let vector = saved.vector(&*trainer.learner.architecture, &device)?;
+        let vector = saved.vector(&trainer.learner.leaves(), &device)?;
         trainer.estimator.restore(&State { values, vector }).map_err(|reason| Error::Checkpoint {
             path: trainer.run.checkpoint_file(trainer.standing.step),
             reason,
@@ -106,7 +105,7 @@ impl Trainer {
         run: RunDir,
         lock: Lock,
     ) -> Result<Self, Error> {
-        let theta = model::initialise(&*learner.architecture, config.seed, &learner.opened.device);
+        let theta = learner.initialise(config.seed);
         let standing = Standing {
             step: 0,
             evaluations: Default::default(),
@@ -267,8 +266,8 @@ impl Trainer {
     }
 
     fn write_checkpoint(&self, path: &Path) -> Result<(), Error> {
-        let (architecture, vector) = (&*self.learner.architecture, self.estimator.state().vector);
-        checkpoint::save(path, architecture, &self.theta, &*self.optimizer, vector.as_ref(), &self.standing)
+        let (leaves, vector) = (self.learner.leaves(), self.estimator.state().vector);
+        checkpoint::save(path, &leaves, &self.theta, &*self.optimizer, vector.as_ref(), &self.standing)
     }
 
     /// How much of the budget is used, 0 to 1 or a little more.

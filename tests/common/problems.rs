@@ -1,9 +1,10 @@
 //! Small bi-level problems for the tests, in float64 on flex.
 
+use super::relative;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use metaburn::config::BatchNorm;
 use metaburn::dual::Dual;
-use metaburn::hypergradient::adapt;
+use metaburn::hypergradient::{self, Draw, estimate};
 use metaburn::model::{Architecture, initialise};
 use metaburn::problem::{Batch, Bilevel, FewShot, Rates};
 use metaburn::random::generator;
@@ -122,31 +123,19 @@ pub fn values(stack: &Stack) -> Vec<f64> {
         .collect()
 }
 
-/// M(θ), the mean outer loss over tasks after `steps` inner steps.
-pub fn objective<P: Bilevel>(problem: &P, theta: &Stack, steps: usize) -> f64 {
-    let outer = theta.repeat(problem.tasks());
-    let (fast, _) = adapt(problem, &outer, steps, |_, _| {});
-    problem.outer_loss(&outer, &fast).mean().into_scalar::<f64>()
-}
-
 /// ∇M(θ) by central differences, coordinate by coordinate.
 pub fn differences<P: Bilevel>(problem: &P, theta: &Stack, steps: usize) -> Vec<f64> {
-    let h = 1e-5;
-    let mut slopes = Vec::new();
-    for (place, leaf) in theta.leaves().iter().enumerate() {
-        let dims = leaf.dims();
-        for coordinate in 0..dims.iter().product() {
-            let moved = |by: f64| {
-                let mut at = vec![0.0; dims.iter().product()];
-                at[coordinate] = by;
-                let step: Tensor<3> =
-                    Tensor::from_data(TensorData::new(at, dims), (&Device::flex(), DType::F64));
-                let mut leaves = theta.leaves().to_vec();
-                leaves[place] = leaves[place].clone() + step;
-                objective(problem, &Stack::new(leaves), steps)
-            };
-            slopes.push((moved(h) - moved(-h)) / (2.0 * h));
-        }
-    }
-    slopes
+    values(&hypergradient::differences(problem, theta, steps, 1e-5))
+}
+
+/// That the exact gradient is ∇M's central differences, and that the gradient truncated by one step is not.
+pub fn exact_is_the_slope<P: Bilevel>(problem: &P, theta: &Stack, steps: usize) {
+    let draw = |depth| Draw::truncated(problem.tasks(), steps, depth);
+    let slope = differences(problem, theta, steps);
+    let exact = values(&estimate(problem, theta, &draw(steps)).gradient.mean());
+    let error = relative(&exact, &slope);
+    assert!(error < 1e-6, "exact gradient is off by {error:e}");
+    // The same comparison must be able to fail: a truncated gradient is another vector.
+    let truncated = values(&estimate(problem, theta, &draw(steps - 1)).gradient.mean());
+    assert!(relative(&truncated, &slope) > 1e-3);
 }

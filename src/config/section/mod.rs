@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod estimator;
 pub mod eval;
+pub mod fit;
 pub mod inner;
 pub mod memory;
 pub mod model;

@@ -46,6 +46,10 @@ keys! {
     COMPAT: Fixed<OneOf<Compat>> = "estimator.compat", one_of(), Is(|| Compat::None);
     /// Bound of every element of the vector walked back, with compat "reference" only.
     CLIP_PRODUCTS: Open<Number> = "estimator.clip_products", positive(), Otherwise("no bound");
+    /// Steps of conjugate gradients of "implicit", a product each.
+    ITERATIONS: Fixed<Count> = "estimator.iterations", at_least(1), Is(|| 5);
+    /// Added to the inner loss's curvature by "implicit".
+    DAMPING: Fixed<Number> = "estimator.damping", non_negative(), Is(|| 0.0);
 }
 
 choice! {
@@ -65,6 +69,10 @@ choice! {
         StepCoins = "step-coins",
         /// As many as a draw says, from the last.
         Telescoping = "telescoping",
+        /// The way that the inner loop went.
+        Reptile = "reptile",
+        /// As if the inner loop ended at a minimum.
+        Implicit = "implicit",
     }
 }
 
@@ -125,7 +133,7 @@ pub fn refuse_unused(checker: &mut Checker, name: Name) {
     let adapts = given.is_none() && matches!(name, Adaptive | StepCoins | Telescoping);
     let tracks = matches!(name, Ufom | Adaptive);
     let adapting = "only \"adaptive\", \"step-coins\" without p and \"telescoping\" without survival adapt";
-    let rules: [(&dyn AnyKey, bool, &str); 15] = [
+    let rules: [(&dyn AnyKey, bool, &str); 17] = [
         (&Q, name == Ufom, "only \"ufom\" has a fixed q"),
         (&P, name == StepCoins, "only \"step-coins\" takes each step's product by chance"),
         (&SURVIVAL, name == Telescoping, "only \"telescoping\" goes on by chance"),
@@ -149,6 +157,8 @@ pub fn refuse_unused(checker: &mut Checker, name: Name) {
         (&CURVATURE_FLOOR, adapts && name == StepCoins, "only adapting \"step-coins\" have such a floor"),
         (&COMPAT, name == Adaptive, "only \"adaptive\" is in the reference code"),
         (&CLIP_PRODUCTS, name == Adaptive, "only \"adaptive\" with compat \"reference\" clips products"),
+        (&ITERATIONS, name == Name::Implicit, "only \"implicit\" solves a system"),
+        (&DAMPING, name == Name::Implicit, "only \"implicit\" solves a system"),
     ];
     for (key, _, reason) in rules.into_iter().filter(|(_, used, _)| !used) {
         match given {

@@ -6,10 +6,15 @@ mod kinds;
 pub use keys::{Coin, Compat, CostUnit, KEYS, Tracking};
 pub use kinds::{LevelRule, Levels, Probabilities};
 
+pub(super) use keys::NAME;
+
 use super::inner;
 use crate::config::checker::Checker;
 use crate::config::choice::Choice;
-use keys::*;
+use keys::{
+    BETA, CLIP_PRODUCTS, COEFFICIENT, COIN, COMPAT, COSTS, CURVATURE_FLOOR, DAMPING, EXPONENT, FLOOR,
+    ITERATIONS, LEVELS, Name, P, Q, SURVIVAL, TRACKING, TRUNCATE, refuse_unused,
+};
 use serde::Serialize;
 
 /// How the meta-gradient is estimated from r inner steps.
@@ -90,6 +95,15 @@ pub enum Estimator {
         #[serde(flatten)]
         adaptation: Adaptation,
     },
+    /// The way that the inner loop went, taken for a gradient (Nichol et al. 2018): biased.
+    Reptile,
+    /// The gradient as if the inner loop ended at a minimum (Rajeswaran et al. 2019): biased.
+    Implicit {
+        /// Steps of conjugate gradients, ≥ 1.
+        iterations: usize,
+        /// Added to the curvature, ≥ 0.
+        damping: f64,
+    },
 }
 
 /// What UFOM debiases.
@@ -134,6 +148,8 @@ impl Estimator {
             Self::Adaptive { .. } => Name::Adaptive,
             Self::StepCoins { .. } | Self::AdaptiveStepCoins { .. } => Name::StepCoins,
             Self::Telescoping { .. } | Self::AdaptiveTelescoping { .. } => Name::Telescoping,
+            Self::Reptile => Name::Reptile,
+            Self::Implicit { .. } => Name::Implicit,
         };
         name.name()
     }
@@ -147,6 +163,10 @@ pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
     match name {
         Name::FirstOrder => Estimator::FirstOrder,
         Name::Exact => Estimator::Exact,
+        Name::Reptile => Estimator::Reptile,
+        Name::Implicit => {
+            Estimator::Implicit { iterations: checker.get(&ITERATIONS), damping: checker.get(&DAMPING) }
+        }
         Name::Truncated => {
             if !checker.is_set(&TRUNCATE) {
                 let reason = format!(
