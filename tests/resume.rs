@@ -257,7 +257,9 @@ fn what_flex_began_wgpu_finishes() {
         return;
     }
     // Shaders are compiled on a CPU where there is no GPU: as few and as small ones as possible.
+    // Step coins, since on a GPU the tasks of a step go together and only some are due.
+    let coins = "--set estimator.name=step-coins --set estimator.costs=counted --set inner.steps=2";
     let small = "--set model.blocks=1 --set inner.eval_steps=0 --set eval.test_episodes=2";
-    finishes_on("wgpu", 2, small);
+    finishes_on("wgpu", 2, &format!("{coins} {small}"));
     finishes_on("wgpu", 2, &format!("{small} --set estimator.name=implicit --set inner.adapts=head"));
 }
