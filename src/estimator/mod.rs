@@ -35,6 +35,8 @@ pub use tracker::{Coefficient, Tracker};
 pub use truncated::Truncated;
 pub use ufom::Ufom;
 
+pub(crate) use telescoping::depths;
+
 use crate::config::{self, Compat, Tracking};
 use crate::hypergradient::{Draw, Estimate};
 use rand::Rng;

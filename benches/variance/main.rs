@@ -1,0 +1,122 @@
+//! What each estimator errs by, and what it costs at its own best setting, on real few-shot tasks:
+//! `cargo bench --bench variance -- --data PATH`. Markdown tables go to standard output.
+//!
+//! Conv4-64 on 1-shot tasks of the training classes (Omniglot, split random-1200), at initialisation and after
+//! outer steps of exact training at the same inner rate (Adam 1e-3, 4 tasks a step). UFOM's variances are by formula,
+//! which `tests/variance.rs` holds; step coins' are by Monte Carlo. Settings are chosen for an exponent of 2, by
+//! gradient evaluations and by seconds measured in the same run.
+
+mod place;
+mod progress;
+mod tables;
+mod taught;
+
+use clap::Parser;
+use metaburn::diagnosis::{Diagnosis, Price, Trial, Verdict};
+use metaburn::estimator::StepCoins;
+use place::Place;
+use progress::Progress;
+use std::error::Error;
+use std::path::PathBuf;
+use tables::Row;
+use taught::Taught;
+
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How the time to an accuracy grows with the second moment.
+const EXPONENT: f64 = 2.0;
+/// The p of the step coins that do not adapt.
+const COINS: [f64; 3] = [0.1, 0.2, 0.5];
+
+/// What each estimator errs by
+#[derive(Parser)]
+pub struct Options {
+    /// Folder of Omniglot's archives; without one, the built-in characters are used
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Classes of a task
+    #[arg(long, default_value_t = 20)]
+    ways: usize,
+    /// Query images of each class
+    #[arg(long, default_value_t = 1)]
+    queries: usize,
+    /// Inner steps
+    #[arg(long, default_value_t = 10)]
+    steps: usize,
+    /// Inner rates
+    #[arg(long, value_delimiter = ',', default_value = "0.005,0.03,0.1")]
+    rate: Vec<f64>,
+    /// Outer steps of training before measuring; 0 is the initialisation
+    #[arg(long, value_delimiter = ',', default_value = "0,150")]
+    after: Vec<u64>,
+    /// Tasks measured on
+    #[arg(long, default_value_t = 64)]
+    tasks: usize,
+    /// Draws of every task for each Monte-Carlo figure
+    #[arg(long, default_value_t = 2)]
+    draws: u64,
+    /// Outer steps, at θ as it stands, that teach adaptive step coins before they are measured
+    #[arg(long, default_value_t = 100)]
+    taught: u64,
+    /// Curvature floors of adaptive step coins; the first is used for settings by formula
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    curvature_floor: Vec<f64>,
+    /// Directory that keeps the training runs, so that they are made once
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let mut progress = Progress::new(&options);
+    let kept = tempfile::tempdir()?;
+    let runs = options.runs.as_deref().unwrap_or(kept.path());
+    let mut rows = Vec::new();
+    let mut price = None;
+    for rate in &options.rate {
+        for after in &options.after {
+            let place = Place::new(&options, *rate, *after, runs, &mut progress)?;
+            let price = *price.get_or_insert_with(|| place.price(&mut progress));
+            rows.push(measure(&options, &place, price, &mut progress));
+        }
+    }
+    tables::summary(&rows);
+    progress.ended();
+    Ok(())
+}
+
+/// Measures at `place`, prints what is about that place alone, and gives what the summary needs.
+fn measure(options: &Options, place: &Place, price: Price, progress: &mut Progress) -> Row {
+    let workers = &place.learner.opened.workers;
+    let problem = place.tasks(options.tasks);
+    progress.begin("diagnosis", place.weight(options.tasks, options.steps as f64));
+    let diagnosis = Diagnosis::of(&problem, &place.theta, options.steps, workers);
+    progress.begin("exact gradients", place.weight(options.tasks, options.steps as f64));
+    let trial = Trial::new(&problem, &place.theta, options.steps, workers);
+    let draws = options.draws as usize * options.tasks;
+    let coins: Vec<Verdict> = COINS
+        .iter()
+        .map(|p| {
+            let name = format!("step coins({p})");
+            progress.begin(&name, place.weight(draws, p * options.steps as f64));
+            trial.run(&StepCoins::new(*p), options.draws, 1)
+        })
+        .collect();
+    tables::place(place, &diagnosis);
+    let floor = options.curvature_floor.first().copied().unwrap_or(1.0);
+    for (unit, price) in [("gradient evaluations", Price::counted(options.steps)), ("seconds", price)] {
+        tables::contenders(unit, &diagnosis, &diagnosis.contenders(price, EXPONENT, floor));
+    }
+    let taught: Vec<Taught> = options
+        .curvature_floor
+        .iter()
+        .map(|floor| Taught::new(options, place, &trial, *floor, price, progress))
+        .collect();
+    tables::taught(&diagnosis, price, &taught);
+    Row { rate: place.rate, after: place.after, diagnosis, coins }
+}
