@@ -12,13 +12,14 @@ mod tables;
 mod taught;
 
 use clap::Parser;
+use metaburn::config::{Coin, Probabilities};
 use metaburn::diagnosis::{Diagnosis, Price, Trial, Verdict};
 use metaburn::estimator::StepCoins;
-use place::Place;
+use place::{META_BATCH, Place};
 use progress::Progress;
 use std::error::Error;
 use std::path::PathBuf;
-use tables::Row;
+use tables::{Judged, Row};
 use taught::Taught;
 
 /// The program's own.
@@ -110,13 +111,29 @@ fn measure(options: &Options, place: &Place, price: Price, progress: &mut Progre
     tables::place(place, &diagnosis);
     let floor = options.curvature_floor.first().copied().unwrap_or(1.0);
     for (unit, price) in [("gradient evaluations", Price::counted(options.steps)), ("seconds", price)] {
-        tables::contenders(unit, &diagnosis, &diagnosis.contenders(price, EXPONENT, floor));
+        tables::contenders(unit, &diagnosis.contenders(price, EXPONENT, floor));
     }
-    let taught: Vec<Taught> = options
-        .curvature_floor
-        .iter()
-        .map(|floor| Taught::new(options, place, &trial, *floor, price, progress))
-        .collect();
-    tables::taught(&diagnosis, price, &taught);
+    let judged = Vec::new();
+    let half = 0.5 * options.steps as f64;
+    for floor in &options.curvature_floor {
+        // Frozen: what a law has learned of prices is for its own number of tasks, and a trial has another.
+        let judge = |p: &[f64], progress: &mut Progress| {
+            progress.begin("adaptive step coins measured", place.weight(draws, half));
+            let frozen = StepCoins { p: Probabilities::Each(p.to_vec()), coin: Coin::Task };
+            trial.run(&frozen, options.draws, 2)
+        };
+        let lessons = options.taught as usize * META_BATCH;
+        progress.begin(&format!("adaptive step coins taught, κ = {floor}"), place.weight(lessons, half));
+        let taught = Taught::new(options, place, *floor, price);
+        let verdict = judge(&taught.p, progress);
+        judged.push(Judged { floor: *floor, p: taught.p.clone(), taught: Some(taught), verdict });
+        let contenders = diagnosis.contenders(price, EXPONENT, *floor);
+        let best = contenders.into_iter().find(|contender| contender.name == "best step coins");
+        judged.extend(best.map(|best| {
+            let verdict = judge(&best.setting, progress);
+            Judged { floor: *floor, p: best.setting, taught: None, verdict }
+        }));
+    }
+    tables::judged(&diagnosis, price, &judged);
     Row { rate: place.rate, after: place.after, diagnosis, coins }
 }

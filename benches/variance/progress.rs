@@ -24,9 +24,10 @@ impl Progress {
         let (tasks, draws) = (options.tasks as f64, options.draws as f64);
         // Adapted laws take about half of all products.
         let coins = 3.0 * gradients + 0.8 * products;
-        let laws = options.curvature_floor.len() as f64 * (gradients + 0.5 * products);
+        let law = gradients + 0.5 * products;
+        let laws = options.curvature_floor.len() as f64;
         let lessons = options.taught as f64 * META_BATCH as f64;
-        let place = 2.0 * tasks * exact + tasks * draws * (coins + laws) + lessons * laws;
+        let place = 2.0 * tasks * exact + tasks * draws * (coins + 2.0 * laws * law) + lessons * laws * law;
         let places = (options.rate.len() * options.after.len()) as f64;
         let step = META_BATCH as f64 * exact;
         let training = options.rate.len() as f64 * options.after.iter().sum::<u64>() as f64 * step;

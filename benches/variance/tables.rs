@@ -23,7 +23,17 @@ pub struct Row {
     pub coins: Vec<Verdict>,
 }
 
-/// Two significant digits, or three.
+/// Step coins that were measured with these p, and where they come from.
+pub struct Judged {
+    /// κ.
+    pub floor: f64,
+    pub p: Vec<f64>,
+    /// The law that learned them, unless a formula chose them.
+    pub taught: Option<Taught>,
+    pub verdict: Verdict,
+}
+
+/// Two significant digits.
 fn figure(value: f64) -> String {
     let size = value.abs();
     match size {
@@ -84,35 +94,35 @@ pub fn place(place: &Place, diagnosis: &Diagnosis) {
 }
 
 /// Estimators at their best settings, with costs in `unit`.
-pub fn contenders(unit: &str, diagnosis: &Diagnosis, contenders: &[Contender]) {
+pub fn contenders(unit: &str, contenders: &[Contender]) {
     println!("\nCosts in {unit}; variances by formula.\n");
     header(&["estimator", "setting", "products", "cost ÷ first-order's", "variance ÷ 𝕍²", "time ÷ exact's"]);
     for contender in contenders {
         let Contender { name, setting, products, cost, variance, time } = contender;
         let or_biased = |value: Option<f64>| value.map_or("biased".into(), figure);
-        let tracks = name.contains("tracked") && diagnosis.systematic.is_none();
-        if !tracks {
-            row([
-                name.clone(),
-                list(setting),
-                figure(*products),
-                figure(*cost),
-                or_biased(*variance),
-                or_biased(*time),
-            ]);
-        }
+        row([
+            name.clone(),
+            list(setting),
+            figure(*products),
+            figure(*cost),
+            or_biased(*variance),
+            or_biased(*time),
+        ]);
     }
 }
 
-/// Adaptive step coins by their curvature floors.
-pub fn taught(diagnosis: &Diagnosis, price: Price, taught: &[Taught]) {
+/// Step coins by their curvature floors: as the law has learned them, and as formulas choose them.
+pub fn judged(diagnosis: &Diagnosis, price: Price, judged: &[Judged]) {
     let steps = diagnosis.inner_steps();
     let unit = diagnosis.exact.value;
-    println!("\nAdaptive step coins, taught and frozen; variances by Monte Carlo.\n");
+    let increments: f64 = diagnosis.steps.iter().map(|step| step.increment.value).sum();
+    println!("\nStep coins for costs in seconds, frozen; variances by Monte Carlo.\n");
     header(&[
         "κ",
+        "law",
         "p_1 … p_r",
         "its 𝕍² ÷ 𝕍²",
+        "its Σ‖Δ_j‖² ÷ Σ‖Δ_j‖²",
         "products",
         "cost ÷ first-order's: evaluations, seconds",
         "variance ÷ 𝕍²",
@@ -120,21 +130,27 @@ pub fn taught(diagnosis: &Diagnosis, price: Price, taught: &[Taught]) {
         "largest draw's share",
         "time ÷ exact's: evaluations, seconds",
     ]);
-    for Taught { curvature_floor, p, exact, verdict } in taught {
+    for Judged { floor, p, taught, verdict } in judged {
         let variance = verdict.variance.over(unit);
         let pairs = p.iter().zip(&diagnosis.steps);
         let formula: f64 = pairs.map(|(p, step)| (1.0 / p - 1.0) * step.increment.value).sum();
+        let products = p.iter().sum::<f64>();
         let both = [Price::counted(steps), price];
-        let cost = both.map(|price| figure(price.of(verdict.products) / price.fixed));
+        let cost = both.map(|price| figure(price.of(products) / price.fixed));
         let time = both.map(|price| {
-            let cost = price.of(verdict.products) / price.of(steps as f64);
+            let cost = price.of(products) / price.of(steps as f64);
             figure(cost * (1.0 + variance.value).powf(EXPONENT))
         });
+        let believed = |value: &dyn Fn(&Taught) -> f64| {
+            taught.as_ref().map_or("".into(), |taught| figure(value(taught)))
+        };
         row([
-            curvature_floor.to_string(),
+            floor.to_string(),
+            if taught.is_some() { "adaptive" } else { "by formula" }.into(),
             list(p),
-            figure(exact / unit),
-            figure(verdict.products),
+            believed(&|taught| taught.exact / unit),
+            believed(&|taught| taught.increments / increments),
+            figure(products),
             cost.join(", "),
             sure(variance),
             figure(formula / unit),

@@ -1,55 +1,43 @@
-//! Adaptive step coins, taught at one θ on changing tasks, then frozen and measured.
+//! Adaptive step coins, taught at one θ on changing tasks.
 
 use crate::place::{META_BATCH, Place};
-use crate::progress::Progress;
 use crate::{EXPONENT, Options};
 use metaburn::config::{Adaptation, Coin, CostUnit};
-use metaburn::diagnosis::{Price, Trial, Verdict};
+use metaburn::diagnosis::Price;
 use metaburn::estimator::{AdaptiveStepCoins, Estimator};
-use metaburn::problem::FewShot;
 use metaburn::random::generator;
+use serde_json::Value;
 
 /// What became of them.
 pub struct Taught {
-    /// κ.
-    pub curvature_floor: f64,
     /// p_1 … p_r.
     pub p: Vec<f64>,
     /// What they take 𝕍² for.
     pub exact: f64,
-    /// What they err by.
-    pub verdict: Verdict,
+    /// What they take Σ‖Δ_j‖² for.
+    pub increments: f64,
 }
 
 impl Taught {
-    /// Taught with products at `price`, as a run's own clock would show it without noise.
-    pub fn new(
-        options: &Options,
-        place: &Place,
-        trial: &Trial<FewShot>,
-        curvature_floor: f64,
-        price: Price,
-        progress: &mut Progress,
-    ) -> Self {
+    /// By `options.taught` outer steps at `place`, with products at `price`, as a clock without noise would show it.
+    pub fn new(options: &Options, place: &Place, curvature_floor: f64, price: Price) -> Self {
         let steps = options.steps;
         let adaptation =
             Adaptation { exponent: EXPONENT, beta: 0.99, floor: 0.05, costs: CostUnit::Measured };
         let mut law = AdaptiveStepCoins::new(Coin::Task, adaptation, curvature_floor);
-        let name = format!("adaptive step coins, κ = {curvature_floor}: ");
-        let half = 0.5 * steps as f64;
-        progress.begin(&(name.clone() + "taught"), place.weight(options.taught as usize * META_BATCH, half));
-        for step in 0..options.taught {
-            let draw = law.draw(&mut generator(2, "coin", step), META_BATCH, steps);
-            let estimate = place.learner.opened.workers.estimate(&place.lesson(step), &place.theta, &draw);
+        for lesson in 0..options.taught {
+            let draw = law.draw(&mut generator(2, "coin", lesson), META_BATCH, steps);
+            let workers = &place.learner.opened.workers;
+            let estimate = workers.estimate(&place.lesson(lesson), &place.theta, &draw);
             let products = estimate.evaluations.products as f64;
             law.observe(&draw, &estimate, META_BATCH as f64 * price.fixed + products * price.product);
         }
-        progress.begin(&(name + "measured"), place.weight(options.draws as usize * options.tasks, half));
+        let report = law.report(META_BATCH, steps);
+        let increments = report["step_second_moments"].as_array().into_iter().flatten();
         Self {
-            curvature_floor,
             p: law.probabilities(META_BATCH, steps),
-            exact: law.report(META_BATCH, steps)["exact_second_moment"].as_f64().unwrap_or_default(),
-            verdict: trial.run(&law, options.draws, 3),
+            exact: report["exact_second_moment"].as_f64().unwrap_or_default(),
+            increments: increments.filter_map(Value::as_f64).sum(),
         }
     }
 }
