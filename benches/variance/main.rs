@@ -33,7 +33,7 @@ const COINS: [f64; 3] = [0.1, 0.2, 0.5];
 
 /// What each estimator errs by
 #[derive(Parser)]
-pub struct Options {
+struct Options {
     /// Folder of Omniglot's archives; without one, the built-in characters are used
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
@@ -53,11 +53,11 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', default_value = "0,150")]
     after: Vec<u64>,
     /// Tasks measured on
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value = "64", value_parser = at_least_one)]
     tasks: usize,
     /// Draws of every task for each Monte-Carlo figure
-    #[arg(long, default_value_t = 2)]
-    draws: u64,
+    #[arg(long, default_value = "2", value_parser = at_least_one)]
+    draws: usize,
     /// Outer steps, at θ as it stands, that teach adaptive step coins before they are measured
     #[arg(long, default_value_t = 100)]
     taught: u64,
@@ -67,13 +67,21 @@ pub struct Options {
     /// Directory that keeps the training runs, so that they are made once
     #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
-    /// Given by cargo
+    /// Measure: `cargo bench` says so, and `cargo test --benches` does not
     #[arg(long, hide = true)]
     bench: bool,
 }
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().map_err(|_| "it must be a whole number ≥ 1".to_string())?;
+    if number == 0 { Err("it must be at least 1".into()) } else { Ok(number) }
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
+    if !options.bench {
+        return Ok(());
+    }
     let mut progress = Progress::new(&options);
     let kept = tempfile::tempdir()?;
     let runs = options.runs.as_deref().unwrap_or(kept.path());
@@ -99,13 +107,13 @@ fn measure(options: &Options, place: &Place, price: Price, progress: &mut Progre
     let diagnosis = Diagnosis::of(&problem, &place.theta, options.steps, workers);
     progress.begin("exact gradients", place.weight(options.tasks, options.steps as f64));
     let trial = Trial::new(&problem, &place.theta, options.steps, workers);
-    let draws = options.draws as usize * options.tasks;
+    let draws = options.draws * options.tasks;
     let coins: Vec<Verdict> = COINS
         .iter()
         .map(|p| {
             let name = format!("step coins({p})");
             progress.begin(&name, place.weight(draws, p * options.steps as f64));
-            trial.run(&StepCoins::new(*p), options.draws, 1)
+            trial.run(&StepCoins::new(*p), options.draws as u64, 1)
         })
         .collect();
     tables::place(place, &diagnosis);
@@ -113,14 +121,14 @@ fn measure(options: &Options, place: &Place, price: Price, progress: &mut Progre
     for (unit, price) in [("gradient evaluations", Price::counted(options.steps)), ("seconds", price)] {
         tables::contenders(unit, &diagnosis.contenders(price, EXPONENT, floor));
     }
-    let judged = Vec::new();
+    let mut judged = Vec::new();
     let half = 0.5 * options.steps as f64;
     for floor in &options.curvature_floor {
         // Frozen: what a law has learned of prices is for its own number of tasks, and a trial has another.
         let judge = |p: &[f64], progress: &mut Progress| {
             progress.begin("adaptive step coins measured", place.weight(draws, half));
             let frozen = StepCoins { p: Probabilities::Each(p.to_vec()), coin: Coin::Task };
-            trial.run(&frozen, options.draws, 2)
+            trial.run(&frozen, options.draws as u64, 2)
         };
         let lessons = options.taught as usize * META_BATCH;
         progress.begin(&format!("adaptive step coins taught, κ = {floor}"), place.weight(lessons, half));
