@@ -46,7 +46,7 @@ fn verdict<P: Bilevel>(problem: &P, theta: &Stack, steps: usize, estimator: &dyn
 
 /// That what `estimator` errs by is `formula`, within four standard errors that are themselves small.
 fn agrees<P: Bilevel>(problem: &P, theta: &Stack, estimator: &dyn Estimator, formula: f64, name: &str) {
-    let Mean { value, error } = verdict(problem, theta, STEPS, estimator).variance;
+    let Mean { value, standard_error: error } = verdict(problem, theta, STEPS, estimator).variance;
     let off = (value - formula).abs() / error;
     assert!(off < 4.0, "{name}: {value:e} by trial, {formula:e} by formula: {off} standard errors");
     assert!(error < 0.04 * formula, "{name}: a standard error of {error:e} says little about {formula:e}");
@@ -219,7 +219,7 @@ fn at_a_small_rate_step_coins_err_by_the_increments() {
     let found = diagnosis(&problem, &theta, steps);
     let p = 0.3;
     let formula: f64 = found.steps.iter().map(|step| (1.0 / p - 1.0) * step.increment.value).sum();
-    let Mean { value, error } = verdict(&problem, &theta, steps, &StepCoins::new(p)).variance;
+    let Mean { value, standard_error: error } = verdict(&problem, &theta, steps, &StepCoins::new(p)).variance;
     assert!((value - formula).abs() < 4.0 * error + 0.05 * formula, "{value:e} ± {error:e} for {formula:e}");
     assert!(error < 0.05 * formula);
 }
@@ -300,12 +300,13 @@ fn a_diagnosis_is_what_direct_computation_gives() {
         Diagnosis::of(&problem, &theta, STEPS, &Workers { threads: 2, chunk: 5, ..Workers::TOGETHER });
     let gradients: Vec<Stack> = (0..=STEPS).map(|depth| truncated(&problem, &theta, STEPS, depth)).collect();
     let exact = squares(&gradients[STEPS]);
-    let same = |Mean { value, error }: Mean, each: &[f64]| {
+    let same = |Mean { value, standard_error }: Mean, each: &[f64]| {
         let spread = each.iter().map(|one| (one - mean(each)).powi(2)).sum::<f64>();
         let expected = (spread / (each.len() * (each.len() - 1)) as f64).sqrt();
         let scale = mean(each).abs() + expected;
         assert!((value - mean(each)).abs() <= 1e-9 * scale, "{value:e} instead of {:e}", mean(each));
-        assert!((error - expected).abs() <= 1e-9 * scale, "± {error:e} instead of {expected:e}");
+        let off = (standard_error - expected).abs();
+        assert!(off <= 1e-9 * scale, "± {standard_error:e} instead of {expected:e}");
     };
     assert_eq!(found.tasks, tasks);
     same(found.exact, &exact);

@@ -47,7 +47,7 @@ fn figure(value: f64) -> String {
 }
 
 fn sure(mean: Mean) -> String {
-    format!("{} ± {}", figure(mean.value), figure(mean.error))
+    format!("{} ± {}", figure(mean.value), figure(mean.standard_error))
 }
 
 fn row(cells: impl IntoIterator<Item = String>) {

@@ -16,7 +16,7 @@ use crate::estimator::{Costs, SecondMoments, best_q, depths};
 use serde::{Deserialize, Serialize};
 
 /// The least probability of a step's coin: an adapting law's default.
-pub const FLOOR: f64 = 0.05;
+const FLOOR: f64 = 0.05;
 /// The least probability of a telescope's level, for which no floor is needed.
 const LEAST: f64 = 1e-6;
 
@@ -60,7 +60,7 @@ pub struct Contender {
 
 impl Diagnosis {
     /// Every estimator at its best setting for `price`s, where the time to an accuracy grows with the second
-    /// moment to the power of `exponent`; step coins stay above [`FLOOR`] and `curvature_floor` × a_j.
+    /// moment to the power of `exponent`; step coins stay above 0.05 and above `curvature_floor` × the largest a_j.
     pub fn contenders(&self, price: Price, exponent: f64, curvature_floor: f64) -> Vec<Contender> {
         let desk = Desk { diagnosis: self, price, exponent };
         let mut all = vec![

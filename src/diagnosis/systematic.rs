@@ -22,6 +22,6 @@ pub fn squared_norm_of_expectation(errors: &Stack) -> Option<Mean> {
     let along = host(errors.clone().dot(mean));
     let squares = host(errors.clone().squared_norm());
     let beside = along.iter().zip(squares).map(|(along, square)| (count * along - square) / (count - 1.0));
-    let Mean { value, error } = Mean::of(&beside.collect::<Vec<f64>>());
-    Some(Mean { value, error: 2.0 * error })
+    let Mean { value, standard_error } = Mean::of(&beside.collect::<Vec<f64>>());
+    Some(Mean { value, standard_error: 2.0 * standard_error })
 }
