@@ -7,7 +7,7 @@ use common::problems::{Weighted, few_shot, values};
 use metaburn::config::{Adaptation, BatchNorm, Coin, CostUnit, LevelRule, Levels, Probabilities};
 use metaburn::estimator::{
     AdaptiveStepCoins, AdaptiveTelescoping, AdaptiveUfom, Coefficient, Costs, Estimator, Exact, FirstOrder,
-    SecondMoments, StepCoins, Telescoping, Tracker, Truncated, Ufom, WARM_UP, best_q,
+    SecondMoments, StepCoins, Telescoping, Tracker, Truncated, Ufom, best_q,
 };
 use metaburn::hypergradient::{Draw, estimate};
 use metaburn::model::{Conv4Config, MlpConfig};

@@ -27,8 +27,8 @@ pub fn telescope(
     let levels: Vec<usize> = uniforms(coin, coins, tasks).into_iter().map(reached).collect();
     for (task, last) in levels.iter().enumerate() {
         let inverse = |level: usize| if level == 0 { 1.0 } else { 1.0 / survival[level - 1] };
-        for level in 0..*last {
-            draw.add(task, depths[level], inverse(level) - inverse(level + 1));
+        for (level, depth) in depths.iter().enumerate().take(*last) {
+            draw.add(task, *depth, inverse(level) - inverse(level + 1));
         }
         draw.add(task, depths[*last], inverse(*last));
     }
