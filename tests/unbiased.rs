@@ -4,7 +4,7 @@
 mod common;
 
 use common::problems::{Weighted, few_shot, values};
-use metaburn::config::{Adaptation, BatchNorm, Coin, CostUnit, LevelRule, Levels, Probabilities};
+use metaburn::config::{BatchNorm, Coin, CostUnit, LevelRule, Levels, Probabilities, Tuning};
 use metaburn::estimator::{
     AdaptiveStepCoins, AdaptiveTelescoping, AdaptiveUfom, Coefficient, Costs, Estimator, Exact, FirstOrder,
     Reference, SecondMoments, StepCoins, Telescoping, Tracker, Truncated, Ufom, best_q,
@@ -52,8 +52,7 @@ fn worst_deviation<P: Bilevel>(problem: &P, theta: &Stack, estimator: &dyn Estim
 }
 
 /// An adapting estimator's knobs, with counted costs.
-const ADAPTATION: Adaptation =
-    Adaptation { exponent: 2.0, beta: 0.99, floor: 0.05, costs: CostUnit::Counted };
+const TUNING: Tuning = Tuning { exponent: 2.0, beta: 0.99, floor: 0.05, costs: CostUnit::Counted };
 
 /// `estimator` as 200 steps on the problem have made it; frozen from then on.
 fn taught<P: Bilevel, E: Estimator>(problem: &P, theta: &Stack, mut estimator: E) -> E {
@@ -79,17 +78,13 @@ fn tracking<P: Bilevel>(problem: &P, theta: &Stack, depth: usize, coefficient: C
 
 fn check<P: Bilevel>(problem: &P, theta: &Stack) {
     let ufom = |q, depth| Ufom::new(q, depth, Coin::Task);
-    let adaptive = taught(problem, theta, AdaptiveUfom::new(0, Coin::Task, ADAPTATION));
-    let coins = taught(problem, theta, AdaptiveStepCoins::new(Coin::Task, ADAPTATION, 0.5));
+    let adaptive = taught(problem, theta, AdaptiveUfom::new(0, Coin::Task, TUNING));
+    let coins = taught(problem, theta, AdaptiveStepCoins::new(Coin::Task, TUNING, 0.5));
     assert!(coins.probabilities(1, STEPS).iter().any(|p| *p < 0.9), "{:?}", coins.probabilities(1, STEPS));
     let every = || Levels::Rule(LevelRule::Every);
     let telescope = |survival, levels, coin| Telescoping { survival, levels, depth: 0, coin };
-    let telescoping = AdaptiveTelescoping::new(
-        every(),
-        0,
-        Coin::Task,
-        Adaptation { exponent: 0.3, floor: 0.2, ..ADAPTATION },
-    );
+    let telescoping =
+        AdaptiveTelescoping::new(every(), 0, Coin::Task, Tuning { exponent: 0.3, floor: 0.2, ..TUNING });
     let telescoping = taught(problem, theta, telescoping);
     let survival = telescoping.survival(1, STEPS);
     assert!(survival.is_sorted_by(|a, b| a >= b) && survival[STEPS - 1] < 1.0, "{survival:?}");
@@ -179,11 +174,11 @@ fn adaptive_ufom_finds_the_best_q_of_its_problem() {
     let costs = Costs { fixed: STEPS as f64 + 1.0, random: STEPS as f64 };
     let best = best_q(moments, costs, 2.0);
     assert!(best > 0.05 && best < 1.0, "the problem should have a best q inside its range, not {best}");
-    let mut counted = taught(&problem, &theta, AdaptiveUfom::new(0, Coin::Task, ADAPTATION));
+    let mut counted = taught(&problem, &theta, AdaptiveUfom::new(0, Coin::Task, TUNING));
     assert!((counted.q(1, STEPS) - best).abs() < 1e-9);
 
     // Times that make products dear pull it down, and its state carries all it knows.
-    counted.adaptation.costs = CostUnit::Measured;
+    counted.tuning.costs = CostUnit::Measured;
     for step in 200..500 {
         let draw = counted.draw(&mut generator(7, "coin", step), 1, STEPS);
         let seconds = 1.0 + 10.0 * draw.cost().products as f64;
@@ -191,7 +186,7 @@ fn adaptive_ufom_finds_the_best_q_of_its_problem() {
     }
     let dear = Costs { fixed: 1.0, random: 10.0 * STEPS as f64 };
     assert!((counted.q(1, STEPS) - best_q(moments, dear, 2.0).max(0.05)).abs() < 1e-6);
-    let mut restored = AdaptiveUfom::new(0, Coin::Task, counted.adaptation);
+    let mut restored = AdaptiveUfom::new(0, Coin::Task, counted.tuning);
     restored.restore(&counted.state()).unwrap();
     assert_eq!(restored.q(1, STEPS), counted.q(1, STEPS));
     assert_eq!(restored.report(1, STEPS), counted.report(1, STEPS));
@@ -225,7 +220,7 @@ fn the_reference_code_s_behaviour_is_its_own() {
     let network = Arc::new(MlpConfig::new(4, &[3], 2));
     let (problem, theta) = few_shot(network, [1, 2, 2, 2, 4], 0.3, BatchNorm::Transductive);
     let report = |estimator: &AdaptiveUfom, key: &str| estimator.report(1, STEPS)[key].as_f64().unwrap();
-    let always = Adaptation { floor: 0.5, ..ADAPTATION };
+    let always = Tuning { floor: 0.5, ..TUNING };
     // One exact draw, at q = ½: 𝔻² of the rescaled difference, over 10.
     let once = |reference: Option<Reference>| {
         let mut estimator = AdaptiveUfom::new(0, Coin::Task, always);

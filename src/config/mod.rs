@@ -29,7 +29,7 @@ pub use raw::RawConfig;
 pub use section::checkpoint::Checkpoint;
 pub use section::data::{Data, Source, Split};
 pub use section::estimator::{
-    Adaptation, Base, Coin, Compat, CostUnit, Estimator, LevelRule, Levels, Probabilities, Tracking,
+    Base, Coin, Compat, CostUnit, Estimator, LevelRule, Levels, Probabilities, Tracking, Tuning,
 };
 pub use section::eval::Eval;
 pub use section::inner::{Adapts, Inner, RateKind};

@@ -16,7 +16,7 @@ use super::price::Prices;
 use super::read::{mean, read_together};
 use super::ufom::{ExactDraws, at_coin};
 use super::{Estimator, State, Tracker, Ufom};
-use crate::config::{Adaptation, Coin};
+use crate::config::{Coin, Tuning};
 use crate::hypergradient::{Draw, Estimate};
 use crate::stack::Stack;
 use rand::Rng;
@@ -31,7 +31,7 @@ pub struct AdaptiveUfom {
     /// Who shares a coin.
     pub coin: Coin,
     /// How q is chosen; its floor is also the q before the first exact draw.
-    pub adaptation: Adaptation,
+    pub tuning: Tuning,
     /// What is known of the base's error, if that is tracked.
     pub tracker: Option<Tracker>,
     /// The reference code's behaviour, if that is wanted.
@@ -69,13 +69,13 @@ struct Kept {
 
 impl AdaptiveUfom {
     /// Knowing nothing yet, without tracking.
-    pub fn new(depth: usize, coin: Coin, adaptation: Adaptation) -> Self {
-        Self { depth, coin, adaptation, tracker: None, reference: None, learned: Learned::default() }
+    pub fn new(depth: usize, coin: Coin, tuning: Tuning) -> Self {
+        Self { depth, coin, tuning, tracker: None, reference: None, learned: Learned::default() }
     }
 
     /// The probability of an exact draw as things stand, for `tasks` tasks of `steps` inner steps.
     pub fn q(&self, tasks: usize, steps: usize) -> f64 {
-        let Adaptation { exponent, floor, .. } = self.adaptation;
+        let Tuning { exponent, floor, .. } = self.tuning;
         match self.moments() {
             // Without products to save there is nothing to choose.
             _ if self.depth >= steps => 1.0,
@@ -90,7 +90,7 @@ impl AdaptiveUfom {
     }
 
     fn costs(&self, tasks: usize, steps: usize) -> Costs {
-        self.learned.prices.costs(self.adaptation.costs, [tasks, steps, self.depth.min(steps)])
+        self.learned.prices.costs(self.tuning.costs, [tasks, steps, self.depth.min(steps)])
     }
 }
 
@@ -110,7 +110,7 @@ impl Estimator for AdaptiveUfom {
         let q = self.q(draw.tasks(), draw.steps());
         self.learned.prices.observe(estimate.evaluations.products as f64, seconds);
         let Some(shown) = ExactDraws::of(estimate, self.depth, draw.steps()) else { return };
-        let (coin, beta) = (self.coin, self.adaptation.beta);
+        let (coin, beta) = (self.coin, self.tuning.beta);
         let squares = |gradients: &Stack| at_coin(gradients.clone(), coin).squared_norm();
         let seen = read_together(vec![squares(&shown.exact), squares(&shown.error)]);
         let [exact, error] = [mean(&seen[0]), mean(&seen[1])];

@@ -25,7 +25,7 @@ use super::price::Prices;
 use super::read::{mean, read_together};
 use super::step_coins::tossed;
 use super::{Estimator, State};
-use crate::config::{Adaptation, Coin};
+use crate::config::{Coin, Tuning};
 use crate::hypergradient::{Draw, Estimate, Increment};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub struct AdaptiveStepCoins {
     /// Who shares a step's coin.
     pub coin: Coin,
     /// How the probabilities are chosen.
-    pub adaptation: Adaptation,
+    pub tuning: Tuning,
     /// κ.
     pub curvature_floor: f64,
     learned: Learned,
@@ -77,13 +77,13 @@ struct Step {
 
 impl AdaptiveStepCoins {
     /// Knowing nothing yet.
-    pub fn new(coin: Coin, adaptation: Adaptation, curvature_floor: f64) -> Self {
-        Self { coin, adaptation, curvature_floor, learned: Learned::default() }
+    pub fn new(coin: Coin, tuning: Tuning, curvature_floor: f64) -> Self {
+        Self { coin, tuning, curvature_floor, learned: Learned::default() }
     }
 
     /// p_1 … p_r as things stand, for `tasks` tasks of `steps` inner steps.
     pub fn probabilities(&self, tasks: usize, steps: usize) -> Vec<f64> {
-        let Adaptation { exponent, costs, .. } = self.adaptation;
+        let Tuning { exponent, costs, .. } = self.tuning;
         let costs = self.learned.prices.costs(costs, [tasks, steps, 0]);
         let shares: Vec<Share> = (0..steps)
             .map(|at| Share {
@@ -116,7 +116,7 @@ impl AdaptiveStepCoins {
     fn floor(&self, at: usize) -> f64 {
         match self.learned.steps.get(at) {
             Some(step) if step.seen >= WARM_UP => {
-                (self.curvature_floor * step.curvature).clamp(self.adaptation.floor, 1.0)
+                (self.curvature_floor * step.curvature).clamp(self.tuning.floor, 1.0)
             }
             _ => 1.0,
         }
@@ -139,7 +139,7 @@ impl Estimator for AdaptiveStepCoins {
     }
 
     fn observe(&mut self, draw: &Draw, estimate: &Estimate, seconds: f64) {
-        let beta = self.adaptation.beta;
+        let beta = self.tuning.beta;
         self.learned.prices.observe(estimate.evaluations.products as f64, seconds);
         self.learned.steps.resize_with(draw.steps(), Step::default);
         let mut noise = 0.0;
@@ -166,7 +166,7 @@ impl Estimator for AdaptiveStepCoins {
     }
 
     fn report(&self, tasks: usize, steps: usize) -> Map<String, Value> {
-        let costs = self.learned.prices.costs(self.adaptation.costs, [tasks, steps, 0]);
+        let costs = self.learned.prices.costs(self.tuning.costs, [tasks, steps, 0]);
         let each = |value: &dyn Fn(usize) -> f64| json!((0..steps).map(value).collect::<Vec<_>>());
         let curvature = |at: usize| self.learned.steps.get(at).map_or(0.0, |step| step.curvature);
         let fields = [

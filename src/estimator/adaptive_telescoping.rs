@@ -19,7 +19,7 @@ use super::telescope::telescope;
 use super::telescoping::depths;
 use super::ufom::at_coin;
 use super::{Estimator, State};
-use crate::config::{Adaptation, Coin, Levels};
+use crate::config::{Coin, Levels, Tuning};
 use crate::hypergradient::{Draw, Estimate};
 use crate::stack::Stack;
 use burn::tensor::Tensor;
@@ -37,7 +37,7 @@ pub struct AdaptiveTelescoping {
     /// Who shares a draw.
     pub coin: Coin,
     /// How the chances are chosen.
-    pub adaptation: Adaptation,
+    pub tuning: Tuning,
     learned: Learned,
 }
 
@@ -55,14 +55,14 @@ struct Learned {
 
 impl AdaptiveTelescoping {
     /// Knowing nothing yet.
-    pub fn new(levels: Levels, depth: usize, coin: Coin, adaptation: Adaptation) -> Self {
-        Self { levels, depth, coin, adaptation, learned: Learned::default() }
+    pub fn new(levels: Levels, depth: usize, coin: Coin, tuning: Tuning) -> Self {
+        Self { levels, depth, coin, tuning, learned: Learned::default() }
     }
 
     /// s_1 … s_L as things stand, for `tasks` tasks of `steps` inner steps.
     pub fn survival(&self, tasks: usize, steps: usize) -> Vec<f64> {
         let depths = depths(&self.levels, self.depth, steps);
-        let Adaptation { exponent, floor, costs, .. } = self.adaptation;
+        let Tuning { exponent, floor, costs, .. } = self.tuning;
         let (Some(exact), Some(variances)) = (self.learned.exact.get(), self.variances()) else {
             return vec![floor; depths.len() - 1];
         };
@@ -102,7 +102,7 @@ impl Estimator for AdaptiveTelescoping {
     }
 
     fn observe(&mut self, draw: &Draw, estimate: &Estimate, seconds: f64) {
-        let beta = self.adaptation.beta;
+        let beta = self.tuning.beta;
         self.learned.prices.observe(estimate.evaluations.products as f64, seconds);
         let depths = depths(&self.levels, self.depth, draw.steps());
         let levels = depths.len() - 1;
@@ -135,7 +135,7 @@ impl Estimator for AdaptiveTelescoping {
     }
 
     fn report(&self, tasks: usize, steps: usize) -> Map<String, Value> {
-        let costs = self.learned.prices.costs(self.adaptation.costs, [tasks, steps, self.depth.min(steps)]);
+        let costs = self.learned.prices.costs(self.tuning.costs, [tasks, steps, self.depth.min(steps)]);
         let fields = [
             ("depths", json!(depths(&self.levels, self.depth, steps))),
             ("survival", json!(self.survival(tasks, steps))),

@@ -40,6 +40,8 @@ pub use tracker::{Coefficient, Tracker};
 pub use truncated::Truncated;
 pub use ufom::Ufom;
 
+pub(crate) use telescoping::depths;
+
 use crate::config::{self, Compat, Tracking};
 use crate::hypergradient::{ConjugateGradient, Draw, Estimate};
 use rand::Rng;
@@ -88,21 +90,21 @@ pub fn from_config(config: &config::Estimator) -> Box<dyn Estimator> {
             ufom.tracker = tracker(&base, base.tracking_beta.unwrap_or_default());
             Box::new(ufom)
         }
-        config::Estimator::Adaptive { base, adaptation, compat, clip_products } => {
-            let mut ufom = AdaptiveUfom::new(base.truncate, base.coin, adaptation);
-            ufom.tracker = tracker(&base, adaptation.beta);
+        config::Estimator::Adaptive { base, tuning, compat, clip_products } => {
+            let mut ufom = AdaptiveUfom::new(base.truncate, base.coin, tuning);
+            ufom.tracker = tracker(&base, tuning.beta);
             ufom.reference = (compat == Compat::Reference).then_some(Reference { clip: clip_products });
             Box::new(ufom)
         }
         config::Estimator::StepCoins { p, coin } => Box::new(StepCoins { p, coin }),
-        config::Estimator::AdaptiveStepCoins { coin, adaptation, curvature_floor } => {
-            Box::new(AdaptiveStepCoins::new(coin, adaptation, curvature_floor))
+        config::Estimator::AdaptiveStepCoins { coin, tuning, curvature_floor } => {
+            Box::new(AdaptiveStepCoins::new(coin, tuning, curvature_floor))
         }
         config::Estimator::Telescoping { survival, levels, truncate, coin } => {
             Box::new(Telescoping { survival, levels, depth: truncate, coin })
         }
-        config::Estimator::AdaptiveTelescoping { levels, truncate, coin, adaptation } => {
-            Box::new(AdaptiveTelescoping::new(levels, truncate, coin, adaptation))
+        config::Estimator::AdaptiveTelescoping { levels, truncate, coin, tuning } => {
+            Box::new(AdaptiveTelescoping::new(levels, truncate, coin, tuning))
         }
         config::Estimator::Reptile => Box::new(Reptile),
         config::Estimator::Implicit { iterations, damping } => {

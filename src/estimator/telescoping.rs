@@ -47,7 +47,7 @@ impl Estimator for Telescoping {
 }
 
 /// K_0 … K_L: from `first` (at most `steps`), the levels beyond it, `steps`.
-pub(super) fn depths(levels: &Levels, first: usize, steps: usize) -> Vec<usize> {
+pub(crate) fn depths(levels: &Levels, first: usize, steps: usize) -> Vec<usize> {
     let first = first.min(steps);
     let between: Vec<usize> = match levels {
         Levels::Rule(LevelRule::Every) => (1..steps).collect(),

@@ -46,7 +46,7 @@ pub enum Estimator {
         base: Base,
         /// How q is chosen.
         #[serde(flatten)]
-        adaptation: Adaptation,
+        tuning: Tuning,
         /// Whose behaviour it has.
         compat: Compat,
         /// Bound of every element of the vector walked back, > 0; with [`Compat::Reference`] only.
@@ -67,7 +67,7 @@ pub enum Estimator {
         coin: Coin,
         /// How the probabilities are chosen.
         #[serde(flatten)]
-        adaptation: Adaptation,
+        tuning: Tuning,
         /// κ ≥ 0: p is at least κ × inner rate × the largest curvature seen.
         curvature_floor: f64,
     },
@@ -93,7 +93,7 @@ pub enum Estimator {
         coin: Coin,
         /// How the chances are chosen.
         #[serde(flatten)]
-        adaptation: Adaptation,
+        tuning: Tuning,
     },
     /// The way that the inner loop went, taken for a gradient (Nichol et al. 2018): biased.
     Reptile,
@@ -126,7 +126,7 @@ pub struct Base {
 
 /// How an estimator chooses its probabilities while running.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Adaptation {
+pub struct Tuning {
     /// p, how the time to an accuracy grows with the second moment; > 0.
     pub exponent: f64,
     /// Share that the past keeps in the averages, in [0, 1).
@@ -190,7 +190,7 @@ pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
             }
             Estimator::Adaptive {
                 base: base(checker, steps, false),
-                adaptation: adaptation(checker),
+                tuning: tuning(checker),
                 compat,
                 clip_products: checker.find(&CLIP_PRODUCTS),
             }
@@ -199,7 +199,7 @@ pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
             Some(p) => Estimator::StepCoins { p: one_each(checker, p, steps), coin },
             None => Estimator::AdaptiveStepCoins {
                 coin,
-                adaptation: adaptation(checker),
+                tuning: tuning(checker),
                 curvature_floor: checker.get(&CURVATURE_FLOOR),
             },
         },
@@ -208,16 +208,16 @@ pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
             match checker.find(&SURVIVAL) {
                 Some(survival) => Estimator::Telescoping { survival, levels, truncate, coin },
                 None => {
-                    let adaptation = adaptation(checker);
-                    Estimator::AdaptiveTelescoping { levels, truncate, coin, adaptation }
+                    let tuning = tuning(checker);
+                    Estimator::AdaptiveTelescoping { levels, truncate, coin, tuning }
                 }
             }
         }
     }
 }
 
-fn adaptation(checker: &mut Checker) -> Adaptation {
-    Adaptation {
+fn tuning(checker: &mut Checker) -> Tuning {
+    Tuning {
         exponent: checker.get(&EXPONENT),
         beta: checker.get(&BETA),
         floor: checker.get(&FLOOR),

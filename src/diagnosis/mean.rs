@@ -1,0 +1,26 @@
+//! Means that say how sure they are.
+
+use crate::interval::mean_and_ci95;
+use serde::{Deserialize, Serialize};
+
+/// A mean over independent values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mean {
+    /// The mean.
+    pub value: f64,
+    /// Its standard error, s/√n with s from n − 1; 0 for one value.
+    pub standard_error: f64,
+}
+
+impl Mean {
+    /// The mean of `values`, at least one.
+    pub fn of(values: &[f64]) -> Self {
+        let (value, ci95) = mean_and_ci95(values);
+        Self { value, standard_error: ci95 / 1.96 }
+    }
+
+    /// The same in units of `unit`, taken for exact.
+    pub fn over(self, unit: f64) -> Self {
+        Self { value: self.value / unit, standard_error: self.standard_error / unit }
+    }
+}
