@@ -14,8 +14,8 @@
 //!
 //! a_j = α_jλ̂_j is the largest ‖α_jH_jv_j‖/‖v_j‖ seen of late, a lower bound of inner rate × curvature. Along a direction
 //! where that product is a the second moment grows by 1 − 2a + a²/p a step, and stays bounded as long as p ≥ a/2. So
-//! p ≥ κa_j suffices while the curvature that noise can meet is at most 2κ times what was seen: with κ = 2, the default, four
-//! times. Measured on Omniglot (docs/estimators.md), κ = 1 is not enough and more than 2 not needed.
+//! p ≥ κa_j suffices while the curvature that noise can meet is at most 2κ times what was seen: with κ = 4, the default, eight
+//! times. On Omniglot κ ≤ 2 leaves heavy tails at some inner rates, and 4 costs little at the others (docs/estimators.md).
 //!
 //! 𝕍² = E‖g‖² − Σ_j (1/p_j − 1) D_j, by the same draws. Until a step's product was seen [`WARM_UP`] times its p is 1.
 

@@ -41,7 +41,7 @@ keys! {
     /// In what an adapting estimator counts costs; only "counted" and "reference" resume to the same bits.
     COSTS: Fixed<OneOf<CostUnit>> = "estimator.costs", one_of(), Is(|| CostUnit::Measured);
     /// κ: adapting "step-coins" keep each probability above κ × inner rate × the largest curvature seen.
-    CURVATURE_FLOOR: Fixed<Number> = "estimator.curvature_floor", non_negative(), Is(|| 2.0);
+    CURVATURE_FLOOR: Fixed<Number> = "estimator.curvature_floor", non_negative(), Is(|| 4.0);
     /// Whether "adaptive" behaves as the method's reference code does, which is biased if it clips.
     COMPAT: Fixed<OneOf<Compat>> = "estimator.compat", one_of(), Is(|| Compat::None);
     /// Bound of every element of the vector walked back, with compat "reference" only.
