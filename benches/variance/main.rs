@@ -117,6 +117,7 @@ fn measure(options: &Options, place: &Place, price: Price, progress: &mut Progre
         })
         .collect();
     tables::place(place, &diagnosis);
+    tables::met(&coins);
     let floor = options.curvature_floor.first().copied().unwrap_or(1.0);
     for (unit, price) in [("gradient evaluations", Price::counted(options.steps)), ("seconds", price)] {
         tables::contenders(unit, &diagnosis.contenders(price, EXPONENT, floor));

@@ -126,6 +126,9 @@ fn trained(
     progress: &mut Progress,
 ) -> Result<Stack, Box<dyn Error>> {
     let mut trainer = match RunDir::open(path) {
+        Ok((_, kept)) if kept != *config => {
+            return Err(format!("{} is a run of another configuration", path.display()).into());
+        }
         Ok((_, kept)) => Trainer::resume(path, kept, progress)?,
         Err(_) => Trainer::start(config.clone(), path, progress)?,
     };

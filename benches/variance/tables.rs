@@ -128,6 +128,7 @@ pub fn judged(diagnosis: &Diagnosis, price: Price, judged: &[Judged]) {
         "variance ÷ 𝕍²",
         "Σ(1/p_j − 1)‖Δ_j‖²/𝕍²",
         "largest draw's share",
+        "largest a_1 … a_r met",
         "time ÷ exact's: evaluations, seconds",
     ]);
     for Judged { floor, p, taught, verdict } in judged {
@@ -155,8 +156,17 @@ pub fn judged(diagnosis: &Diagnosis, price: Price, judged: &[Judged]) {
             sure(variance),
             figure(formula / unit),
             figure(verdict.largest_share),
+            list(&verdict.curvatures),
             time.join(", "),
         ]);
+    }
+}
+
+/// The curvatures that fixed step coins met at a place.
+pub fn met(coins: &[Verdict]) {
+    println!("\nLargest a_1 … a_r that noisy walks met:\n");
+    for (p, verdict) in COINS.iter().zip(coins) {
+        println!("- step coins({p}): {}", list(&verdict.curvatures));
     }
 }
 

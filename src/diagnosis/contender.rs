@@ -7,7 +7,8 @@
 //! ```
 //!
 //! with the variances of METHOD, "Estimators": (1/q − 1)𝔻² for UFOM, Σ(1/s_l − 1)β_l for a telescope, and for step coins
-//! Σ(1/p_j − 1)‖Δ_j‖², which holds while they err little.
+//! Σ(1/p_j − 1)‖Δ_j‖². That holds while they err little; where inner rate × curvature nears p, only a [`Trial`](super::Trial)
+//! tells.
 
 use super::Diagnosis;
 use crate::config::{LevelRule, Levels};
