@@ -12,10 +12,12 @@
 //! put into v_j is in them, which is what raises p when the tails grow heavy. Nothing is clipped. Where θ enters the
 //! inner loss D_j is Δ_j's share of θ's gradient: the mixed product, and α_jH_jv_j in units of 𝕍²/‖v_r‖².
 //!
-//! a_j = α_jλ̂_j is the largest ‖α_jH_jv_j‖/‖v_j‖ seen of late, a lower bound of inner rate × curvature. Along a direction
-//! where that product is a the second moment grows by 1 − 2a + a²/p a step, and stays bounded as long as p ≥ a/2. So
-//! p ≥ κa_j suffices while the curvature that noise can meet is at most 2κ times what was seen: with κ = 4, the default, eight
-//! times. On Omniglot κ ≤ 2 leaves heavy tails at some inner rates, and 4 costs little at the others (docs/estimators.md).
+//! Tails are heavy because what makes them is rare, so averages see them too late. Along a direction of which a step takes
+//! the share a, the second moment grows by 1 − 2a + a²/p, and stays bounded as long as p ≥ a/2. The a_j = α_jλ̂_j of the floor
+//! is therefore the largest that there is, by power iterations beside a product that is taken (at every step in the
+//! first outer step, then at one inner step every [`PROBE_EVERY`] outer steps), or the largest ‖α_jH_jv_j‖/‖v_j‖ that
+//! products of step j showed of late, if that is more. κ = ½ is the brink; at ¾, the default, p = κa_j contracts by 1 − ⅔a,
+//! and a_j may be a third too small (measured on Omniglot: docs/estimators.md).
 //!
 //! 𝕍² = E‖g‖² − Σ_j (1/p_j − 1) D_j, by the same draws. Until a step's product was seen [`WARM_UP`] times its p is 1.
 
@@ -33,6 +35,10 @@ use serde_json::{Map, Value, json};
 
 /// Products of a step that are taken for sure before its p adapts.
 pub const WARM_UP: u64 = 16;
+/// Outer steps from one probe of a step's curvature to the next: a few percent of first-order's cost.
+pub const PROBE_EVERY: u64 = 8;
+/// Share that the past keeps when a probe finds less curvature than the one before.
+const FADE: f64 = 0.5;
 /// Of E‖g‖², the least that 𝕍² is taken for: its estimate is a difference, and may come out negative.
 const LEAST: f64 = 0.05;
 
@@ -59,6 +65,9 @@ struct Learned {
     exact: Average,
     /// ‖v_r‖².
     slope: Average,
+    /// Outer steps.
+    #[serde(default)]
+    seen: u64,
     prices: Prices,
 }
 
@@ -69,8 +78,11 @@ struct Step {
     product: Average,
     /// The squared norm of the mixed product.
     direct: Average,
-    /// a_j.
+    /// a_j, by the products of the walk.
     curvature: f64,
+    /// a_j, by probes.
+    #[serde(default)]
+    steepest: f64,
     /// Products taken.
     seen: u64,
 }
@@ -116,9 +128,19 @@ impl AdaptiveStepCoins {
     fn floor(&self, at: usize) -> f64 {
         match self.learned.steps.get(at) {
             Some(step) if step.seen >= WARM_UP => {
-                (self.curvature_floor * step.curvature).clamp(self.tuning.floor, 1.0)
+                let steepest = step.steepest.max(step.curvature);
+                (self.curvature_floor * steepest).clamp(self.tuning.floor, 1.0)
             }
             _ => 1.0,
+        }
+    }
+
+    /// The inner steps whose curvature is to be probed at this outer step: all at the first, then by turns.
+    fn probed(&self, steps: usize) -> Vec<usize> {
+        match self.learned.seen {
+            0 => (1..=steps).collect(),
+            seen if seen.is_multiple_of(PROBE_EVERY) => vec![(seen / PROBE_EVERY) as usize % steps + 1],
+            _ => Vec::new(),
         }
     }
 
@@ -131,7 +153,13 @@ impl AdaptiveStepCoins {
 
 impl Estimator for AdaptiveStepCoins {
     fn draw(&self, coins: &mut dyn Rng, tasks: usize, steps: usize) -> Draw {
-        tossed(self.coin, coins, tasks, &self.probabilities(tasks, steps)).observed()
+        let mut draw = tossed(self.coin, coins, tasks, &self.probabilities(tasks, steps)).observed();
+        for step in self.probed(steps) {
+            if let Some(task) = draw.due(step).first() {
+                draw.probe(step, *task);
+            }
+        }
+        draw
     }
 
     fn is_unbiased(&self, _steps: usize) -> bool {
@@ -156,13 +184,20 @@ impl Estimator for AdaptiveStepCoins {
             direct.iter().for_each(|direct| step.direct.add(mean(direct), beta));
             let largest =
                 curvatures.into_iter().filter(|curvature| curvature.is_finite()).fold(0.0, f64::max);
-            step.curvature = largest.max(beta * step.curvature + (1.0 - beta) * largest);
+            step.curvature = faded(step.curvature, largest, beta);
             step.seen += tasks.len() as u64;
         }
         let square = mean(&squares);
         self.learned.estimate.add(square, beta);
         self.learned.exact.add(square - noise / draw.tasks() as f64, beta);
         self.learned.slope.add(mean(&slopes), beta);
+        let steepest = estimate.probes.iter().map(|probe| probe.steepest.clone()).collect();
+        for (probe, steepest) in estimate.probes.iter().zip(read_together(steepest).concat()) {
+            let step = &mut self.learned.steps[probe.step - 1];
+            step.steepest =
+                faded(step.steepest, Some(steepest).filter(|a| a.is_finite()).unwrap_or(0.0), FADE);
+        }
+        self.learned.seen += 1;
     }
 
     fn report(&self, tasks: usize, steps: usize) -> Map<String, Value> {
@@ -173,6 +208,7 @@ impl Estimator for AdaptiveStepCoins {
             ("p", json!(self.probabilities(tasks, steps))),
             ("step_second_moments", each(&|at| self.variance(at))),
             ("step_curvatures", each(&curvature)),
+            ("step_steepest", each(&|at| self.learned.steps.get(at).map_or(0.0, |step| step.steepest))),
             ("exact_second_moment", json!(self.exact())),
             ("cost_fixed", json!(costs.fixed)),
             ("cost_random", json!(costs.random)),
@@ -188,6 +224,11 @@ impl Estimator for AdaptiveStepCoins {
         self.learned = state.read()?.unwrap_or_default();
         Ok(())
     }
+}
+
+/// The larger of `news` and what `past` has faded to.
+fn faded(past: f64, news: f64, share: f64) -> f64 {
+    news.max(share * past + (1.0 - share) * news)
 }
 
 /// The products of one inner step, on the host.

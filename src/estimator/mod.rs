@@ -26,7 +26,7 @@ mod truncated;
 mod ufom;
 
 pub use adaptive::{AdaptiveUfom, Reference};
-pub use adaptive_step_coins::{AdaptiveStepCoins, WARM_UP};
+pub use adaptive_step_coins::{AdaptiveStepCoins, PROBE_EVERY, WARM_UP};
 pub use adaptive_telescoping::AdaptiveTelescoping;
 pub use best_q::{Costs, SecondMoments, best_q};
 pub use exact::Exact;

@@ -19,6 +19,7 @@ pub fn estimate<P: Bilevel>(problem: &P, outer: &Stack, steps: usize) -> Estimat
         outer_loss: problem.outer_loss(outer, &fast),
         gradient: through_start(problem, outer, way).unwrap_or_else(|| outer.zeros_like()),
         outer_slope: None,
+        probes: Vec::new(),
         landmarks: Vec::new(),
         increments: Vec::new(),
         evaluations: Draw::without_walk(Method::Displacement, problem.tasks(), steps).cost(),

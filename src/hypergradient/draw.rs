@@ -1,6 +1,6 @@
 //! A draw: which products one estimate takes, and with which weights it sums what it meets.
 
-use super::{ConjugateGradient, Evaluations};
+use super::{ConjugateGradient, Evaluations, probe};
 use crate::stack::Stack;
 
 /// How the gradient is come by.
@@ -36,6 +36,8 @@ pub struct Draw {
     offset: Option<Offset>,
     clip: Option<f64>,
     observes: bool,
+    /// (step, task) of each curvature that is probed.
+    probes: Vec<(usize, usize)>,
 }
 
 impl Draw {
@@ -49,6 +51,7 @@ impl Draw {
             offset: None,
             clip: None,
             observes: false,
+            probes: Vec::new(),
         }
     }
 
@@ -88,6 +91,12 @@ impl Draw {
         self
     }
 
+    /// Has the largest curvature at inner step `step` (1 to r) of `task`, which takes that step's product, looked
+    /// for beside the walk.
+    pub fn probe(&mut self, step: usize, task: usize) {
+        self.probes.push((step, task));
+    }
+
     /// The same with every element of v bounded after every product, which makes the estimate biased.
     pub fn clipped(mut self, bound: Option<f64>) -> Self {
         self.clip = bound;
@@ -108,6 +117,11 @@ impl Draw {
             factors: pick(&self.factors, tasks),
             weights: pick(&self.weights, tasks),
             offset,
+            probes: self
+                .probes
+                .iter()
+                .filter_map(|(step, probed)| Some((*step, tasks.iter().position(|task| task == probed)?)))
+                .collect(),
             ..*self
         }
     }
@@ -162,6 +176,11 @@ impl Draw {
         self.clip
     }
 
+    /// The tasks whose largest curvature at inner step `step` is looked for.
+    pub fn probed(&self, step: usize) -> Vec<usize> {
+        self.probes.iter().filter(|(probed, _)| *probed == step).map(|(_, task)| *task).collect()
+    }
+
     /// Whether what the law learns from is reported.
     pub fn observes(&self) -> bool {
         self.observes
@@ -172,7 +191,10 @@ impl Draw {
         let tasks = self.tasks as u64;
         let inner = tasks * self.steps() as u64;
         let products = match self.method {
-            Method::Unroll => (1..=self.steps()).map(|step| self.due(step).len() as u64).sum(),
+            Method::Unroll => {
+                let probes = (self.probes.len() * probe::ITERATIONS) as u64;
+                probes + (1..=self.steps()).map(|step| self.due(step).len() as u64).sum::<u64>()
+            }
             Method::Displacement => return Evaluations { inner, ..Default::default() },
             Method::Implicit(solver) => tasks * (solver.iterations as u64 + 1),
         };

@@ -10,7 +10,7 @@
 //! iMAML's (I + H/λ)⁻¹ ∇L_out. Memory is constant in r. The estimate is biased as far as φ_r is not a
 //! minimum and w not the solution.
 
-use super::walk::{Walk, products};
+use super::walk::{Walk, curvature, products};
 use super::{Draw, Estimate, Method, adapt};
 use crate::{problem::Bilevel, stack::Stack};
 use burn::tensor::{Bool, Tensor};
@@ -46,20 +46,12 @@ pub fn estimate<P: Bilevel>(solver: ConjugateGradient, problem: &P, outer: &Stac
         },
         outer_loss: walk.outer_loss,
         outer_slope: None,
+        probes: Vec::new(),
         landmarks: Vec::new(),
         increments: Vec::new(),
         evaluations: Draw::without_walk(Method::Implicit(solver), problem.tasks(), steps).cost(),
         iterate_bytes: 0,
     }
-}
-
-/// [∂²L_in/∂φ²] `vector` at θ = `outer`, φ = `at`; `None` where there is no curvature. Without the mixed
-/// product beside it, which would go through all that θ is in, a body beneath a head for one.
-fn curvature<P: Bilevel>(problem: &P, outer: &Stack, at: &Stack, vector: &Stack) -> Option<Stack> {
-    let phi = at.tracked();
-    let slope = problem.inner_loss(&outer.constant(), &phi.moving(vector)).tangent?;
-    let [product] = Stack::gradients([&phi], slope.sum());
-    product
 }
 
 /// w with `curved`(w) = `slope`, task by task, by conjugate gradients from w = 0 (Hestenes & Stiefel 1952).

@@ -27,6 +27,7 @@ mod inner_loop;
 mod iterates;
 mod memory;
 mod parallel;
+mod probe;
 mod revolve;
 mod walk;
 
@@ -37,6 +38,7 @@ pub use implicit::ConjugateGradient;
 pub use inner_loop::adapt;
 pub use memory::Memory;
 pub use parallel::Workers;
+pub use probe::Probe;
 
 use crate::{problem::Bilevel, stack::Stack};
 use burn::tensor::Tensor;
@@ -76,6 +78,8 @@ pub struct Estimate {
     pub outer_loss: Tensor<1>,
     /// ‖v_r‖² of each task, `[tasks]`; only if the draw asked.
     pub outer_slope: Option<Tensor<1>>,
+    /// The curvatures that the draw wants probed.
+    pub probes: Vec<Probe>,
     /// The g_k that the draw wants; empty unless it asked.
     pub landmarks: Vec<Landmark>,
     /// The products taken; empty unless the draw asked.

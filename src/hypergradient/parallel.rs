@@ -94,13 +94,14 @@ fn join(mut parts: Vec<(usize, Estimate)>) -> Estimate {
     }
     let (mut gradients, mut losses, mut slopes) = (Vec::new(), Vec::new(), Vec::new());
     let (mut landmarks, mut increments) = (Vec::new(), Vec::new());
-    let mut iterate_bytes = 0;
+    let (mut iterate_bytes, mut probes) = (0, Vec::new());
     let mut evaluations = Evaluations::default();
     for (first, part) in parts {
         let moved = |tasks: Vec<usize>| tasks.into_iter().map(|task| first + task).collect();
         gradients.push(part.gradient);
         losses.push(part.outer_loss);
         slopes.extend(part.outer_slope);
+        probes.extend(part.probes);
         iterate_bytes = part.iterate_bytes.max(iterate_bytes);
         evaluations += part.evaluations;
         landmarks.extend(part.landmarks.into_iter().map(|mut landmark| {
@@ -116,6 +117,7 @@ fn join(mut parts: Vec<(usize, Estimate)>) -> Estimate {
         gradient: Stack::cat(gradients),
         outer_loss: Tensor::cat(losses, 0),
         outer_slope: (!slopes.is_empty()).then(|| Tensor::cat(slopes, 0)),
+        probes,
         landmarks,
         increments,
         evaluations,

@@ -1,7 +1,7 @@
 //! The backward walk of every unrolled estimator.
 
 use super::iterates::{Iterate, Iterates};
-use super::{Draw, Estimate, Increment, Landmark, Memory};
+use super::{Draw, Estimate, Increment, Landmark, Memory, Probe};
 use crate::{problem::Bilevel, stack::Stack};
 use burn::tensor::Tensor;
 
@@ -11,7 +11,7 @@ pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Stack, draw: &D
     let mut iterates = Iterates::new(memory, problem, outer, draw);
     let mut walk: Option<Walk<P>> = None;
     let mut sum = Sum { draw, total: None, landmarks: Vec::new() };
-    let (mut outer_slope, mut increments) = (None, Vec::new());
+    let (mut outer_slope, mut increments, mut probes) = (None, Vec::new(), Vec::new());
     let mut depth = 0;
     while let Some(Iterate { steps, tasks: due, fast }) = iterates.next_back() {
         let Some(walk) = &mut walk else {
@@ -25,6 +25,7 @@ pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Stack, draw: &D
             sum.take_in(depth, walk);
             depth += 1;
         }
+        probes.extend(walk.probes(steps + 1, &due, &fast, draw));
         increments.extend(walk.back(steps + 1, &due, &fast, draw));
     }
     let walk = walk.unwrap_or_else(|| unreachable!("φ_r is always wanted, and comes first"));
@@ -35,6 +36,7 @@ pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Stack, draw: &D
         gradient: sum.total.unwrap_or_else(|| outer.zeros_like()),
         outer_loss: walk.outer_loss,
         outer_slope,
+        probes,
         landmarks: sum.landmarks,
         increments,
         evaluations,
@@ -92,6 +94,17 @@ impl<'a, P: Bilevel> Walk<'a, P> {
         let [direct, vector] = Stack::gradients([&theta, &phi], loss.sum());
         let vector = vector.unwrap_or_else(|| fast.zeros_like());
         Self { problem, outer, vector, direct, outer_loss }
+    }
+
+    /// The probes that `draw` wants at inner step `step`, of tasks that are `due`, whose φ_{step−1} is `at`.
+    fn probes(&self, step: usize, due: &[usize], at: &Stack, draw: &Draw) -> Vec<Probe> {
+        let wanted = draw.probed(step).into_iter();
+        let found = wanted.filter_map(|task| Some((task, due.binary_search(&task).ok()?)));
+        let probe = |(task, place): (usize, usize)| {
+            let (problem, outer) = (self.problem.select(&[task]), self.outer.select(&[task]));
+            Probe::new(&problem, &outer, step, &at.select(&[place]), self.vector.select(&[task]))
+        };
+        found.map(probe).collect()
     }
 
     /// Steps back over inner step `step` for the tasks `due`, whose φ_{step−1} is `at`.
@@ -154,4 +167,13 @@ pub fn products<P: Bilevel>(
     let (theta, phi) = (outer.tracked(), at.tracked());
     let slope = problem.inner_loss(&theta.constant(), &phi.moving(&along(&theta))).tangent;
     slope.map_or_else(|| [None, None], |slope| Stack::gradients([&theta, &phi], slope.sum()))
+}
+
+/// [∂²L_in/∂φ²] `vector` at θ = `outer`, φ = `at`; `None` where there is no curvature. Without the mixed
+/// product beside it, which would go through all that θ is in, a body beneath a head for one.
+pub fn curvature<P: Bilevel>(problem: &P, outer: &Stack, at: &Stack, vector: &Stack) -> Option<Stack> {
+    let phi = at.tracked();
+    let slope = problem.inner_loss(&outer.constant(), &phi.moving(vector)).tangent?;
+    let [product] = Stack::gradients([&phi], slope.sum());
+    product
 }

@@ -40,8 +40,8 @@ keys! {
     FLOOR: Fixed<Number> = "estimator.floor", probability(), Is(|| 0.05);
     /// In what an adapting estimator counts costs; only "counted" and "reference" resume to the same bits.
     COSTS: Fixed<OneOf<CostUnit>> = "estimator.costs", one_of(), Is(|| CostUnit::Measured);
-    /// κ: adapting "step-coins" keep each probability above κ × inner rate × the largest curvature seen.
-    CURVATURE_FLOOR: Fixed<Number> = "estimator.curvature_floor", non_negative(), Is(|| 4.0);
+    /// κ: adapting "step-coins" keep each probability above κ × inner rate × the largest curvature found.
+    CURVATURE_FLOOR: Fixed<Number> = "estimator.curvature_floor", non_negative(), Is(|| 0.75);
     /// Whether "adaptive" behaves as the method's reference code does, which is biased if it clips.
     COMPAT: Fixed<OneOf<Compat>> = "estimator.compat", one_of(), Is(|| Compat::None);
     /// Bound of every element of the vector walked back, with compat "reference" only.
