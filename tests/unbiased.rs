@@ -245,3 +245,30 @@ fn the_reference_code_s_behaviour_is_its_own() {
     let worst = worst_deviation(&problem, &theta, &clipped);
     assert!(worst > 10.0, "clipping should bias, and is off by {worst} standard errors");
 }
+
+#[test]
+fn tracking_leaves_nothing_of_an_error_that_never_changes() {
+    // One task at one θ: its truncation error is all systematic, and adaptive UFOM needs no more exact draws.
+    let (problem, theta) = Weighted::new(1);
+    for coefficient in [Coefficient::Fitted, Coefficient::Fixed(1.0)] {
+        let mut adaptive = AdaptiveUfom::new(1, Coin::Task, Tuning { beta: 0.8, ..TUNING });
+        let plain = taught(&problem, &theta, adaptive.clone());
+        adaptive.tracker = Some(Tracker::new(coefficient, 0.8));
+        let tracking = taught(&problem, &theta, adaptive);
+        let report = tracking.report(1, STEPS);
+        assert!(report["tracked_over_plain"].as_f64() < Some(0.05), "{report:?}");
+        assert!((report["bias_coefficient"].as_f64().unwrap() - 1.0).abs() < 1e-6, "{report:?}");
+        assert!(
+            plain.q(1, STEPS) > 2.0 * tracking.q(1, STEPS),
+            "{} {}",
+            plain.q(1, STEPS),
+            tracking.q(1, STEPS)
+        );
+
+        let mut restored = AdaptiveUfom::new(1, Coin::Task, tracking.tuning);
+        restored.tracker = Some(Tracker::new(coefficient, 0.8));
+        restored.restore(&tracking.state()).unwrap();
+        assert_eq!(restored.report(1, STEPS), report);
+        assert!(AdaptiveUfom::new(1, Coin::Task, tracking.tuning).restore(&tracking.state()).is_err());
+    }
+}
