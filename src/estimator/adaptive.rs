@@ -14,6 +14,7 @@ use super::average::Average;
 use super::best_q::{Costs, SecondMoments, Tradeoff};
 use super::price::Prices;
 use super::read::{mean, read_together};
+use super::report::report;
 use super::ufom::{ExactDraws, at_coin};
 use super::{Estimator, State, Tracker, Ufom};
 use crate::config::{Coin, Tuning};
@@ -125,18 +126,16 @@ impl Estimator for AdaptiveUfom {
 
     fn report(&self, tasks: usize, steps: usize) -> Map<String, Value> {
         let (moments, costs) = (self.moments(), self.costs(tasks, steps));
-        let fields = [
+        let mut fields = report([
             ("q", json!(self.q(tasks, steps))),
             ("exact_second_moment", json!(moments.map(|moments| moments.exact))),
             ("error_second_moment", json!(moments.map(|moments| moments.error))),
             ("cost_fixed", json!(costs.fixed)),
             ("cost_random", json!(costs.random)),
             ("exact_draws", json!(self.learned.draws)),
-        ];
-        let mut report: Map<_, _> =
-            fields.map(|(name, value)| (name.to_string(), value)).into_iter().collect();
-        report.extend(self.tracker.as_ref().map(Tracker::report).unwrap_or_default());
-        report
+        ]);
+        fields.extend(self.tracker.as_ref().map(Tracker::report).unwrap_or_default());
+        fields
     }
 
     fn state(&self) -> State {

@@ -25,6 +25,7 @@ use super::allocation::{self, Budget, Share};
 use super::average::Average;
 use super::price::Prices;
 use super::read::{mean, read_together};
+use super::report::report;
 use super::step_coins::tossed;
 use super::{Estimator, State};
 use crate::config::{Coin, Tuning};
@@ -204,7 +205,7 @@ impl Estimator for AdaptiveStepCoins {
         let costs = self.learned.prices.costs(self.tuning.costs, [tasks, steps, 0]);
         let each = |value: &dyn Fn(usize) -> f64| json!((0..steps).map(value).collect::<Vec<_>>());
         let curvature = |at: usize| self.learned.steps.get(at).map_or(0.0, |step| step.curvature);
-        let fields = [
+        report([
             ("p", json!(self.probabilities(tasks, steps))),
             ("step_second_moments", each(&|at| self.variance(at))),
             ("step_curvatures", each(&curvature)),
@@ -212,8 +213,7 @@ impl Estimator for AdaptiveStepCoins {
             ("exact_second_moment", json!(self.exact())),
             ("cost_fixed", json!(costs.fixed)),
             ("cost_random", json!(costs.random)),
-        ];
-        fields.map(|(name, value)| (name.to_string(), value)).into_iter().collect()
+        ])
     }
 
     fn state(&self) -> State {

@@ -15,6 +15,7 @@ use super::allocation::{self, Budget, Share};
 use super::average::Average;
 use super::price::Prices;
 use super::read::read_together;
+use super::report::report;
 use super::telescope::telescope;
 use super::telescoping::depths;
 use super::ufom::at_coin;
@@ -136,7 +137,7 @@ impl Estimator for AdaptiveTelescoping {
 
     fn report(&self, tasks: usize, steps: usize) -> Map<String, Value> {
         let costs = self.learned.prices.costs(self.tuning.costs, [tasks, steps, self.depth.min(steps)]);
-        let fields = [
+        report([
             ("depths", json!(depths(&self.levels, self.depth, steps))),
             ("survival", json!(self.survival(tasks, steps))),
             ("exact_second_moment", json!(self.learned.exact.get())),
@@ -144,8 +145,7 @@ impl Estimator for AdaptiveTelescoping {
             ("cost_fixed", json!(costs.fixed)),
             ("cost_random", json!(costs.random)),
             ("exact_draws", json!(self.learned.draws)),
-        ];
-        fields.map(|(name, value)| (name.to_string(), value)).into_iter().collect()
+        ])
     }
 
     fn state(&self) -> State {

@@ -16,6 +16,7 @@ mod first_order;
 mod implicit;
 mod price;
 mod read;
+mod report;
 mod reptile;
 mod state;
 mod step_coins;

@@ -11,6 +11,7 @@
 
 use super::average::Average;
 use super::read::{mean, read_together};
+use super::report::report;
 use super::{State, ufom::at_coin};
 use crate::config::Coin;
 use crate::hypergradient::Draw;
@@ -120,12 +121,11 @@ impl Tracker {
     pub fn report(&self) -> Map<String, Value> {
         let Learned { plain, tracked, squared_norm, .. } = self.learned;
         let ratio = plain.get().zip(tracked.get()).filter(|(plain, _)| *plain > 0.0);
-        let fields = [
+        report([
             ("bias_norm", json!(squared_norm.sqrt())),
             ("bias_coefficient", json!(self.coefficient())),
             ("tracked_over_plain", json!(ratio.map(|(plain, tracked)| tracked / plain))),
-        ];
-        fields.map(|(name, value)| (name.to_string(), value)).into_iter().collect()
+        ])
     }
 
     /// For a checkpoint.
