@@ -193,10 +193,10 @@ impl Estimator for AdaptiveStepCoins {
         self.learned.exact.add(square - noise / draw.tasks() as f64, beta);
         self.learned.slope.add(mean(&slopes), beta);
         let steepest = estimate.probes.iter().map(|probe| probe.steepest.clone()).collect();
-        for (probe, steepest) in estimate.probes.iter().zip(read_together(steepest).concat()) {
+        let found = estimate.probes.iter().zip(read_together(steepest).concat());
+        for (probe, steepest) in found.filter(|(_, steepest)| steepest.is_finite()) {
             let step = &mut self.learned.steps[probe.step - 1];
-            step.steepest =
-                faded(step.steepest, Some(steepest).filter(|a| a.is_finite()).unwrap_or(0.0), FADE);
+            step.steepest = faded(step.steepest, steepest, FADE);
         }
         self.learned.seen += 1;
     }
