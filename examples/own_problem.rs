@@ -7,7 +7,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use metaburn::estimator::{Estimator, StepCoins, Ufom};
 use metaburn::problem::{Bilevel, Rates};
-use metaburn::{backend, config::Coin, dual::Dual, random::generator, stack::Stack, trainer::host};
+use metaburn::{backend, config::Coin, dual::Dual, host::host, random::generator, stack::Stack};
 use rand_distr::{Distribution, StandardNormal};
 
 const TASKS: usize = 16;

@@ -122,7 +122,7 @@ impl Case {
         let tasks = problem.tasks();
         let theta = self.theta.repeat(tasks);
         let logits = problem.support_logits(&theta.constant(), &theta.constant()).primal;
-        let (fast, mut losses) = hypergradient::adapt(problem, &theta, self.steps, |_, _| {});
+        let (fast, mut losses) = hypergradient::adapt(problem, &theta, self.steps);
         losses.push(problem.inner_loss(&theta.constant(), &fast.constant()).primal);
         let depth = if which == Which::Exact { self.steps } else { 0 };
         let draw = Draw::truncated(tasks, self.steps, depth);

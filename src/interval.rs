@@ -1,9 +1,14 @@
-//! Means with their 95 % intervals, as accuracies are reported.
+//! Means, and their 95 % intervals, as accuracies are reported.
+
+/// The mean of `values`, at least one.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
 
 /// The mean of `values` and half of its 95 % interval, 1.96·s/√n with s from n − 1; 0 for one value.
 pub fn mean_and_ci95(values: &[f64]) -> (f64, f64) {
     let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
+    let mean = mean(values);
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     let deviation = if values.len() > 1 { (squares / (count - 1.0)).sqrt() } else { 0.0 };
     (mean, 1.96 * deviation / count.sqrt())

@@ -16,6 +16,7 @@ pub mod diagnosis;
 pub mod dual;
 pub mod estimator;
 pub mod hex;
+pub mod host;
 pub mod hypergradient;
 pub mod interval;
 pub mod kernel;

@@ -75,7 +75,7 @@ fn a_head_adapts_alone_and_the_body_beneath_it_is_learned() {
         exact_is_the_slope(&problem, &theta, STEPS);
 
         let outer = theta.repeat(2);
-        let (fast, _) = adapt(&problem, &outer, STEPS, |_, _| {});
+        let (fast, _) = adapt(&problem, &outer, STEPS);
         let shapes: Vec<_> = fast.leaves().iter().map(|leaf| leaf.dims()).collect();
         assert_eq!(shapes, [[2, 4, 3], [2, 1, 3]], "the linear layer's weight and bias");
         // One more step moves the head and the loss with it; the body is θ's.

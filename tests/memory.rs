@@ -248,7 +248,7 @@ fn a_thousand_steps_with_the_square_root_s_snapshots() {
     assert_eq!(estimate.iterate_bytes, 32 * theta.bytes());
     assert_eq!(estimate.evaluations.recomputed, memory.recomputed(1000));
     // By hand: dφ_r/dθ = 1 + (1 − 0.01)^r, and φ_r's outer loss is φ_r².
-    let fast = adapt(&problem, &theta, 1000, |_, _| {}).0.leaves()[0].clone().into_scalar::<f64>();
+    let fast = adapt(&problem, &theta, 1000).0.leaves()[0].clone().into_scalar::<f64>();
     let slope = 2.0 * fast * (1.0 + 0.99_f64.powi(1000));
     let gradient = estimate.gradient.leaves()[0].clone().into_scalar::<f64>();
     assert!((gradient / slope - 1.0).abs() < 1e-12, "{gradient} is not {slope}");

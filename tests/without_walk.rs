@@ -78,7 +78,7 @@ const STEPS: usize = 5;
 
 /// iMAML's (I + H/λ)⁻¹ ∇L_out at φ_r, H column by column, and how far from symmetric and from zero it is.
 fn closed_form(proximal: &Proximal<FewShot>, theta: &Stack) -> Vec<f64> {
-    let (fast, _) = adapt(proximal, theta, STEPS, |_, _| {});
+    let (fast, _) = adapt(proximal, theta, STEPS);
     let slope = |loss: Tensor<1>, leaves: &Stack| {
         let [slope] = Stack::gradients([leaves], loss.sum());
         values(&slope.unwrap())
@@ -255,7 +255,7 @@ fn reptile_is_the_way_the_inner_loop_went() {
     let network = Arc::new(MlpConfig::new(6, &[5], 3));
     let (problem, theta) = few_shot(network, [2, 3, 2, 2, 6], 0.3, BatchNorm::Transductive);
     let outer = theta.repeat(2);
-    let (fast, _) = adapt(&problem, &outer, 3, |_, _| {});
+    let (fast, _) = adapt(&problem, &outer, 3);
     let reptile = estimate(&problem, &theta, &drawn(&Reptile, 2, 3));
     assert_eq!(values(&reptile.gradient), values(&(outer.clone() - fast.clone())));
     assert_eq!(reptile.evaluations, Evaluations { inner: 2 * 3, ..Default::default() });
@@ -266,7 +266,7 @@ fn reptile_is_the_way_the_inner_loop_went() {
 #[test]
 fn where_v_is_not_the_identity_reptile_is_pulled_back_through_it() {
     let (problem, theta) = Weighted::new(2);
-    let (fast, _) = adapt(&problem, &theta.repeat(2), 3, |_, _| {});
+    let (fast, _) = adapt(&problem, &theta.repeat(2), 3);
     let reptile = estimate(&problem, &theta, &drawn(&Reptile, 2, 3)).gradient;
     // V(θ) = tanh θ₂, whose slope is 1 − tanh².
     let start = theta.leaves()[1].clone().tanh();

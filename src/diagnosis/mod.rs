@@ -18,10 +18,10 @@ pub use contender::{Contender, Price};
 pub use mean::Mean;
 pub use trial::{Trial, Verdict};
 
+use crate::host::host;
 use crate::hypergradient::{Draw, Estimate, Workers};
 use crate::problem::Bilevel;
 use crate::stack::Stack;
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use systematic::squared_norm_of_expectation;
 
@@ -188,9 +188,4 @@ impl Seen {
 /// `a`/`b`; 0 where both are.
 fn ratio(a: f64, b: f64) -> f64 {
     if b == 0.0 { 0.0 } else { a / b }
-}
-
-/// A tensor's values on the host.
-fn host(values: Tensor<1>) -> Vec<f64> {
-    values.into_data().iter::<f64>().collect()
 }

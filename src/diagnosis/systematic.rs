@@ -9,7 +9,8 @@
 //! It is the mean over tasks of h_i = e_i·(Σe − e_i)/(T − 1), and its standard error is that of 2h (Hoeffding, *A class of
 //! statistics with asymptotically normal distribution*, 1948).
 
-use super::{Mean, host};
+use super::Mean;
+use crate::host::host;
 use crate::stack::Stack;
 
 /// ‖E e‖² from tasks' `errors`, without bias; `None` for fewer than two tasks.

@@ -1,7 +1,8 @@
 //! What an estimator errs by in fact: E‖g − g_r‖² over tasks and draws, by Monte Carlo.
 
-use super::{Mean, host};
+use super::Mean;
 use crate::estimator::Estimator;
+use crate::host::host;
 use crate::hypergradient::{Draw, Workers};
 use crate::problem::Bilevel;
 use crate::random::generator;

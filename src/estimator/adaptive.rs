@@ -13,12 +13,13 @@
 use super::average::Average;
 use super::best_q::{Costs, SecondMoments, Tradeoff};
 use super::price::Prices;
-use super::read::{mean, read_together};
 use super::report::report;
 use super::ufom::{ExactDraws, at_coin};
 use super::{Estimator, State, Tracker, Ufom};
 use crate::config::{Coin, Tuning};
+use crate::host::host_together;
 use crate::hypergradient::{Draw, Estimate};
+use crate::interval::mean;
 use crate::stack::Stack;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -113,7 +114,7 @@ impl Estimator for AdaptiveUfom {
         let Some(shown) = ExactDraws::of(estimate, self.depth, draw.steps()) else { return };
         let (coin, beta) = (self.coin, self.tuning.beta);
         let squares = |gradients: &Stack| at_coin(gradients.clone(), coin).squared_norm();
-        let seen = read_together(vec![squares(&shown.exact), squares(&shown.error)]);
+        let seen = host_together(vec![squares(&shown.exact), squares(&shown.error)]);
         let [exact, error] = [mean(&seen[0]), mean(&seen[1])];
         let error = if self.reference.is_some() { error / (q * q) / 10.0 } else { error };
         self.learned.exact.add(exact, beta);

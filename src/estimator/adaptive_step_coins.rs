@@ -24,12 +24,13 @@
 use super::allocation::{self, Budget, Share};
 use super::average::Average;
 use super::price::Prices;
-use super::read::{mean, read_together};
 use super::report::report;
 use super::step_coins::tossed;
 use super::{Estimator, State};
 use crate::config::{Coin, Tuning};
+use crate::host::host_together;
 use crate::hypergradient::{Draw, Estimate, Increment};
+use crate::interval::mean;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -193,7 +194,7 @@ impl Estimator for AdaptiveStepCoins {
         self.learned.exact.add(square - noise / draw.tasks() as f64, beta);
         self.learned.slope.add(mean(&slopes), beta);
         let steepest = estimate.probes.iter().map(|probe| probe.steepest.clone()).collect();
-        let found = estimate.probes.iter().zip(read_together(steepest).concat());
+        let found = estimate.probes.iter().zip(host_together(steepest).concat());
         for (probe, steepest) in found.filter(|(_, steepest)| steepest.is_finite()) {
             let step = &mut self.learned.steps[probe.step - 1];
             step.steepest = faded(step.steepest, steepest, FADE);
@@ -252,7 +253,7 @@ impl Products {
         for Increment { squared_norm, direct, curvature, .. } in increments {
             tensors.extend([squared_norm, curvature].into_iter().chain(direct).cloned());
         }
-        let mut values = read_together(tensors).into_iter();
+        let mut values = host_together(tensors).into_iter();
         let mut next = || values.next().unwrap_or_default();
         let whole = [next(), next()];
         let mut all: Vec<Option<Self>> = (0..steps).map(|_| None).collect();

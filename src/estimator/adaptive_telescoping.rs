@@ -14,14 +14,14 @@
 use super::allocation::{self, Budget, Share};
 use super::average::Average;
 use super::price::Prices;
-use super::read::read_together;
 use super::report::report;
 use super::telescope::telescope;
 use super::telescoping::depths;
 use super::ufom::at_coin;
 use super::{Estimator, State};
 use crate::config::{Coin, Levels, Tuning};
-use crate::hypergradient::{Draw, Estimate};
+use crate::host::host_together;
+use crate::hypergradient::{Draw, Estimate, places};
 use crate::stack::Stack;
 use burn::tensor::Tensor;
 use rand::Rng;
@@ -111,7 +111,8 @@ impl Estimator for AdaptiveTelescoping {
         for (row, products) in self.learned.products.iter_mut().enumerate() {
             products.resize(row + 1, Average::default());
         }
-        let increments = increments(estimate, &depths);
+        let reached = depths.windows(2).map_while(|pair| estimate.between(pair[0], pair[1]));
+        let increments: Vec<(Vec<usize>, Stack)> = reached.collect();
         let mut seen: Vec<(usize, usize)> = Vec::new();
         let mut means: Vec<Tensor<1>> = Vec::new();
         for (l, (tasks, increment)) in increments.iter().enumerate() {
@@ -126,7 +127,7 @@ impl Estimator for AdaptiveTelescoping {
             means.push(at_coin(exact, self.coin).squared_norm().mean());
             self.learned.draws += 1;
         }
-        let means = read_together(means).concat();
+        let means = host_together(means).concat();
         for ((l, k), mean) in seen.iter().zip(&means) {
             self.learned.products[*l][*k].add(*mean, beta);
         }
@@ -156,20 +157,4 @@ impl Estimator for AdaptiveTelescoping {
         self.learned = state.read()?.unwrap_or_default();
         Ok(())
     }
-}
-
-/// δ_1, δ_2, … as far as a task reached them, each with those tasks.
-fn increments(estimate: &Estimate, depths: &[usize]) -> Vec<(Vec<usize>, Stack)> {
-    let landmarks: Vec<(Vec<usize>, Stack)> =
-        depths.iter().map_while(|depth| estimate.landmark(*depth)).collect();
-    let increment = |pair: &[(Vec<usize>, Stack)]| {
-        let [(before, shallow), (tasks, deep)] = pair else { unreachable!("windows of two") };
-        (tasks.clone(), deep.clone() - shallow.select(&places(tasks, before)))
-    };
-    landmarks.windows(2).map(increment).collect()
-}
-
-/// Where each of `tasks` stands in `all`.
-fn places(tasks: &[usize], all: &[usize]) -> Vec<usize> {
-    tasks.iter().filter_map(|task| all.iter().position(|at| at == task)).collect()
 }

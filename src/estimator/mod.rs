@@ -15,7 +15,6 @@ mod exact;
 mod first_order;
 mod implicit;
 mod price;
-mod read;
 mod report;
 mod reptile;
 mod state;

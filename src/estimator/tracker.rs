@@ -10,11 +10,12 @@
 //! hyperparameters); over few-shot tasks about 1 % of it is (METHOD, "Bias tracking").
 
 use super::average::Average;
-use super::read::{mean, read_together};
 use super::report::report;
 use super::{State, ufom::at_coin};
 use crate::config::Coin;
+use crate::host::host_together;
 use crate::hypergradient::Draw;
+use crate::interval::mean;
 use crate::stack::Stack;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -99,7 +100,7 @@ impl Tracker {
         if let Some(bias) = self.bias() {
             let errors = at_coin(errors.clone(), coin);
             let along = errors.clone().dot(bias.repeat(errors.tasks()));
-            let seen = read_together(vec![along, errors.squared_norm()]);
+            let seen = host_together(vec![along, errors.squared_norm()]);
             let [along, plain] = [mean(&seen[0]), mean(&seen[1])];
             let (length, c) = (self.learned.squared_norm, self.coefficient());
             self.learned.along.add(along, self.beta);

@@ -89,11 +89,8 @@ impl ExactDraws {
         if depth >= steps {
             return None;
         }
-        let (tasks, exact) = estimate.landmark(steps)?;
-        let (all, truncated) = estimate.landmark(depth)?;
-        let places: Vec<usize> =
-            tasks.iter().filter_map(|task| all.iter().position(|at| at == task)).collect();
-        Some(Self { error: exact.clone() - truncated.select(&places), exact })
+        let ((_, exact), (_, error)) = (estimate.landmark(steps)?, estimate.between(depth, steps)?);
+        Some(Self { exact, error })
     }
 }
 

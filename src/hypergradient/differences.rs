@@ -10,7 +10,7 @@ use burn::tensor::{Tensor, TensorData};
 /// If the device was lost; Burn reports that by panicking everywhere.
 pub fn objective<P: Bilevel>(problem: &P, outer: &Stack, steps: usize) -> f64 {
     let outer = outer.repeat(problem.tasks());
-    let (fast, _) = adapt(problem, &outer, steps, |_, _| {});
+    let (fast, _) = adapt(problem, &outer, steps);
     problem.outer_loss(&outer, &fast).mean().into_scalar::<f64>()
 }
 

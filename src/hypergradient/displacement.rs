@@ -13,16 +13,9 @@ use crate::{problem::Bilevel, stack::Stack};
 
 /// The displacement at θ = `outer` (with the problem's task axis).
 pub fn estimate<P: Bilevel>(problem: &P, outer: &Stack, steps: usize) -> Estimate {
-    let (fast, _) = adapt(problem, outer, steps, |_, _| {});
+    let (fast, _) = adapt(problem, outer, steps);
     let way = problem.start(outer) - fast.clone();
-    Estimate {
-        outer_loss: problem.outer_loss(outer, &fast),
-        gradient: through_start(problem, outer, way).unwrap_or_else(|| outer.zeros_like()),
-        outer_slope: None,
-        probes: Vec::new(),
-        landmarks: Vec::new(),
-        increments: Vec::new(),
-        evaluations: Draw::without_walk(Method::Displacement, problem.tasks(), steps).cost(),
-        iterate_bytes: 0,
-    }
+    let gradient = through_start(problem, outer, way).unwrap_or_else(|| outer.zeros_like());
+    let cost = Draw::without_walk(Method::Displacement, problem.tasks(), steps).cost();
+    Estimate::without_walk(gradient, problem.outer_loss(outer, &fast), cost)
 }

@@ -26,7 +26,7 @@ pub struct ConjugateGradient {
 
 /// The implicit gradient at θ = `outer` (with the problem's task axis).
 pub fn estimate<P: Bilevel>(solver: ConjugateGradient, problem: &P, outer: &Stack, steps: usize) -> Estimate {
-    let (fast, _) = adapt(problem, outer, steps, |_, _| {});
+    let (fast, _) = adapt(problem, outer, steps);
     let walk = Walk::begin(problem, outer, &fast);
     let slope = walk.vector.clone();
     let curved = |vector: &Stack| {
@@ -39,19 +39,12 @@ pub fn estimate<P: Bilevel>(solver: ConjugateGradient, problem: &P, outer: &Stac
     let solution = solve(solver.iterations, curved, &slope);
     let [mixed, _] = products(problem, outer, &fast, |_| solution);
     let direct = walk.direct.unwrap_or_else(|| outer.zeros_like());
-    Estimate {
-        gradient: match mixed {
-            Some(mixed) => direct - mixed,
-            None => direct,
-        },
-        outer_loss: walk.outer_loss,
-        outer_slope: None,
-        probes: Vec::new(),
-        landmarks: Vec::new(),
-        increments: Vec::new(),
-        evaluations: Draw::without_walk(Method::Implicit(solver), problem.tasks(), steps).cost(),
-        iterate_bytes: 0,
-    }
+    let gradient = match mixed {
+        Some(mixed) => direct - mixed,
+        None => direct,
+    };
+    let cost = Draw::without_walk(Method::Implicit(solver), problem.tasks(), steps).cost();
+    Estimate::without_walk(gradient, walk.outer_loss, cost)
 }
 
 /// w with `curved`(w) = `slope`, task by task, by conjugate gradients from w = 0 (Hestenes & Stiefel 1952).

@@ -5,17 +5,11 @@ use burn::tensor::Tensor;
 
 /// Runs the inner loop: φ_r, and L_in at φ_0 … φ_{r−1} (each `[tasks]`).
 ///
-/// `visit` sees (j, φ_{j−1}) before step j is taken. `outer` has the problem's task axis.
-pub fn adapt<P: Bilevel + ?Sized>(
-    problem: &P,
-    outer: &Stack,
-    steps: usize,
-    mut visit: impl FnMut(usize, &Stack),
-) -> (Stack, Vec<Tensor<1>>) {
+/// `outer` has the problem's task axis.
+pub fn adapt<P: Bilevel + ?Sized>(problem: &P, outer: &Stack, steps: usize) -> (Stack, Vec<Tensor<1>>) {
     let mut fast = problem.start(outer);
     let mut losses = Vec::with_capacity(steps);
     for step in 1..=steps {
-        visit(step, &fast);
         let (next, loss) = descend(problem, outer, step, fast);
         losses.push(loss);
         fast = next;

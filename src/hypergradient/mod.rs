@@ -91,6 +91,29 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// One that no walk led to.
+    fn without_walk(gradient: Stack, outer_loss: Tensor<1>, evaluations: Evaluations) -> Self {
+        Self {
+            gradient,
+            outer_loss,
+            outer_slope: None,
+            probes: Vec::new(),
+            landmarks: Vec::new(),
+            increments: Vec::new(),
+            evaluations,
+            iterate_bytes: 0,
+        }
+    }
+
+    /// The tasks that wanted g_l, l = `to`, and their g_l − g_k, k = `from`, which they wanted too; `None` if
+    /// none did.
+    pub fn between(&self, from: usize, to: usize) -> Option<(Vec<usize>, Stack)> {
+        let (all, shallow) = self.landmark(from)?;
+        let (tasks, deep) = self.landmark(to)?;
+        let difference = deep - shallow.select(&places(&tasks, &all));
+        Some((tasks, difference))
+    }
+
     /// The tasks that wanted g_k, k = `depth`, and their g_k; `None` if none did.
     pub fn landmark(&self, depth: usize) -> Option<(Vec<usize>, Stack)> {
         let found: Vec<&Landmark> =
@@ -99,6 +122,11 @@ impl Estimate {
         let gradients: Vec<Stack> = found.iter().map(|landmark| landmark.gradient.clone()).collect();
         (!tasks.is_empty()).then(|| (tasks, Stack::cat(gradients)))
     }
+}
+
+/// Where each of `tasks` stands in `all`.
+pub fn places(tasks: &[usize], all: &[usize]) -> Vec<usize> {
+    tasks.iter().filter_map(|task| all.iter().position(|at| at == task)).collect()
 }
 
 /// The estimate that `draw` asks for at θ = `outer` (a stack of one task), every iterate stored.

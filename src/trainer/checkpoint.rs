@@ -1,7 +1,8 @@
 //! Checkpoints: everything a run needs to go on, in one safetensors file.
 //!
 //! θ is kept under PyTorch's names and layouts (`theta.conv1.weight`, and `rate.conv1.weight` for its learned
-//! inner rates), the optimiser's state leaf by leaf, and the rest as JSON in the header. No random state is kept: draws are keyed by step.
+//! inner rates), the optimiser's state leaf by leaf, the estimator's vector as θ is, and the rest as JSON in
+//! the header. No random state is kept: draws are keyed by step.
 
 use super::Error;
 use super::optimizer::OuterOptimizer;

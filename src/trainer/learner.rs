@@ -3,8 +3,9 @@
 use crate::backend::Opened;
 use crate::config::{self, BatchNorm, Config, RateKind};
 use crate::data::{Episode, EpisodeShape, Part, Sampler};
+use crate::host::host;
 use crate::hypergradient::adapt;
-use crate::interval::mean_and_ci95;
+use crate::interval::{mean, mean_and_ci95};
 use crate::model::{self, Architecture, Conv4Config, Leaf, MlpConfig};
 use crate::problem::{Adaptation, Batch, Bilevel, FewShot, InnerRates, Proximal, Rates};
 use crate::stack::Stack;
@@ -118,7 +119,7 @@ impl Learner {
             let parts = self.opened.workers.map(problem.tasks(), |chunk| {
                 let problem = problem.select(chunk);
                 let outer = theta.repeat(chunk.len());
-                let (fast, _) = adapt(&problem, &outer, steps, |_, _| {});
+                let (fast, _) = adapt(&problem, &outer, steps);
                 let adapted = problem.problem.assess(&outer, &fast);
                 (host(adapted.accuracy), host(adapted.loss))
             });
@@ -129,15 +130,7 @@ impl Learner {
             first = last;
             progress(first as usize);
         }
-        let (mean, ci95) = mean_and_ci95(&accuracies);
-        Accuracy { mean: 100.0 * mean, ci95: 100.0 * ci95, loss: mean_and_ci95(&losses).0, episodes }
+        let (accuracy, ci95) = mean_and_ci95(&accuracies);
+        Accuracy { mean: 100.0 * accuracy, ci95: 100.0 * ci95, loss: mean(&losses), episodes }
     }
-}
-
-/// A tensor's values on the host.
-///
-/// # Panics
-/// If the device was lost; Burn reports that by panicking everywhere.
-pub fn host(values: Tensor<1>) -> Vec<f64> {
-    values.into_data().iter::<f64>().collect()
 }

@@ -13,7 +13,7 @@ mod watcher;
 
 pub use checkpoint::{Best, Saved, Standing};
 pub use error::Error;
-pub use learner::{Accuracy, Learner, host};
+pub use learner::{Accuracy, Learner};
 pub use memory::Plan;
 pub use run_dir::{Lock, RunDir, quoted};
 pub use supply::{check_data, evaluation_shape, sampler, training_shape};
@@ -23,6 +23,8 @@ use crate::backend;
 use crate::config::Config;
 use crate::data::{Episode, Part, Sampler};
 use crate::estimator::{self, Estimator, State};
+use crate::host::host;
+use crate::interval::mean;
 use crate::random;
 use crate::stack::Stack;
 use journal::Journal;
@@ -185,7 +187,7 @@ impl Trainer {
         let losses = host(estimate.outer_loss.clone());
         let gradient = estimate.gradient.clone().mean();
         let gradient_norm = host(gradient.clone().squared_norm())[0].sqrt();
-        let loss = losses.iter().sum::<f64>() / losses.len() as f64;
+        let loss = mean(&losses);
         let finite = |what, value: f64| {
             if value.is_finite() { Ok(()) } else { Err(Error::Diverged { step: step + 1, what }) }
         };
