@@ -10,9 +10,25 @@
 //! ```
 
 use super::{Dual, ops::sum_of};
+use crate::kernel::{self, Norm};
 use burn::tensor::Tensor;
 
 impl Dual<3> {
+    /// [`Self::batch_norm`], then [`Self::relu`]: in one pass where there is a kernel for it.
+    pub fn batch_norm_relu(self, gamma: Dual<3>, beta: Dual<3>, rows: usize, epsilon: f64) -> Self {
+        if !kernel::is_fused(&self.primal) {
+            return self.batch_norm(gamma, beta, rows, epsilon).relu();
+        }
+        let norm = Norm { counted: rows, epsilon };
+        let moves = [&self, &gamma, &beta].iter().any(|part| part.tangent.is_some());
+        let weights = [gamma.primal.clone(), beta.primal.clone()];
+        let tangent = moves.then(|| {
+            let [x, gamma, beta] = [self.clone(), gamma, beta].map(Dual::into_tangent);
+            kernel::norm_relu_tangent(self.primal.clone(), weights.clone(), x, [gamma, beta], norm)
+        });
+        Self { primal: kernel::norm_relu(self.primal, weights, norm), tangent }
+    }
+
     /// Normalises `self [tasks, rows, channels]` per task and channel with the statistics of its
     /// first `rows` rows, then scales and shifts by `gamma` and `beta [tasks, 1, channels]`.
     ///

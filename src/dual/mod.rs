@@ -8,6 +8,7 @@
 //! Hessian*, 1994, has the same operator by hand).
 
 mod batch_norm;
+mod convolve;
 mod ops;
 
 use burn::tensor::Tensor;
@@ -32,6 +33,11 @@ impl<const D: usize> Dual<D> {
     /// A value moving along `tangent`, of the same shape.
     pub fn moving(primal: Tensor<D>, tangent: Tensor<D>) -> Self {
         Self { primal, tangent: Some(tangent) }
+    }
+
+    /// The derivative, zeros if it does not move.
+    fn into_tangent(self) -> Tensor<D> {
+        self.tangent.unwrap_or_else(|| self.primal.zeros_like())
     }
 
     /// The shape.

@@ -4,19 +4,31 @@
 //! No convolution has a bias: batch norm would subtract it again.
 
 use super::{Architecture, EPSILON, Leaf, leaf};
-use crate::{dual::Dual, kernel::PatchGrid, stack::Stack};
+use crate::{
+    dual::Dual,
+    kernel::{Grid, reference},
+    stack::Stack,
+};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, activation, module::conv2d, ops::ConvOptions},
 };
+use std::sync::Arc;
+
+/// Every convolution's.
+const STRIDE: usize = 2;
+/// Every convolution's.
+const PADDING: usize = 1;
 
 /// Sizes of a Conv4 for square one-channel images.
 #[derive(Debug)]
 pub struct Conv4Config {
     filters: usize,
     ways: usize,
-    /// The patches of each block's input; the first block's are taken once per episode.
-    grids: Vec<PatchGrid>,
+    /// Each block's convolution; the patches of the first are taken once per episode.
+    grids: Vec<Arc<Grid>>,
+    /// What is left of it then.
+    rows: Arc<Grid>,
     /// Pixels of the last block's output.
     pixels: usize,
 }
@@ -24,12 +36,12 @@ pub struct Conv4Config {
 impl Conv4Config {
     /// `blocks` blocks of `filters` filters on images of `side`² pixels, then `ways` logits.
     pub fn new(side: usize, blocks: usize, filters: usize, ways: usize) -> Self {
-        let sides: Vec<usize> = std::iter::successors(Some(side), |side| Some(PatchGrid::output_side(*side)))
-            .take(blocks + 1)
-            .collect();
+        let next = |side: &usize| Some(Grid::output_side(*side, STRIDE, PADDING));
+        let sides: Vec<usize> = std::iter::successors(Some(side), next).take(blocks + 1).collect();
         let last = sides.last().map_or(side, |side| *side);
-        let grids = sides.iter().take(blocks).map(|side| PatchGrid::new(*side)).collect();
-        Self { filters, ways, grids, pixels: last * last }
+        let grid = |side: &usize| Arc::new(Grid::new(*side, *side, STRIDE, PADDING));
+        let grids = sides.iter().take(blocks).map(grid).collect();
+        Self { filters, ways, grids, rows: Arc::new(Grid::pointwise()), pixels: last * last }
     }
 }
 
@@ -49,7 +61,7 @@ impl Architecture for Conv4Config {
 
     fn prepare(&self, images: Tensor<3>) -> Tensor<3> {
         let [tasks, count, pixels] = images.dims();
-        self.grids[0].gather(images.reshape([tasks, count * pixels, 1]))
+        reference::patches(images.reshape([tasks, count * pixels, 1]), &self.grids[0])
     }
 
     fn logits(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3> {
@@ -57,13 +69,11 @@ impl Architecture for Conv4Config {
         let mut x = Dual::constant(input.clone());
         let mut count = 0;
         for (block, (grid, weights)) in self.grids.iter().zip(blocks).enumerate() {
-            if block > 0 {
-                x = x.linear(|x| grid.gather(x));
-            }
-            let pixels = grid.output_pixels();
-            count = x.dims()[1] / pixels;
             let [kernel, gamma, beta] = [0, 1, 2].map(|leaf| weights[leaf].clone());
-            x = x.matmul(kernel).batch_norm(gamma, beta, statistics * pixels, EPSILON).relu();
+            x = x.convolve(kernel, if block == 0 { &self.rows } else { grid });
+            let pixels = grid.target_pixels();
+            count = x.dims()[1] / pixels;
+            x = x.batch_norm_relu(gamma, beta, statistics * pixels, EPSILON);
         }
         let tasks = x.dims()[0];
         x.reshape([tasks, count, self.pixels * self.filters]).matmul(head[0].clone()) + head[1].clone()
@@ -131,7 +141,7 @@ impl Conv4 {
     /// Logits `[n, ways]` of `images [n, 1, side, side]`, batch norm over the images at hand, by
     /// Burn's own operations: the plain network, and what the stacked one is held against.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let options = || ConvOptions::new([2, 2], [1, 1], [1, 1], 1);
+        let options = || ConvOptions::new([STRIDE; 2], [PADDING; 2], [1, 1], 1);
         let features = self.blocks.iter().fold(images, |x, block| {
             let x = conv2d(x, block.kernel.val(), None, options());
             let [_, channels, ..] = x.dims();

@@ -47,7 +47,7 @@ impl Architecture for MlpConfig {
         let (head, layers) = (&weights[weights.len() - 2..], weights.chunks_exact(3));
         let hidden = layers.take(self.hidden.len()).fold(Dual::constant(input.clone()), |x, weights| {
             let [weight, gamma, beta] = [0, 1, 2].map(|leaf| weights[leaf].clone());
-            x.matmul(weight).batch_norm(gamma, beta, statistics, EPSILON).relu()
+            x.matmul(weight).batch_norm_relu(gamma, beta, statistics, EPSILON)
         });
         hidden.matmul(head[0].clone()) + head[1].clone()
     }
