@@ -5,7 +5,7 @@
 //! Tasks never meet before their gradients are averaged, so the split changes no task's result.
 
 use super::{Draw, Estimate, Evaluations, Memory, estimate_within};
-use crate::{problem::Bilevel, stack::Stack};
+use crate::{kernel::share, problem::Bilevel, stack::Stack};
 use burn::tensor::Tensor;
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -61,7 +61,8 @@ impl Workers {
                     loop {
                         let turn = next.fetch_add(1, Ordering::Relaxed);
                         let Some((place, chunk)) = chunks.get(turn) else { break };
-                        let result = work(chunk);
+                        // Each task keeps to its thread: they are many enough.
+                        let result = share::on_this_thread(|| work(chunk));
                         done.lock().unwrap_or_else(PoisonError::into_inner).push((*place, result));
                     }
                 });

@@ -1,33 +1,60 @@
 //! Passes over rows of channels: sums down the columns, and maps of every value.
 //!
-//! Columns are taken [`WIDTH`] at a time, so that their sums and coefficients stay in registers.
+//! Some vectors of columns are taken through all rows together, so that their sums and coefficients
+//! stay in registers.
 
 use super::tile::Number;
 use crate::kernel::share;
-use macerator::{Simd, with_simd};
+use macerator::{Simd, Vector, vload_unaligned, vstore_unaligned, with_simd};
 use std::ops::Range;
 
-/// Columns that go together: a cache line of `f32`.
-const WIDTH: usize = 16;
+/// Vectors of columns that go together: enough to hide an addition behind the next ones.
+const VECTORS: usize = 2;
+/// Lanes of the widest vectors, of the narrowest numbers.
+const LANES: usize = 64;
 /// Rows whose sums are taken together. Fixed, so that a sum is the same on any number of threads.
 const BLOCK: usize = 256;
 
-/// M sums of each column over `rows`, of terms made of K coefficients of the column and N values of
-/// the row: `[columns]` each. `values` are `[rows, columns]` each.
-pub fn sums<T, const N: usize, const K: usize, const M: usize>(
+/// M values made of K coefficients of a column and the N values of one of its rows.
+pub trait Term<T: Number, const K: usize, const N: usize, const M: usize>: Copy + Sync {
+    /// The values, for as many columns as a vector has lanes.
+    fn at<S: Simd>(self, coefficients: [Vector<S, T>; K], values: [Vector<S, T>; N]) -> [Vector<S, T>; M];
+}
+
+/// A [`Term`] written like a closure; it captures nothing.
+macro_rules! term {
+    (|[$($coefficient:ident),*], [$($value:ident),*]| -> $made:literal $body:block) => {{
+        #[derive(Clone, Copy)]
+        struct Made;
+        impl<T: Number> Term<T, { [$(stringify!($coefficient)),*].len() }, { [$(stringify!($value)),*].len() }, $made>
+            for Made
+        {
+            #[inline(always)]
+            fn at<S: Simd>(
+                self,
+                [$($coefficient),*]: [Vector<S, T>; [$(stringify!($coefficient)),*].len()],
+                [$($value),*]: [Vector<S, T>; [$(stringify!($value)),*].len()],
+            ) -> [Vector<S, T>; $made] $body
+        }
+        Made
+    }};
+}
+pub(super) use term;
+
+/// M sums of each column over the first `rows` rows: `[columns]` each. `coefficients` are `[columns]` each,
+/// `values` `[rows, columns]`.
+pub fn sums<T: Number, const K: usize, const N: usize, const M: usize>(
     rows: usize,
     coefficients: [&[T]; K],
     values: [&[T]; N],
-    term: impl Fn([T; K], [T; N]) -> [T; M] + Sync,
-) -> [Vec<T>; M]
-where
-    T: Number,
-{
+    term: impl Term<T, K, N, M>,
+) -> [Vec<T>; M] {
     let width = coefficients[0].len();
+    check(&coefficients, &values, rows);
     let mut partial = vec![T::default(); rows.div_ceil(BLOCK).max(1) * M * width];
     share::each_chunk(&mut partial, M * width, |block, sums| {
         let rows = block * BLOCK..rows.min((block + 1) * BLOCK);
-        add_up(rows, coefficients, values, &term, sums);
+        add_up(rows, coefficients, values, term, sums);
     });
     let (total, others) = partial.split_at_mut(M * width);
     for block in others.chunks(M * width) {
@@ -36,17 +63,17 @@ where
     std::array::from_fn(|m| total[m * width..][..width].to_vec())
 }
 
-/// M values for every row and column, made as in [`sums`] and written to `to`, `[rows, columns]` each.
-pub fn map<T, const N: usize, const K: usize, const M: usize>(
+/// M values for every row and column, written to `to`, `[rows, columns]` each; otherwise as [`sums`].
+pub fn map<T: Number, const K: usize, const N: usize, const M: usize>(
     coefficients: [&[T]; K],
     values: [&[T]; N],
     to: [&mut [T]; M],
-    value: impl Fn([T; K], [T; N]) -> [T; M] + Sync,
-) where
-    T: Number,
-{
+    term: impl Term<T, K, N, M>,
+) {
     let width = coefficients[0].len();
     let count = to[0].len() / width;
+    check(&coefficients, &values, count);
+    assert!(to.iter().all(|to| to.len() == count * width));
     let size = if share::threads() > 1 { BLOCK } else { count.max(1) };
     let mut parts = to.map(|to| to.chunks_mut(size * width));
     let blocks =
@@ -55,128 +82,200 @@ pub fn map<T, const N: usize, const K: usize, const M: usize>(
     share::each_chunk(&mut blocks, 1, |at, block| {
         let rows = at * size..count.min((at + 1) * size);
         for to in block {
-            write(rows.clone(), coefficients, values, &value, to.each_mut().map(|to| &mut **to));
+            write(rows.clone(), coefficients, values, term, to.each_mut().map(|to| &mut **to));
         }
     });
 }
 
+/// What the loops below rely on.
+fn check<T>(coefficients: &[&[T]], values: &[&[T]], rows: usize) {
+    let width = coefficients[0].len();
+    assert!(coefficients.iter().all(|all| all.len() == width) && width > 0);
+    assert!(values.iter().all(|all| all.len() >= rows * width));
+}
+
 #[with_simd]
-fn add_up<
-    S: Simd,
-    T: Number,
-    F: Fn([T; K], [T; N]) -> [T; M],
-    const N: usize,
-    const K: usize,
-    const M: usize,
->(
+fn add_up<S: Simd, T: Number, A: Term<T, K, N, M>, const K: usize, const N: usize, const M: usize>(
     rows: Range<usize>,
     coefficients: [&[T]; K],
     values: [&[T]; N],
-    term: &F,
+    term: A,
     sums: &mut [T],
 ) {
-    let width = coefficients[0].len();
-    for first in (0..width).step_by(WIDTH) {
-        if width - first >= WIDTH {
-            add_up_columns::<T, F, N, K, M, WIDTH>(rows.clone(), first, coefficients, values, term, sums);
+    let (width, lanes) = (coefficients[0].len(), T::lanes::<S>());
+    let mut first = 0;
+    while first < width {
+        let whole = width - first >= VECTORS * lanes;
+        let count = if whole { VECTORS * lanes } else { lanes.min(width - first) };
+        if whole {
+            let total =
+                down::<S, T, A, K, N, M, VECTORS>(rows.clone(), first, count, coefficients, values, term);
+            put(total, sums, first, width, count);
         } else {
-            (first..width).for_each(|column| {
-                add_up_columns::<T, F, N, K, M, 1>(rows.clone(), column, coefficients, values, term, sums);
-            });
+            let total = down::<S, T, A, K, N, M, 1>(rows.clone(), first, count, coefficients, values, term);
+            put(total, sums, first, width, count);
         }
+        first += count;
     }
 }
 
+/// Sums of `count` columns from `first` on.
 #[inline(always)]
-fn add_up_columns<T, F, const N: usize, const K: usize, const M: usize, const W: usize>(
+fn down<S: Simd, T: Number, A, const K: usize, const N: usize, const M: usize, const V: usize>(
     rows: Range<usize>,
     first: usize,
+    count: usize,
     coefficients: [&[T]; K],
     values: [&[T]; N],
-    term: &F,
-    sums: &mut [T],
-) where
-    T: Number,
-    F: Fn([T; K], [T; N]) -> [T; M],
+    term: A,
+) -> [[Vector<S, T>; V]; M]
+where
+    A: Term<T, K, N, M>,
 {
     let width = coefficients[0].len();
-    let own = coefficients.map(|all| columns::<T, W>(all, first));
-    let mut total = [[T::default(); W]; M];
+    let zero: Vector<S, T> = T::default().splat();
+    let mut total = [[zero; V]; M];
+    let own = load::<S, T, K, V>(coefficients, first, count);
     for row in rows {
-        let row = values.map(|values| columns::<T, W>(values, row * width + first));
-        for column in 0..W {
-            let terms = term(own.map(|own| own[column]), row.map(|row| row[column]));
+        let row = load::<S, T, N, V>(values, row * width + first, count);
+        for v in 0..V {
+            let terms = term.at(lane(&own, v), lane(&row, v));
             for (total, term) in total.iter_mut().zip(terms) {
-                total[column] = total[column] + term;
+                total[v] += term;
             }
         }
     }
-    for (m, total) in total.iter().enumerate() {
-        sums[m * width + first..][..W].copy_from_slice(total);
+    total
+}
+
+#[inline(always)]
+fn put<S: Simd, T: Number, const M: usize, const V: usize>(
+    total: [[Vector<S, T>; V]; M],
+    sums: &mut [T],
+    first: usize,
+    width: usize,
+    count: usize,
+) {
+    for (m, total) in total.into_iter().enumerate() {
+        store(total, &mut sums[m * width + first..], count);
     }
 }
 
 #[with_simd]
-fn write<
-    S: Simd,
-    T: Number,
-    F: Fn([T; K], [T; N]) -> [T; M],
-    const N: usize,
-    const K: usize,
-    const M: usize,
->(
+fn write<S: Simd, T: Number, A: Term<T, K, N, M>, const K: usize, const N: usize, const M: usize>(
     rows: Range<usize>,
     coefficients: [&[T]; K],
     values: [&[T]; N],
-    value: &F,
+    term: A,
     to: [&mut [T]; M],
 ) {
-    let (width, mut to) = (coefficients[0].len(), to);
-    let to = &mut to;
-    for first in (0..width).step_by(WIDTH) {
-        if width - first >= WIDTH {
-            write_columns::<T, F, N, K, M, WIDTH>(rows.clone(), first, coefficients, values, value, to);
+    let (width, lanes) = (coefficients[0].len(), T::lanes::<S>());
+    let mut to = to;
+    let mut first = 0;
+    while first < width {
+        let whole = width - first >= VECTORS * lanes;
+        let count = if whole { VECTORS * lanes } else { lanes.min(width - first) };
+        if whole {
+            along::<S, T, A, K, N, M, VECTORS>(
+                rows.clone(),
+                first,
+                count,
+                coefficients,
+                values,
+                term,
+                &mut to,
+            );
         } else {
-            (first..width).for_each(|column| {
-                write_columns::<T, F, N, K, M, 1>(rows.clone(), column, coefficients, values, value, to);
-            });
+            along::<S, T, A, K, N, M, 1>(rows.clone(), first, count, coefficients, values, term, &mut to);
         }
+        first += count;
     }
 }
 
+/// Values of `count` columns from `first` on.
 #[inline(always)]
-fn write_columns<T, F, const N: usize, const K: usize, const M: usize, const W: usize>(
+fn along<S: Simd, T: Number, A, const K: usize, const N: usize, const M: usize, const V: usize>(
     rows: Range<usize>,
     first: usize,
+    count: usize,
     coefficients: [&[T]; K],
     values: [&[T]; N],
-    value: &F,
+    term: A,
     to: &mut [&mut [T]; M],
 ) where
-    T: Number,
-    F: Fn([T; K], [T; N]) -> [T; M],
+    A: Term<T, K, N, M>,
 {
     let width = coefficients[0].len();
-    let own = coefficients.map(|all| columns::<T, W>(all, first));
+    let zero: Vector<S, T> = T::default().splat();
+    let own = load::<S, T, K, V>(coefficients, first, count);
     for (place, row) in rows.enumerate() {
-        let row = values.map(|values| columns::<T, W>(values, row * width + first));
-        let mut made = [[T::default(); W]; M];
-        for column in 0..W {
-            let values = value(own.map(|own| own[column]), row.map(|row| row[column]));
-            for (made, value) in made.iter_mut().zip(values) {
-                made[column] = value;
+        let row = load::<S, T, N, V>(values, row * width + first, count);
+        let mut made = [[zero; V]; M];
+        for v in 0..V {
+            let terms = term.at(lane(&own, v), lane(&row, v));
+            for (made, term) in made.iter_mut().zip(terms) {
+                made[v] = term;
             }
         }
         for (to, made) in to.iter_mut().zip(made) {
-            to[place * width + first..][..W].copy_from_slice(&made);
+            store(made, &mut to[place * width + first..], count);
         }
     }
 }
 
-/// W values from `first` on.
+/// Vector `v` of each.
 #[inline(always)]
-fn columns<T: Number, const W: usize>(values: &[T], first: usize) -> [T; W] {
-    let mut own = [T::default(); W];
-    own.copy_from_slice(&values[first..][..W]);
+fn lane<S: Simd, T: Number, const N: usize, const V: usize>(
+    all: &[[Vector<S, T>; V]; N],
+    v: usize,
+) -> [Vector<S, T>; N] {
+    let mut own = [all[0][v]; N];
+    for (own, all) in own.iter_mut().zip(all) {
+        *own = all[v];
+    }
     own
+}
+
+/// `count` values of each from `first` on: V whole vectors, or less than one.
+#[inline(always)]
+fn load<S: Simd, T: Number, const N: usize, const V: usize>(
+    all: [&[T]; N],
+    first: usize,
+    count: usize,
+) -> [[Vector<S, T>; V]; N] {
+    let lanes = T::lanes::<S>();
+    let mut own = [[T::default().splat(); V]; N];
+    for (own, all) in own.iter_mut().zip(all) {
+        let values = &all[first..][..count];
+        if count == V * lanes {
+            for (v, own) in own.iter_mut().enumerate() {
+                // SAFETY: `values` has V vectors.
+                *own = unsafe { vload_unaligned(values.as_ptr().add(v * lanes)) };
+            }
+        } else {
+            let mut few = [T::default(); LANES];
+            few[..count].copy_from_slice(values);
+            // SAFETY: no vector has more lanes.
+            own[0] = unsafe { vload_unaligned(few.as_ptr()) };
+        }
+    }
+    own
+}
+
+/// The first `count` of the vectors' values to the front of `to`.
+#[inline(always)]
+fn store<S: Simd, T: Number, const V: usize>(vectors: [Vector<S, T>; V], to: &mut [T], count: usize) {
+    let lanes = T::lanes::<S>();
+    let to = &mut to[..count];
+    if count == V * lanes {
+        for (v, vector) in vectors.into_iter().enumerate() {
+            // SAFETY: `to` has V vectors.
+            unsafe { vstore_unaligned(to.as_mut_ptr().add(v * lanes), vector) };
+        }
+    } else {
+        let mut few = [T::default(); LANES];
+        // SAFETY: no vector has more lanes.
+        unsafe { vstore_unaligned(few.as_mut_ptr(), vectors[0]) };
+        to.copy_from_slice(&few[..count]);
+    }
 }

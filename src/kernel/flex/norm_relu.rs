@@ -18,8 +18,9 @@
 //! (ẋ, γ̇, β̇), differentiated again by hand (the tests hold both against the composed rules of
 //! [`crate::dual`]).
 
-use super::columns::{map, sums};
+use super::columns::{Term, map, sums, term};
 use super::tile::Number;
+use macerator::{Simd, Vector};
 
 /// Constants of one batch normalisation.
 #[derive(Clone, Copy, Debug)]
@@ -49,46 +50,38 @@ impl Norm {
     /// y of one task; `x` and `y` are `[rows, channels]`, `gamma` and `beta` `[channels]`.
     pub fn value<T: Number>(self, x: &[T], [gamma, beta]: [&[T]; 2], y: &mut [T]) {
         let Statistics { mean, inverse } = self.statistics(x, gamma.len());
-        map([&mean, &inverse, gamma, beta], [x], [y], |[mean, inverse, gamma, beta], [x]| {
-            [positive((x - mean) * inverse * gamma + beta)]
+        let slope = channels([gamma, &inverse], |[gamma, inverse]| gamma * inverse);
+        let value = term!(|[mean, slope, beta], [x]| -> 1 {
+            let y = (x - mean) * slope + beta;
+            [gate(y, y)]
         });
+        map([&mean, &slope, beta], [x], [y], value);
     }
 
     /// x̄ of one task for the gradient `g` of y, and the weights' gradients.
     pub fn gradient<T: Number>(self, x: &[T], [gamma, beta]: [&[T]; 2], g: &[T], to: &mut [T]) -> Sums<T> {
-        let Statistics { mean, inverse } = &self.statistics(x, gamma.len());
-        let [total, with_normal] = sums(
-            x.len() / gamma.len(),
-            [mean, inverse, gamma, beta],
-            [x, g],
-            |[mean, inverse, gamma, beta], [x, g]| {
-                let normal = (x - mean) * inverse;
-                let h = gate(normal * gamma + beta, g);
-                [h, h * normal]
-            },
-        );
-        let counted = self.counted * gamma.len();
-        let ((x, x_out), (g, g_out)) = (x.split_at(counted), g.split_at(counted));
-        let (to, to_out) = to.split_at_mut(counted);
-        let share = T::from(self.counted as f64).map_or(T::default(), |count| T::one() / count);
-        map(
-            [mean, inverse, gamma, beta, &total, &with_normal],
-            [x, g],
-            [to],
-            |[mean, inverse, gamma, beta, total, with_normal], [x, g]| {
-                let normal = (x - mean) * inverse;
-                let h = gate(normal * gamma + beta, g);
-                [gamma * inverse * (h - share * (total + normal * with_normal))]
-            },
-        );
-        map(
-            [mean, inverse, gamma, beta],
-            [x_out, g_out],
-            [to_out],
-            |[mean, inverse, gamma, beta], [x, g]| {
-                [gamma * inverse * gate((x - mean) * inverse * gamma + beta, g)]
-            },
-        );
+        let Statistics { mean, inverse } = self.statistics(x, gamma.len());
+        let slope = channels([gamma, &inverse], |[gamma, inverse]| gamma * inverse);
+        let terms = term!(|[mean, slope, beta, inverse], [x, g]| -> 2 {
+            let from = x - mean;
+            let h = gate(from * slope + beta, g);
+            [h, h * from * inverse]
+        });
+        let rows = x.len() / gamma.len();
+        let [total, with_normal] = sums(rows, [&mean, &slope, beta, &inverse], [x, g], terms);
+        let share = self.share();
+        let level = channels([&slope, &total], |[slope, total]| slope * share * total);
+        let tilt =
+            channels([&slope, &inverse, &with_normal], |[slope, inverse, sum]| slope * inverse * share * sum);
+        let value = term!(|[mean, slope, beta, level, tilt], [x, g]| -> 1 {
+            let from = x - mean;
+            [slope * gate(from * slope + beta, g) - level - from * tilt]
+        });
+        let none = vec![T::default(); gamma.len()];
+        let [(x, x_out), (g, g_out)] = [x, g].map(|all| all.split_at(self.counted * gamma.len()));
+        let (to, to_out) = to.split_at_mut(x.len());
+        map([&mean, &slope, beta, &level, &tilt], [x, g], [to], value);
+        map([&mean, &slope, beta, &none, &none], [x_out, g_out], [to_out], value);
         Sums { gamma: with_normal, beta: total }
     }
 
@@ -96,81 +89,86 @@ impl Norm {
     pub fn tangent<T: Number>(
         self,
         x: &[T],
-        weights: [&[T]; 2],
+        [gamma, beta]: [&[T]; 2],
         along: &[T],
-        moves: [&[T]; 2],
+        [gamma_along, beta_along]: [&[T]; 2],
         to: &mut [T],
     ) {
-        let Statistics { mean, inverse } = self.statistics(x, weights[0].len());
-        let Moves { mean: mean_along, product } = self.moves(x, along, &mean, &inverse);
-        let ([gamma, beta], [gamma_along, beta_along]) = (weights, moves);
-        map(
-            [&mean, &inverse, gamma, beta, &mean_along, &product, gamma_along, beta_along],
-            [x, along],
-            [to],
-            |[mean, inverse, gamma, beta, mean_along, product, gamma_along, beta_along], [x, along]| {
-                let normal = (x - mean) * inverse;
-                let normal_along = inverse * ((along - mean_along) - normal * product);
-                let tangent = gamma_along * normal + gamma * normal_along + beta_along;
-                [gate(normal * gamma + beta, tangent)]
-            },
-        );
+        let Statistics { mean, inverse } = self.statistics(x, gamma.len());
+        let Moves { mean: mean_along, slope, bent, .. } =
+            self.moves(x, gamma, along, gamma_along, &mean, &inverse);
+        let tilt = channels([&inverse, &bent], |[inverse, bent]| inverse * bent);
+        let value = term!(|[mean, slope, beta, mean_along, tilt, beta_along], [x, along]| -> 1 {
+            let from = x - mean;
+            let tangent = from * tilt + (along - mean_along) * slope + beta_along;
+            [gate(from * slope + beta, tangent)]
+        });
+        map([&mean, &slope, beta, &mean_along, &tilt, beta_along], [x, along], [to], value);
     }
 
     /// [x̄, ẋ̄] of one task for the gradient `g` of ẏ, γ̄ (there is no β̄), and γ̇̄ and β̇̄.
     pub fn tangent_gradient<T: Number>(
         self,
         x: &[T],
-        weights: [&[T]; 2],
+        [gamma, beta]: [&[T]; 2],
         along: &[T],
         gamma_along: &[T],
         g: &[T],
         [to_x, to_along]: [&mut [T]; 2],
     ) -> (Vec<T>, Sums<T>) {
-        let [gamma, beta] = weights;
         let Statistics { mean, inverse } = self.statistics(x, gamma.len());
-        let Moves { mean: mean_along, product } = self.moves(x, along, &mean, &inverse);
-        let width = gamma.len();
-        let [total, with_normal, with_tangent] = sums(
-            x.len() / width,
-            [&mean, &inverse, gamma, beta, &mean_along, &product],
+        let Moves { mean: mean_along, product, slope, bent } =
+            self.moves(x, gamma, along, gamma_along, &mean, &inverse);
+        let terms = term!(|[mean, slope, beta, inverse, mean_along], [x, along, g]| -> 3 {
+            let from = x - mean;
+            let h = gate(from * slope + beta, g);
+            [h, h * from * inverse, h * (along - mean_along) * inverse]
+        });
+        let coefficients = [&mean, &slope, beta, &inverse, &mean_along];
+        let [total, with_normal, with_along] =
+            sums(x.len() / gamma.len(), coefficients, [x, along, g], terms);
+        let with_tangent =
+            channels([&with_along, &inverse, &product, &with_normal], |[along, r, c, normal]| {
+                along - r * c * normal
+            });
+        let share = self.share();
+        let through = channels(
+            [gamma, &with_tangent, &bent, &slope, &product, &with_normal],
+            |[gamma, tangent, bent, slope, product, normal]| {
+                gamma * tangent + (bent - slope * product) * normal
+            },
+        );
+        let steep = channels([&inverse, &bent], |[inverse, bent]| inverse * bent);
+        let level = channels([&steep, &total], |[steep, total]| steep * share * total);
+        let lean = channels([&inverse, &slope, &with_normal], |[r, slope, sum]| r * slope * share * sum);
+        let tilt = channels([&inverse, &through], |[inverse, sum]| inverse * inverse * share * sum);
+        let level_along = channels([&slope, &total], |[slope, total]| slope * share * total);
+        let values = term!(
+            |[mean, slope, beta, mean_along, steep, level, lean, tilt, level_along], [x, along, g]| -> 2 {
+                let from = x - mean;
+                let h = gate(from * slope + beta, g);
+                [
+                    steep * h - level - (along - mean_along) * lean - from * tilt,
+                    slope * h - level_along - from * lean,
+                ]
+            }
+        );
+        let none = vec![T::default(); gamma.len()];
+        let [(x, x_out), (along, along_out), (g, g_out)] =
+            [x, along, g].map(|all| all.split_at(self.counted * gamma.len()));
+        let [(to_x, to_x_out), (to_along, to_along_out)] =
+            [to_x, to_along].map(|to| to.split_at_mut(x.len()));
+        map(
+            [&mean, &slope, beta, &mean_along, &steep, &level, &lean, &tilt, &level_along],
             [x, along, g],
-            |[mean, inverse, gamma, beta, mean_along, product], [x, along, g]| {
-                let normal = (x - mean) * inverse;
-                let h = gate(normal * gamma + beta, g);
-                [h, h * normal, h * inverse * ((along - mean_along) - normal * product)]
-            },
-        );
-        let slope: Vec<T> = (0..width).map(|c| gamma[c] * inverse[c]).collect();
-        let bent: Vec<T> = (0..width).map(|c| gamma_along[c] - slope[c] * product[c]).collect();
-        let through: Vec<T> = (0..width)
-            .map(|c| gamma[c] * with_tangent[c] + (bent[c] - slope[c] * product[c]) * with_normal[c])
-            .collect();
-        let counted = self.counted * width;
-        let ((x_in, x_out), (g_in, g_out)) = (x.split_at(counted), g.split_at(counted));
-        let ((to_x, to_x_out), (to_along, to_along_out)) =
-            (to_x.split_at_mut(counted), to_along.split_at_mut(counted));
-        let share = T::from(self.counted as f64).map_or(T::default(), |count| T::one() / count);
-        map(
-            [&mean, &inverse, gamma, beta, &mean_along, &slope, &bent, &total, &with_normal, &through],
-            [x_in, &along[..counted], g_in],
             [to_x, to_along],
-            |[mean, inverse, gamma, beta, mean_along, slope, bent, total, with_normal, through],
-             [x, along, g]| {
-                let normal = (x - mean) * inverse;
-                let h = gate(normal * gamma + beta, g);
-                let around = bent * total + slope * (along - mean_along) * with_normal + normal * through;
-                [inverse * (bent * h - share * around), slope * (h - share * (total + normal * with_normal))]
-            },
+            values,
         );
         map(
-            [&mean, &inverse, gamma, beta, &slope, &bent],
-            [x_out, g_out],
+            [&mean, &slope, beta, &mean_along, &steep, &none, &none, &none, &none],
+            [x_out, along_out, g_out],
             [to_x_out, to_along_out],
-            |[mean, inverse, gamma, beta, slope, bent], [x, g]| {
-                let h = gate((x - mean) * inverse * gamma + beta, g);
-                [inverse * bent * h, slope * h]
-            },
+            values,
         );
         (with_tangent, Sums { gamma: with_normal, beta: total })
     }
@@ -179,47 +177,78 @@ impl Norm {
     /// any: nothing cancels.
     fn statistics<T: Number>(self, x: &[T], width: usize) -> Statistics<T> {
         let first = &x[..width];
-        let [total, squares] = sums(self.counted, [first], [x], |[first], [x]| {
+        let terms = term!(|[first], [x]| -> 2 {
             let from = x - first;
             [from, from * from]
         });
-        let number = |value: f64| T::from(value).unwrap_or_default();
-        let (share, epsilon) = (number(1.0 / self.counted as f64), number(self.epsilon));
-        let mean = first.iter().zip(&total).map(|(first, total)| *first + *total * share).collect();
-        let variance = total.iter().zip(&squares).map(|(total, squares)| {
-            let from = *total * share;
-            (*squares * share - from * from).max(T::default())
-        });
-        Statistics { mean, inverse: variance.map(|variance| (variance + epsilon).sqrt().recip()).collect() }
+        let [total, squares] = sums(self.counted, [first], [x], terms);
+        let (share, epsilon) = (self.share::<T>(), number(self.epsilon));
+        Statistics {
+            mean: channels([first, &total], |[first, total]| first + total * share),
+            inverse: channels([&total, &squares], |[total, squares]| {
+                let from = total * share;
+                let variance = (squares * share - from * from).max(T::default());
+                (variance + epsilon).sqrt().recip()
+            }),
+        }
     }
 
-    fn moves<T: Number>(self, x: &[T], along: &[T], mean: &[T], inverse: &[T]) -> Moves<T> {
-        let [mut total, mut product] =
-            sums(self.counted, [mean, inverse], [x, along], |[mean, inverse], [x, along]| {
-                [along, (x - mean) * inverse * along]
-            });
-        let share = T::from(1.0 / self.counted as f64).unwrap_or_default();
-        total.iter_mut().chain(&mut product).for_each(|sum| *sum = *sum * share);
-        Moves { mean: total, product }
+    fn moves<T: Number>(
+        self,
+        x: &[T],
+        gamma: &[T],
+        along: &[T],
+        gamma_along: &[T],
+        mean: &[T],
+        inverse: &[T],
+    ) -> Moves<T> {
+        let terms = term!(|[mean, inverse], [x, along]| -> 2 {
+            [along, (x - mean) * inverse * along]
+        });
+        let share = self.share::<T>();
+        let [total, product] = sums(self.counted, [mean, inverse], [x, along], terms);
+        let slope = channels([gamma, inverse], |[gamma, inverse]| gamma * inverse);
+        let product = channels([&product], |[sum]| sum * share);
+        Moves {
+            mean: channels([&total], |[sum]| sum * share),
+            bent: channels([gamma_along, &slope, &product], |[gamma, slope, product]| {
+                gamma - slope * product
+            }),
+            slope,
+            product,
+        }
+    }
+
+    /// 1/M
+    fn share<T: Number>(self) -> T {
+        number(1.0 / self.counted as f64)
     }
 }
 
-/// How the statistics move, `[channels]` each.
+/// How the statistics move, and what follows for each channel, `[channels]` each.
 struct Moves<T> {
     /// μ̇
     mean: Vec<T>,
     /// c
     product: Vec<T>,
+    /// γ r
+    slope: Vec<T>,
+    /// e
+    bent: Vec<T>,
 }
 
-/// max(x, 0)
-#[inline(always)]
-fn positive<T: Number>(x: T) -> T {
-    gate(x, x)
+/// A value for each channel, made of some others of the channel.
+fn channels<T: Number, const K: usize>(of: [&[T]; K], value: impl Fn([T; K]) -> T) -> Vec<T> {
+    (0..of[0].len()).map(|channel| value(of.map(|all| all[channel]))).collect()
+}
+
+fn number<T: Number>(value: f64) -> T {
+    T::from(value).unwrap_or_default()
 }
 
 /// `value` where `y` is positive, 0 elsewhere.
 #[inline(always)]
-fn gate<T: Number>(y: T, value: T) -> T {
-    if y > T::default() { value } else { T::default() }
+fn gate<S: Simd, T: Number>(y: Vector<S, T>, value: Vector<S, T>) -> Vector<S, T> {
+    let zero = T::default().splat();
+    y.gt(zero).select(value, zero)
 }

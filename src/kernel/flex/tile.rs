@@ -8,13 +8,16 @@
 //! may touch is asserted once a call, in [`super::convolution`].
 
 use crate::kernel::grid::Meeting;
-use macerator::{Simd, VMulAdd, Vector, vload_unaligned, vstore_unaligned};
+use macerator::{Simd, VAdd, VMul, VMulAdd, VOrd, VSelect, VSub, Vector, vload_unaligned, vstore_unaligned};
 
 /// Most rows in a tile.
 pub const ROWS: usize = 6;
 
 /// What floats can do here.
-pub trait Number: burn::tensor::Element + VMulAdd + num_traits::Float {}
+pub trait Number:
+    burn::tensor::Element + VAdd + VSub + VMul + VMulAdd + VOrd + VSelect + num_traits::Float
+{
+}
 impl Number for f32 {}
 impl Number for f64 {}
 
