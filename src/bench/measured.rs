@@ -154,5 +154,5 @@ fn rounded(value: f64) -> f64 {
 
 /// To six, where small networks have small numbers.
 fn finely(value: f64) -> f64 {
-    rounded(1e3 * value) / 1e3
+    (1e6 * value).round() / 1e6
 }
