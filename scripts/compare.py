@@ -154,7 +154,8 @@ def gpu_cases(programs):
 
 def backends(programs):
     """The backends for a GPU that answer; in software only for a quick look."""
-    listed = subprocess.run([programs.options.metaburn, "backends", "--json"], capture_output=True, text=True, check=True)
+    asked = [programs.options.metaburn, "backends", "--json"]
+    listed = subprocess.run(asked, capture_output=True, text=True, check=True)
     found = []
     for line in map(json.loads, listed.stdout.splitlines()):
         if line["backend"] not in ("cuda", "vulkan", "wgpu"):
@@ -273,7 +274,7 @@ def main():
     parser.add_argument("--python", default=sys.executable, help="a Python that has what those need")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--full", action="store_true", help="every program, and UFOM")
-    parser.add_argument("--quick", action="store_true", help="one step each, to try the machinery; for a GPU a tiny network, in software too")
+    parser.add_argument("--quick", action="store_true", help="one step each; for a GPU a tiny network")
     parser.add_argument("--raw", type=argparse.FileType("w"), help="file for every line as it was printed")
     options = parser.parse_args()
     if options.rounds < 1:

@@ -149,8 +149,7 @@ impl Bench {
             return Ok(output::print(serde_json::to_string(measured)?)?);
         }
         if first {
-            let threads =
-                measured.threads.map(|threads| format!(", tasks on {threads} threads")).unwrap_or_default();
+            let threads = self.threads.map(|threads| format!(", --threads {threads}")).unwrap_or_default();
             output::print(format!("{} ({}){threads}\n", measured.backend, measured.device))?;
             output::print(head(self.share))?;
         }
