@@ -12,6 +12,7 @@
 //! blur what is asked here. MAML's φ_0 is a view of θ, so m iterates kept are m − 1 copies of φ.
 
 use burn::tensor::{Distribution, Tensor};
+use metaburn::bench::peak_resident;
 use metaburn::config::{Backend, BatchNorm};
 use metaburn::hypergradient::{Draw, Memory, estimate_within};
 use metaburn::model::{Architecture, Conv4Config, MlpConfig, initialise};
@@ -186,18 +187,10 @@ fn measure(network: &str, plan: &str, steps: usize) -> Outcome<Measured> {
     std::hint::black_box(estimate.gradient.squared_norm().into_data());
     let seconds = began.elapsed().as_secs_f64();
     Ok(Measured {
-        peak_bytes: peak()?,
+        peak_bytes: peak_resident().ok_or("peak memory can be measured on Linux only")?,
         fast_bytes: theta.bytes(),
         iterate_bytes: estimate.iterate_bytes,
         recomputed: estimate.evaluations.recomputed,
         seconds,
     })
-}
-
-/// The most bytes of this process that were ever resident.
-fn peak() -> Outcome<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")
-        .map_err(|_| "peak memory can be measured on Linux only: there is no /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    Ok(1024 * line.trim().trim_end_matches(" kB").parse::<u64>()?)
 }

@@ -24,7 +24,13 @@ fn refused(arguments: &str, words: &[&str]) -> String {
 mod output {
     use super::*;
 
-    const COMMANDS: [&str; 4] = ["backends", "backends --json", "data info", "train --steps 1"];
+    const COMMANDS: [&str; 5] = [
+        "backends",
+        "backends --json",
+        "data info",
+        "train --steps 1",
+        "bench --config A --estimator exact --reps 1",
+    ];
 
     fn with_images(command: &str) -> String {
         if command.starts_with("backends") { command.into() } else { format!("{command} {IMAGES} {TINY}") }

@@ -1,6 +1,7 @@
 //! Commands, one a file.
 
 mod backends;
+mod bench;
 mod data;
 mod eval;
 mod gradient;
@@ -36,6 +37,7 @@ enum Command {
     #[command(subcommand)]
     Data(data::Data),
     Backends(backends::Backends),
+    Bench(bench::Bench),
     Gradient(gradient::Gradient),
 }
 
@@ -51,6 +53,7 @@ impl Cli {
             Command::Eval(command) => command.run(),
             Command::Data(command) => command.run(),
             Command::Backends(command) => command.run(),
+            Command::Bench(command) => command.run(),
             Command::Gradient(command) => command.run(),
         }
     }

@@ -62,7 +62,7 @@ impl Setup {
 
 impl Place {
     /// As assignments of configuration keys.
-    fn assignments(&self) -> Vec<String> {
+    pub fn assignments(&self) -> Vec<String> {
         let quoted = |key: &str, value: &str| format!("{key}={}", toml::Value::String(value.into()));
         // The run may be resumed from elsewhere, so what it keeps is the whole path.
         let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());

@@ -15,6 +15,7 @@ pub use checkpoint::{Best, Saved, Standing};
 pub use error::Error;
 pub use learner::{Accuracy, Learner};
 pub use memory::Plan;
+pub use optimizer::{OuterOptimizer, from_config as optimizer};
 pub use run_dir::{Lock, RunDir, quoted};
 pub use supply::{check_data, evaluation_shape, sampler, training_shape};
 pub use watcher::{StepRecord, ValidationRecord, Watcher};
@@ -28,7 +29,6 @@ use crate::interval::mean;
 use crate::random;
 use crate::stack::Stack;
 use journal::Journal;
-use optimizer::OuterOptimizer;
 use std::path::Path;
 use std::time::Instant;
 
