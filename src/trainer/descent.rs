@@ -2,7 +2,7 @@
 //! optimisers. No run directory, no evaluation: whoever walks down looks around himself.
 //!
 //! ```text
-//! let mut descent = Descent::new(theta, inner_steps, estimator, &outer, seed, workers);
+//! let mut descent = Descent::new(&config, theta, workers);
 //! while descent.progress() < 1.0 {
 //!     let step = descent.step(&problem)?;
 //! }
@@ -10,8 +10,8 @@
 
 use super::optimizer::{self, OuterOptimizer};
 use super::{Error, schedule};
-use crate::config::Outer;
-use crate::estimator::Estimator;
+use crate::config::{Config, Outer};
+use crate::estimator::{self, Estimator};
 use crate::host::host;
 use crate::hypergradient::{Evaluations, Workers};
 use crate::interval::mean;
@@ -23,10 +23,10 @@ use std::time::Instant;
 /// θ on its way down.
 pub struct Descent {
     theta: Stack,
-    inner_steps: usize,
     estimator: Box<dyn Estimator>,
     optimizer: Box<dyn OuterOptimizer>,
     outer: Outer,
+    inner_steps: usize,
     seed: u64,
     workers: Workers,
     steps: u64,
@@ -45,19 +45,20 @@ pub struct Descended {
 }
 
 impl Descent {
-    /// Before the first step, at θ = `theta` (a stack of one task). The meta-batch is the problem's; `outer` says
-    /// the rest. Coins are drawn from `seed`.
-    pub fn new(
-        theta: Stack,
-        inner_steps: usize,
-        estimator: Box<dyn Estimator>,
-        outer: &Outer,
-        seed: u64,
-        workers: Workers,
-    ) -> Self {
-        let optimizer = optimizer::from_config(outer, theta.leaves().len());
-        let (outer, evaluations) = (outer.clone(), Evaluations::default());
-        Self { theta, inner_steps, estimator, optimizer, outer, seed, workers, steps: 0, evaluations }
+    /// Before the first step, at θ = `theta` (a stack of one task). Of `config` it has the estimator, the outer loop's
+    /// optimiser, rate, schedule, budget and clipping, how many inner steps there are, and the seed of the coins.
+    pub fn new(config: &Config, theta: Stack, workers: Workers) -> Self {
+        Self {
+            estimator: estimator::from_config(&config.estimator),
+            optimizer: optimizer::from_config(&config.outer, theta.leaves().len()),
+            outer: config.outer.clone(),
+            inner_steps: config.inner.steps,
+            seed: config.seed,
+            theta,
+            workers,
+            steps: 0,
+            evaluations: Evaluations::default(),
+        }
     }
 
     /// One outer step on `problem`: the same one every time, or each step's own meta-batch.
