@@ -7,9 +7,11 @@ use common::problems::{patches, values};
 use common::shared;
 use metaburn::config::Config;
 use metaburn::data::{Labelled, Mislabelled, mnist};
+use metaburn::estimator::{Estimator, StepCoins};
 use metaburn::host::host;
-use metaburn::hypergradient::{Workers, adapt, objective};
+use metaburn::hypergradient::{Workers, adapt, estimate, objective};
 use metaburn::problem::{Batch, HyperCleaning, f1};
+use metaburn::random::generator;
 use metaburn::stack::Stack;
 use metaburn::trainer::Descent;
 
@@ -97,6 +99,35 @@ fn f1_counts_what_is_found_rightly_against_what_is_missed_and_what_is_too_much()
     assert_eq!(f1(&flags("100001"), &flags("111000")), 2.0 / 5.0);
     assert_eq!(f1(&flags("0000"), &flags("0101")), 0.0);
     assert_eq!(f1(&flags("00"), &flags("00")), 0.0);
+}
+
+#[test]
+fn a_descent_is_the_guide_s_loop_clipped_and_at_falling_rates() {
+    let (problem, _) = mislabelled_patches();
+    let (steps, rate, most) = (8, 20.0, 0.01);
+    let keys = format!(
+        "inner.steps={steps} estimator.name=step-coins estimator.p=0.5 seed=7 outer.optimizer=sgd outer.rate={rate} \
+         outer.schedule=linear outer.clip={most} outer.steps=4"
+    );
+    let config = Config::load(None, &keys.split_whitespace().map(String::from).collect::<Vec<_>>());
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    let mut descent = Descent::new(&config, problem.undecided(), Workers::TOGETHER);
+
+    let (mut theta, mut clipped) = (problem.undecided(), 0);
+    for step in 0..4 {
+        let draw = StepCoins::new(0.5).draw(&mut generator(7, "coin", step), 1, steps);
+        let gradient = estimate(&problem, &theta, &draw).gradient;
+        let norm = host(gradient.clone().squared_norm())[0].sqrt();
+        clipped += u32::from(norm > most);
+        let shrunk = rate * (1.0 - step as f64 / 4.0) / (norm / most).max(1.0);
+        theta = theta - gradient.scale(&[shrunk]);
+
+        let taken = descent.step(&problem).expect("finite");
+        assert!((taken.gradient_norm - norm).abs() < 1e-5 * norm);
+        assert!(common::relative(&values(descent.theta()), &values(&theta)) < 1e-5);
+    }
+    assert_eq!(descent.progress(), 1.0);
+    assert!(clipped > 0, "clipping shows");
 }
 
 #[test]

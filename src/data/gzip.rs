@@ -4,7 +4,7 @@
 //! CRC-32. So it is given a zip entry's frame, and whoever reads the zips reads it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use zip::read::read_zipfile_from_stream;
@@ -27,16 +27,16 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Ok(bytes);
     }
     let cut = || io::Error::new(io::ErrorKind::UnexpectedEof, "the gzip file is cut short");
-    let entry = entry(&bytes).ok_or_else(cut)?;
+    let mut entry = entry(&bytes).ok_or_else(cut)?;
     let mut inflated = vec![];
-    if let Some(file) = read_zipfile_from_stream(&mut entry.as_slice())? {
+    if let Some(file) = read_zipfile_from_stream(&mut entry)? {
         file.take(most + 1).read_to_end(&mut inflated)?;
     }
     Ok(inflated)
 }
 
 /// The zip entry with `gzip`'s content; `None` if that ends before its end.
-fn entry(gzip: &[u8]) -> Option<Vec<u8>> {
+fn entry(gzip: &[u8]) -> Option<impl Read> {
     let (content, tail) =
         gzip.split_last_chunk::<TAIL>().map(|(content, tail)| (content, tail.as_slice()))?;
     let flags = *content.get(3)?;
@@ -57,7 +57,7 @@ fn entry(gzip: &[u8]) -> Option<Vec<u8>> {
     let compressed = u32::try_from(deflated.len()).ok()?.to_le_bytes();
     // Signature, version 2.0, no flags, deflate; no time; CRC-32 and lengths; no name and nothing extra.
     let frame = [b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0".as_slice(), crc, &compressed, length, &[0; 4]];
-    Some([frame.concat().as_slice(), deflated].concat())
+    Some(Cursor::new(frame.concat()).chain(deflated))
 }
 
 #[cfg(test)]
