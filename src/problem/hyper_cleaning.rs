@@ -9,14 +9,9 @@
 //! hyperparameter optimization*, 2017, with the sigmoid of Shaban et al., *Truncated back-propagation for
 //! bilevel optimization*, 2019.
 //!
-//! θ is in neither V nor L_out: the first-order gradient is 0, and all there is to learn comes by the mixed
-//! products. The last inner step's gives
-//!
-//! ```text
-//! ∂L_out/∂θ_i ≈ −α σ'(θ_i) ∇CE_i(φ_{r−1})·∇L_out(φ_r)
-//! ```
-//!
-//! and so do all with all r of them: the weight grows of what pulls where the validation set does.
+//! θ is in neither V nor L_out: the first-order gradient is 0, and all there is to learn comes by the mixed products.
+//! Inner step j's is −α σ'(θ_i)·∇CE_i(φ_{j−1})·v_j: an example gains weight where its gradient points as the
+//! validation loss's, walked back to that step, does.
 
 use super::classification::{cross_entropy, log_likelihoods};
 use super::{Adapted, Batch, Bilevel, Rates};
