@@ -72,6 +72,17 @@ fn other_content_is_refused_with_both_checksums_and_thrown_away() {
 }
 
 #[test]
+fn mnist_is_asked_for_by_its_own_names_and_checksums() {
+    let folder = TempDir::new().unwrap();
+    let mirror = Mirror::new(200, "hello");
+    let ran = run(folder.path(), &format!("data fetch mnist --url {}", mirror.url()));
+    // The first file's MD5, and the folder that it would have gone to.
+    assert!(ran.code == Some(1) && ran.stderr.contains("f68b3c2dcbeaaa9fbdd348bbdeb94873"), "{ran:?}");
+    assert_eq!(names(&folder.path().join("datasets/mnist")), Vec::<String>::new());
+    assert_eq!(mirror.asked(), ["/mirror/train-images-idx3-ubyte.gz"]);
+}
+
+#[test]
 fn an_address_without_the_archive_is_named() {
     let folder = TempDir::new().unwrap();
     let mirror = Mirror::new(404, "not here");

@@ -3,12 +3,13 @@
 
 mod common;
 
-use common::problems::{Weighted, exact_is_the_slope, few_shot, values};
+use burn::tensor::{DType, Device};
+use common::problems::{Weighted, exact_is_the_slope, few_shot, normal, patches, values};
 use common::relative;
 use metaburn::config::BatchNorm;
 use metaburn::hypergradient::{Draw, Workers, adapt, estimate};
 use metaburn::model::{Conv4Config, MlpConfig};
-use metaburn::problem::Bilevel;
+use metaburn::problem::{Batch, Bilevel, HyperCleaning, Hyperparameters};
 use metaburn::stack::Stack;
 use std::sync::Arc;
 
@@ -34,6 +35,38 @@ fn mlp_in_either_mode_of_batch_norm() {
 fn a_problem_whose_outer_parameters_are_not_its_weights() {
     let (problem, theta) = Weighted::new(2);
     exact_is_the_slope(&problem, &theta, 5);
+}
+
+/// Labelled patches as a float64 task.
+fn batch(count: usize, seed: u64) -> Batch {
+    Batch::of(&patches(count, 6, 3, seed), (&Device::flex(), DType::F64))
+}
+
+#[test]
+fn hyper_cleaning_whose_first_order_gradient_is_nothing() {
+    let problem = HyperCleaning::new(batch(9, 1), batch(6, 2), 0.2);
+    let theta = Stack::new(vec![normal([1, 9, 1], 3)]);
+    exact_is_the_slope(&problem, &theta, 5);
+    learns_by_products_alone(&problem, &theta);
+}
+
+#[test]
+fn hyperparameters_whose_first_order_gradient_is_nothing() {
+    for hidden in [[].as_slice(), &[5, 4]] {
+        let problem = Hyperparameters::new(batch(9, 1), batch(6, 2), hidden, 0);
+        let layers = problem.layers();
+        let each = |from: f64| (0..layers).map(|layer| from * (1.0 + layer as f64)).collect::<Vec<_>>();
+        let theta = problem.at(&each(0.1), &each(0.02));
+        exact_is_the_slope(&problem, &theta, 5);
+        learns_by_products_alone(&problem, &theta);
+    }
+}
+
+/// θ enters neither V nor L_out: the first-order gradient is exactly 0, and one product makes it another.
+fn learns_by_products_alone<P: Bilevel>(problem: &P, theta: &Stack) {
+    let truncated = |depth| values(&estimate(problem, theta, &Draw::truncated(1, 5, depth)).gradient);
+    assert!(truncated(0).iter().all(|slope| *slope == 0.0));
+    assert!(truncated(1).iter().all(|slope| *slope != 0.0));
 }
 
 #[test]

@@ -43,28 +43,40 @@ pub struct Fetch {
     /// Which dataset
     #[arg(value_enum)]
     dataset: Dataset,
-    /// Address of a mirror's folder that holds the archives
-    #[arg(long, default_value = fetch::OMNIGLOT_URL)]
-    url: String,
-    /// Folder to put them in
-    #[arg(long, value_name = "DIR", default_value = "datasets/omniglot")]
-    to: PathBuf,
+    /// Address of a mirror's folder that holds the archives [default: the dataset's own]
+    #[arg(long)]
+    url: Option<String>,
+    /// Folder to put them in [default: datasets/DATASET]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Dataset {
     Omniglot,
+    Mnist,
+}
+
+impl Dataset {
+    /// Where its archives are, which they are, and the folder that they go to.
+    fn official(self) -> (&'static str, &'static [fetch::Remote], &'static str) {
+        match self {
+            Self::Omniglot => (fetch::OMNIGLOT_URL, &fetch::OMNIGLOT, "datasets/omniglot"),
+            Self::Mnist => (fetch::MNIST_URL, &fetch::MNIST, "datasets/mnist"),
+        }
+    }
 }
 
 impl Fetch {
     fn run(self) -> Outcome {
-        let Dataset::Omniglot = self.dataset;
+        let (url, archives, to) = self.dataset.official();
+        let (url, to) = (self.url.unwrap_or_else(|| url.into()), self.to.unwrap_or_else(|| to.into()));
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{msg} {bar:24} {bytes}/{total_bytes}, {eta} left") {
             bar.set_style(style);
         }
         let current = RefCell::new(String::new());
-        let files = fetch::fetch(&self.url, &fetch::OMNIGLOT, &self.to, &|progress| {
+        let files = fetch::fetch(&url, archives, &to, &|progress| {
             if *current.borrow() != progress.file {
                 *current.borrow_mut() = progress.file.to_string();
                 let resumed = match progress.resumed_from {

@@ -36,6 +36,30 @@ pub enum Error {
     )]
     DrawingCount { path: PathBuf, class: String, found: usize, expected: usize },
 
+    #[error(
+        "`{path}` holds neither `{file}.gz` nor `{file}`; \
+         run `metaburn data fetch mnist` or point to a copy of MNIST"
+    )]
+    NoMnist { path: PathBuf, file: String },
+
+    #[error("`{path}` is no sound part of MNIST ({reason}); delete it and run `metaburn data fetch mnist`")]
+    Idx { path: PathBuf, reason: String },
+
+    #[error("{bytes} bytes are not the images of {labels} labels at {pixels} pixels each")]
+    Unpaired { pixels: usize, bytes: usize, labels: usize },
+
+    #[error("a label of {label} is none of {classes} classes, which count from 0")]
+    Label { label: usize, classes: usize },
+
+    #[error("{asked} images are asked for of {found}; ask for fewer")]
+    TooFewImages { asked: usize, found: usize },
+
+    #[error(
+        "a share of {share} of the labels of {classes} classes cannot be wrong; \
+         choose one from 0 to 1, with at least two classes"
+    )]
+    Mislabelled { share: f64, classes: usize },
+
     #[error("cannot decode the image `{path}`: {reason}; replace or remove it")]
     Decode { path: PathBuf, reason: String },
 

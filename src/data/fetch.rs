@@ -23,6 +23,17 @@ pub const OMNIGLOT: [Remote; 2] = [
     Remote { name: "images_evaluation.zip", md5: "6b91aef0f799c5bb55b94e3f2daec811" },
 ];
 
+/// A mirror that keeps [`MNIST`] as its authors published it.
+pub const MNIST_URL: &str = "https://ossci-datasets.s3.amazonaws.com/mnist/";
+
+/// MNIST's four official files.
+pub const MNIST: [Remote; 4] = [
+    Remote { name: "train-images-idx3-ubyte.gz", md5: "f68b3c2dcbeaaa9fbdd348bbdeb94873" },
+    Remote { name: "train-labels-idx1-ubyte.gz", md5: "d53e105ee54ea40749a09fcbcd1e9432" },
+    Remote { name: "t10k-images-idx3-ubyte.gz", md5: "9fb629c4189551a2d022fa330f9573f3" },
+    Remote { name: "t10k-labels-idx1-ubyte.gz", md5: "ec29112dd5afa0611ce80d1b7f02629c" },
+];
+
 /// How often in a row a transfer may fail without bringing a single new byte.
 const FAILURES: u32 = 3;
 /// The wait after the first such failure; it doubles with each.

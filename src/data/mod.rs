@@ -2,6 +2,8 @@
 //!
 //! A [`Source`] yields an [`ImageSet`]; a [`Split`] divides its classes into training, validation
 //! and test; a [`Sampler`] draws episodes, each a function of (seed, part, index) alone.
+//!
+//! Ordinary classification has [`Labelled`] images instead, [`mnist`]'s for one.
 
 pub mod cache;
 mod container;
@@ -11,7 +13,11 @@ pub mod fetch;
 mod fingerprint;
 pub mod folder;
 pub mod glyphs;
+mod gzip;
+mod idx;
 mod image_set;
+mod labelled;
+pub mod mnist;
 mod neighbour;
 pub mod omniglot;
 mod part;
@@ -25,6 +31,8 @@ mod turn;
 pub use error::Error;
 pub use glyphs::Glyphs;
 pub use image_set::{Class, ImageSet};
+pub use labelled::{Labelled, Mislabelled};
+pub use mnist::Mnist;
 pub use neighbour::nearest_neighbour;
 pub use part::Part;
 pub use preview::contact_sheet;

@@ -5,11 +5,12 @@
 //! both losses through θ, the others start as θ has them (Finn, Abbeel & Levine, *Model-agnostic
 //! meta-learning*, 2017).
 
-use super::{Adaptation, Batch, Bilevel, InnerRates, Rates};
+use super::classification::cross_entropy;
+use super::{Adaptation, Adapted, Batch, Bilevel, InnerRates, Rates};
 use crate::config::BatchNorm;
 use crate::dual::Dual;
 use crate::model::Architecture;
-use crate::stack::{self, Stack};
+use crate::stack::Stack;
 use burn::tensor::Tensor;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,14 +25,6 @@ pub struct FewShot {
     rates: InnerRates,
     /// θ's leaves that φ starts from. Those before them stay still, those behind them are learned rates.
     moving: Range<usize>,
-}
-
-/// How T tasks fare on their query sets after adaptation.
-pub struct Adapted {
-    /// Cross-entropy of each task, `[tasks]`.
-    pub loss: Tensor<1>,
-    /// Share of query images classified rightly of each task, `[tasks]`, 0 to 1.
-    pub accuracy: Tensor<1>,
 }
 
 impl FewShot {
@@ -77,16 +70,7 @@ impl FewShot {
 
     /// Loss and accuracy on the query sets at θ = `outer` and φ = `fast`.
     pub fn assess(&self, outer: &Stack, fast: &Stack) -> Adapted {
-        let logits = self.query_logits(outer, fast);
-        let [tasks, count, _] = logits.dims();
-        let predicted = logits.clone().argmax(2);
-        let actual = self.query.one_hot.clone().argmax(2);
-        // Bool → Int → the loss's type: `float()` would take the device's default type.
-        let right = predicted.equal(actual).int().float().cast(logits.dtype());
-        Adapted {
-            accuracy: right.reshape([tasks, count]).mean_dim(1).reshape([tasks]),
-            loss: cross_entropy(Dual::constant(logits), &self.query.one_hot).primal,
-        }
+        Adapted::new(self.query_logits(outer, fast), &self.query.one_hot)
     }
 
     /// The network's weights: those that stay still from θ, the others from φ.
@@ -120,17 +104,6 @@ impl Bilevel for FewShot {
     }
 
     fn select(&self, tasks: &[usize]) -> Self {
-        if stack::is_everything(tasks, self.tasks()) {
-            return self.clone();
-        }
-        let tasks = stack::task_indices(tasks, &self.support.input.device());
-        Self { support: self.support.select(&tasks), query: self.query.select(&tasks), ..self.clone() }
+        Self { support: self.support.select(tasks), query: self.query.select(tasks), ..self.clone() }
     }
-}
-
-/// Mean over images of −log softmax at the true class: `[tasks]`.
-fn cross_entropy(logits: Dual<3>, one_hot: &Tensor<3>) -> Dual<1> {
-    let [tasks, count, _] = logits.dims();
-    let picked = logits.log_softmax(2) * Dual::constant(one_hot.clone());
-    picked.sum_dim(2).sum_dim(1).scale(-1.0 / count as f64).reshape([tasks])
 }

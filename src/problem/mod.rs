@@ -11,13 +11,19 @@
 
 mod adaptation;
 mod batch;
+mod classification;
 mod few_shot;
+mod hyper_cleaning;
+mod hyperparameters;
 mod proximal;
 mod rates;
 
 pub use adaptation::{Adaptation, InnerRates};
 pub use batch::Batch;
-pub use few_shot::{Adapted, FewShot};
+pub use classification::Adapted;
+pub use few_shot::FewShot;
+pub use hyper_cleaning::{HyperCleaning, f1};
+pub use hyperparameters::Hyperparameters;
 pub use proximal::Proximal;
 pub use rates::Rates;
 

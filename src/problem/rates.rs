@@ -10,7 +10,8 @@ use crate::stack::Stack;
 pub enum Rates {
     /// One number.
     Scalar(f64),
-    /// A number for every fast weight, in φ's shape (`[tasks, …]` or `[1, …]`).
+    /// A number for every fast weight, in φ's shape or with lengths of 1, which are shared along that axis:
+    /// `[tasks, …]` or `[1, …]`, and `[tasks, 1, 1]` is one for a whole leaf.
     Each(Stack),
 }
 

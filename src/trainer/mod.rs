@@ -1,6 +1,7 @@
 //! The outer loop: θ ← θ − rate·estimate, with evaluation, checkpoints and a record of it all.
 
 mod checkpoint;
+mod descent;
 mod error;
 mod journal;
 mod learner;
@@ -12,6 +13,7 @@ mod supply;
 mod watcher;
 
 pub use checkpoint::{Best, Saved, Standing};
+pub use descent::{Descended, Descent};
 pub use error::Error;
 pub use learner::{Accuracy, Learner};
 pub use memory::Plan;

@@ -3,12 +3,14 @@
 use super::relative;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use metaburn::config::BatchNorm;
+use metaburn::data::Labelled;
 use metaburn::dual::Dual;
 use metaburn::hypergradient::{self, Draw, estimate};
 use metaburn::model::{Architecture, initialise};
 use metaburn::problem::{Batch, Bilevel, FewShot, Rates};
 use metaburn::random::generator;
 use metaburn::stack::Stack;
+use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use std::sync::Arc;
 
@@ -138,4 +140,18 @@ pub fn exact_is_the_slope<P: Bilevel>(problem: &P, theta: &Stack, steps: usize) 
     // The same comparison must be able to fail: a truncated gradient is another vector.
     let truncated = values(&estimate(problem, theta, &draw(steps - 1)).gradient.mean());
     assert!(relative(&truncated, &slope) > 1e-3);
+}
+
+/// `count` images of `pixels` random greys in `classes` classes, each lighter where its class's pixels are.
+pub fn patches(count: usize, pixels: usize, classes: usize, seed: u64) -> Labelled {
+    let mut random = generator(seed, "patches", 0);
+    let labels: Vec<usize> = (0..count).map(|image| image % classes).collect();
+    let ink = |label: usize, pixel: usize, noise: u8| {
+        if pixel % classes == label { 127 + noise / 2 } else { noise / 2 }
+    };
+    let images = labels
+        .iter()
+        .flat_map(|label| (0..pixels).map(|pixel| ink(*label, pixel, random.random())).collect::<Vec<_>>())
+        .collect();
+    Labelled::new(pixels, classes, images, labels).expect("as many images as labels")
 }

@@ -1,0 +1,104 @@
+//! MNIST: 70 000 handwritten digits of 28×28 pixels (LeCun, Bottou, Bengio & Haffner, *Gradient-based learning
+//! applied to document recognition*, 1998).
+//!
+//! Read from its four official files, gzipped or not. Whatever has their format and names is read as well,
+//! Fashion-MNIST for one.
+
+use std::path::{Path, PathBuf};
+
+use super::{Error, Labelled, idx};
+
+/// Digits.
+const CLASSES: usize = 10;
+
+/// MNIST's two parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mnist {
+    /// 60 000 digits to learn from.
+    pub train: Labelled,
+    /// 10 000 digits by other writers, to report on.
+    pub test: Labelled,
+}
+
+/// Reads MNIST from `dir`.
+///
+/// # Errors
+/// If one of its files is missing or damaged, or images and labels do not belong together.
+pub fn load(dir: &Path) -> Result<Mnist, Error> {
+    Ok(Mnist { train: part(dir, "train")?, test: part(dir, "t10k")? })
+}
+
+fn part(dir: &Path, part: &str) -> Result<Labelled, Error> {
+    let images_file = find(dir, format!("{part}-images-idx3-ubyte"))?;
+    let labels_file = find(dir, format!("{part}-labels-idx1-ubyte"))?;
+    let images = idx::read::<3>(&images_file)?;
+    let labels = idx::read::<1>(&labels_file)?.values.into_iter().map(usize::from).collect();
+    let [_, rows, columns] = images.sizes;
+    Labelled::new(rows * columns, CLASSES, images.values, labels)
+        .map_err(|error| Error::Idx { path: labels_file, reason: error.to_string() })
+}
+
+/// The file `name` in `dir`, gzipped or not.
+fn find(dir: &Path, name: String) -> Result<PathBuf, Error> {
+    if !dir.is_dir() {
+        return Err(Error::NoFolder { path: dir.to_path_buf() });
+    }
+    let found = [dir.join(format!("{name}.gz")), dir.join(&name)].into_iter().find(|path| path.is_file());
+    found.ok_or(Error::NoMnist { path: dir.to_path_buf(), file: name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    /// A folder with three images of 2×1 pixels to learn from and one to report on.
+    fn folder() -> TempDir {
+        let folder = TempDir::new().expect("a folder");
+        let write = |name: &str, head: &[u8], sizes: &[u8], values: &[u8]| {
+            let sizes = sizes.iter().flat_map(|size| [0, 0, 0, *size]);
+            let bytes: Vec<u8> = head.iter().copied().chain(sizes).chain(values.iter().copied()).collect();
+            fs::write(folder.path().join(name), bytes).expect("written");
+        };
+        write("train-images-idx3-ubyte", &[0, 0, 8, 3], &[3, 2, 1], &[0, 1, 2, 3, 4, 5]);
+        write("train-labels-idx1-ubyte", &[0, 0, 8, 1], &[3], &[9, 0, 7]);
+        write("t10k-images-idx3-ubyte", &[0, 0, 8, 3], &[1, 2, 1], &[6, 7]);
+        write("t10k-labels-idx1-ubyte", &[0, 0, 8, 1], &[1], &[1]);
+        folder
+    }
+
+    #[test]
+    fn images_and_labels_are_read_side_by_side() -> Result<(), Error> {
+        let Mnist { train, test } = load(folder().path())?;
+        assert_eq!((train.pixels(), train.images()), (2, [0, 1, 2, 3, 4, 5].as_slice()));
+        assert_eq!((train.labels(), test.labels()), ([9, 0, 7].as_slice(), [1].as_slice()));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_missing_or_does_not_fit_is_named() {
+        let missing = folder();
+        fs::remove_file(missing.path().join("t10k-labels-idx1-ubyte")).expect("removed");
+        let no_digit = folder();
+        fs::write(no_digit.path().join("t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 1, 10])
+            .expect("written");
+        let unpaired = folder();
+        fs::write(unpaired.path().join("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 1, 3])
+            .expect("written");
+        let swapped = folder();
+        let images = swapped.path().join("train-images-idx3-ubyte");
+        fs::copy(swapped.path().join("train-labels-idx1-ubyte"), images).expect("copied");
+        for (folder, words) in [
+            (&missing, ["t10k-labels-idx1-ubyte", "data fetch mnist"]),
+            (&no_digit, ["t10k-labels-idx1-ubyte", "10 classes"]),
+            (&unpaired, ["train-labels-idx1-ubyte", "1 label"]),
+            (&swapped, ["train-images-idx3-ubyte", "3 dimensions"]),
+        ] {
+            let error = load(folder.path()).expect_err("unsound").to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+        let error = load(Path::new("no/such/place")).expect_err("nowhere").to_string();
+        assert!(error.contains("no/such/place"), "{error}");
+    }
+}
