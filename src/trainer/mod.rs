@@ -2,6 +2,8 @@
 
 mod checkpoint;
 mod error;
+mod flight;
+mod gallery;
 mod journal;
 mod learner;
 mod memory;
@@ -13,6 +15,7 @@ mod watcher;
 
 pub use checkpoint::{Best, Saved, Standing};
 pub use error::Error;
+pub use gallery::{Feed, Gallery, Images};
 pub use learner::{Accuracy, Learner};
 pub use memory::Plan;
 pub use run_dir::{Lock, RunDir, quoted};
@@ -21,12 +24,11 @@ pub use watcher::{StepRecord, ValidationRecord, Watcher};
 
 use crate::backend;
 use crate::config::Config;
-use crate::data::{Episode, Part, Sampler};
+use crate::data::{Part, Sampler};
 use crate::estimator::{self, Estimator, State};
-use crate::host::host;
-use crate::interval::mean;
 use crate::random;
 use crate::stack::Stack;
+use flight::{Flight, Lesson};
 use journal::Journal;
 use optimizer::OuterOptimizer;
 use std::path::Path;
@@ -46,7 +48,7 @@ pub struct Trainer {
     config: Config,
     learner: Learner,
     plan: Plan,
-    sampler: Sampler,
+    gallery: Gallery,
     estimator: Box<dyn Estimator>,
     optimizer: Box<dyn OuterOptimizer>,
     theta: Stack,
@@ -63,7 +65,7 @@ impl Trainer {
     /// # Errors
     /// If the data, the backend or the directory is not fit for it.
     pub fn start(config: Config, path: &Path, watcher: &mut dyn Watcher) -> Result<Self, Error> {
-        let opened = backend::open(config.backend)?;
+        let opened = backend::open(config.backend)?.with_threads(config.threads);
         let sampler = sampler(&config, watcher)?;
         let (run, lock) = RunDir::create(path, &config)?;
         Self::begin(Learner::new(&config, opened), config, sampler, run, lock)
@@ -79,8 +81,9 @@ impl Trainer {
         let (run, _) = RunDir::open(path)?;
         let lock = run.lock()?;
         let latest = run.latest()?;
+        let opened = backend::open(config.backend)?.with_threads(config.threads);
         let sampler = sampler(&config, watcher)?;
-        let learner = Learner::new(&config, backend::open(config.backend)?);
+        let learner = Learner::new(&config, opened);
         let Some((saved, faults)) = latest else {
             return Self::begin(learner, config, sampler, run, lock);
         };
@@ -90,7 +93,7 @@ impl Trainer {
         let theta = saved.theta(&learner.leaves(), &device)?;
         let mut trainer = Self::assemble(config, learner, sampler, theta, saved.standing.clone(), run, lock)?;
         saved.restore(&mut *trainer.optimizer, &device)?;
-        let values = trainer.standing.estimator.clone();
+        let values = std::mem::take(&mut trainer.standing.estimator);
         let vector = saved.vector(&trainer.learner.leaves(), &device)?;
         trainer.estimator.restore(&State { values, vector }).map_err(|reason| Error::Checkpoint {
             path: trainer.run.checkpoint_file(trainer.standing.step),
@@ -139,9 +142,9 @@ impl Trainer {
             clock: Journal::resume(&run.clock_file(), standing.step)?,
             _lock: lock,
             config,
+            gallery: Gallery::new(sampler, &learner.opened),
             learner,
             plan,
-            sampler,
             theta,
             standing,
             run,
@@ -156,78 +159,96 @@ impl Trainer {
     pub fn run(&mut self, watcher: &mut dyn Watcher) -> Result<Ended, Error> {
         let (eval, checkpoint) = (self.config.eval.clone(), self.config.checkpoint.clone());
         let due = |step: u64, every: u64| every > 0 && step.is_multiple_of(every);
+        let (shape, tasks) = (training_shape(&self.config), self.config.outer.meta_batch);
+        let mut feed = self.gallery.feed(shape, tasks, self.standing.step);
+        let mut flights = Vec::new();
         while self.progress() < 1.0 {
             if watcher.stops() {
+                self.land(flights, watcher)?;
                 self.save()?;
                 return Ok(Ended::Stopped);
             }
-            let record = self.step()?;
-            watcher.step(&record, self.progress());
-            let step = record.step;
-            let improved = due(step, eval.every) && self.validate(watcher)?;
-            if improved || due(step, checkpoint.every) || self.progress() >= 1.0 {
+            flights.push(self.launch(&mut feed));
+            let step = self.standing.step;
+            let validates = due(step, eval.every);
+            let saves = due(step, checkpoint.every) || self.progress() >= 1.0;
+            if validates || saves || !self.may_wait(&flights) {
+                self.land(std::mem::take(&mut flights), watcher)?;
+            }
+            let improved = validates && self.validate(watcher)?;
+            if improved || saves {
                 self.save()?;
             }
         }
         Ok(Ended::Finished)
     }
 
-    /// One outer step.
-    fn step(&mut self) -> Result<StepRecord, Error> {
+    /// Queues one outer step, on the next meta-batch of `feed`.
+    fn launch(&mut self, feed: &mut Feed) -> Flight {
         let began = Instant::now();
-        let (outer, step) = (self.config.outer.clone(), self.standing.step);
+        let (outer, step) = (&self.config.outer, self.standing.step);
         let rate = outer.rate * schedule::share(outer.schedule, self.progress());
-        let problem = self.learner.problem(&self.meta_batch(step));
+        let problem = self.learner.classify(feed.take(), &training_shape(&self.config));
         let mut coins = random::generator(self.config.seed, "coin", step);
         let (tasks, steps) = (outer.meta_batch, self.config.inner.steps);
         let draw = self.estimator.draw(&mut coins, tasks, steps);
         let report = self.estimator.report(tasks, steps);
         let drawn = Instant::now();
         let estimate = self.learner.opened.workers.estimate(&problem, &self.theta, &draw);
-        let losses = host(estimate.outer_loss.clone());
-        let gradient = estimate.gradient.clone().mean();
-        let gradient_norm = host(gradient.clone().squared_norm())[0].sqrt();
-        let loss = mean(&losses);
-        let finite = |what, value: f64| {
-            if value.is_finite() { Ok(()) } else { Err(Error::Diverged { step: step + 1, what }) }
-        };
-        finite("the loss", loss)?;
-        finite("the meta-gradient", gradient_norm)?;
-        // The norm was read, so a GPU has done the step's work by now too.
-        self.estimator.observe(&draw, &estimate, drawn.elapsed().as_secs_f64());
+        let mean = estimate.gradient.clone().mean();
+        let gradient = mean.clone().squared_norm();
         // Only the finished meta-gradient is clipped: inside the walk it would bias the estimate.
-        let excess = outer.clip.map_or(1.0, |most| gradient_norm / most).max(1.0);
-        self.theta = self.optimizer.step(self.theta.clone(), gradient.scale(&[1.0 / excess]), rate);
+        let mean = match outer.clip {
+            Some(most) => flight::clipped(mean, gradient.clone(), most),
+            None => mean,
+        };
+        self.theta = self.optimizer.step(self.theta.clone(), mean, rate);
 
-        finite("the new weights' norm", host(self.theta.clone().squared_norm())[0])?;
-
-        self.standing.estimator = self.estimator.state().values;
         self.standing.step += 1;
         self.standing.evaluations += estimate.evaluations;
-        self.standing.seconds += began.elapsed().as_secs_f64();
         let record = StepRecord {
             step: self.standing.step,
-            loss,
-            gradient_norm,
-            clipped: excess > 1.0,
             rate,
             products: estimate.evaluations.products,
             recomputed: estimate.evaluations.recomputed,
             iterate_bytes: estimate.iterate_bytes,
             gradient_evaluations: self.standing.evaluations.total(),
             estimator: report,
+            ..StepRecord::default()
         };
-        self.metrics.write(&record)?;
-        self.clock.write(&serde_json::json!({ "step": record.step, "seconds": self.standing.seconds }))?;
-        Ok(record)
+        let (losses, weights) = (estimate.outer_loss.clone(), self.theta.clone().squared_norm());
+        let lesson = draw.observes().then(|| {
+            let shown = self.estimator.look(&draw, &estimate);
+            Lesson { draw, estimate, shown, began: drawn }
+        });
+        self.standing.seconds += began.elapsed().as_secs_f64();
+        Flight { record, progress: self.progress(), clip: outer.clip, losses, gradient, weights, lesson }
     }
 
-    /// The training episodes of outer step `step` (from 0).
-    fn meta_batch(&self, step: u64) -> Vec<Episode> {
-        let (shape, count) = (training_shape(&self.config), self.config.outer.meta_batch as u64);
-        (step * count..(step + 1) * count)
-            .map(|index| self.sampler.episode(Part::Train, index, &shape))
-            .collect()
+    /// Whether more steps may be queued before `flights` are read.
+    fn may_wait(&self, flights: &[Flight]) -> bool {
+        let learns = flights.iter().any(|flight| flight.lesson.is_some());
+        self.learner.opened.is_gpu && !learns && flights.len() < flight::MOST
+    }
+
+    /// Reads what `flights` show, in one go, learns from it and records it.
+    fn land(&mut self, flights: Vec<Flight>, watcher: &mut dyn Watcher) -> Result<(), Error> {
+        let began = Instant::now();
+        let landed = flight::land(flights);
+        self.standing.seconds += began.elapsed().as_secs_f64();
+        for step in landed {
+            step.check()?;
+            if let Some((lesson, seen)) = &step.lesson {
+                // What it looks at was read, so a GPU has done the step's work by now too.
+                let seconds = lesson.began.elapsed().as_secs_f64();
+                self.estimator.learn(&lesson.draw, &lesson.estimate, seen, seconds);
+            }
+            self.metrics.write(&step.record)?;
+            let clock = serde_json::json!({ "step": step.record.step, "seconds": self.standing.seconds });
+            self.clock.write(&clock)?;
+            watcher.step(&step.record, step.progress);
+        }
+        Ok(())
     }
 
     /// Validates, and keeps a checkpoint if it is the best so far; whether it is.
@@ -256,7 +277,7 @@ impl Trainer {
     /// Accuracy at θ as it stands, on `episodes` episodes of `part`.
     pub fn evaluate(&self, part: Part, episodes: usize, progress: impl FnMut(usize)) -> Accuracy {
         let (shape, steps) = (evaluation_shape(&self.config), self.config.inner.eval_steps);
-        self.learner.evaluate(&self.theta, &self.sampler, part, &shape, (episodes, steps), progress)
+        self.learner.evaluate(&self.theta, &self.gallery, part, &shape, (episodes, steps), progress)
     }
 
     /// Writes a checkpoint, after the journals, so that it never knows more than they do.
@@ -268,8 +289,9 @@ impl Trainer {
     }
 
     fn write_checkpoint(&self, path: &Path) -> Result<(), Error> {
-        let (leaves, vector) = (self.learner.leaves(), self.estimator.state().vector);
-        checkpoint::save(path, &leaves, &self.theta, &*self.optimizer, vector.as_ref(), &self.standing)
+        let (leaves, State { values, vector }) = (self.learner.leaves(), self.estimator.state());
+        let standing = Standing { estimator: values, ..self.standing.clone() };
+        checkpoint::save(path, &leaves, &self.theta, &*self.optimizer, vector.as_ref(), &standing)
     }
 
     /// How much of the budget is used, 0 to 1 or a little more.
