@@ -188,6 +188,21 @@ mod tests {
     }
 
     #[test]
+    fn draws_are_what_they_were_in_every_version() -> Result<(), Error> {
+        // Runs are resumed by later versions, which must go on with the same episodes.
+        let Selection { support, query } = sampler(3)?.select(Part::Train, 7, &SHAPE);
+        let name = |picture: &Picture| (picture.class.class, picture.class.quarter_turns, picture.example);
+        let names = |pictures: &[Picture]| pictures.iter().map(name).collect::<Vec<_>>();
+        assert_eq!(
+            names(&support[..6]),
+            [(1, 0, 0), (1, 0, 2), (24, 0, 4), (24, 0, 2), (8, 2, 4), (8, 2, 5)]
+        );
+        assert_eq!(names(&support[6..]), [(4, 2, 5), (4, 2, 3), (1, 3, 2), (1, 3, 1)]);
+        assert_eq!(names(&query[..6]), [(1, 0, 1), (1, 0, 4), (1, 0, 5), (24, 0, 5), (24, 0, 0), (24, 0, 3)]);
+        Ok(())
+    }
+
+    #[test]
     fn classes_and_images_are_distinct_and_labelled() -> Result<(), Error> {
         let sampler = sampler(0)?;
         for index in 0..50 {

@@ -45,4 +45,16 @@ mod tests {
         assert_eq!(turn(2), [4, 3, 2, 1]);
         assert_eq!(turn(3), [3, 1, 4, 2]);
     }
+
+    #[test]
+    fn turning_once_more_is_one_turn_more() {
+        for size in 1..=5 {
+            let image: Vec<usize> = (0..size * size).collect();
+            let mut by_ones = image.clone();
+            for turns in 0..=4 {
+                assert!(turned(&image, size, turns).eq(by_ones.iter().copied()), "{size}, {turns}");
+                by_ones = turned(&by_ones, size, 1).collect();
+            }
+        }
+    }
 }

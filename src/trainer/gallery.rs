@@ -169,3 +169,75 @@ impl Resident {
         Images { support: part(0, supports), query: part(tasks * supports, queries) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::open;
+    use crate::config::Backend;
+    use crate::data::{Error, Glyphs, Split, SplitRule};
+    use std::sync::Arc;
+
+    const SHAPE: EpisodeShape = EpisodeShape { ways: 4, shots: 2, queries: 3 };
+
+    fn gallery(rotations: bool, threads: usize) -> Result<Gallery, Error> {
+        let set = Glyphs { alphabets: 2, ..Glyphs::default() }.draw(9)?;
+        let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 5, rotations, 1)?;
+        let opened = open(Backend::Flex).unwrap().with_threads(Some(threads));
+        Ok(Gallery::new(Sampler::new(Arc::new(set), split, 1), &opened))
+    }
+
+    fn bits(images: Images) -> [Vec<u32>; 2] {
+        let bits = |images: Tensor<3>| images.into_data().iter::<f32>().map(f32::to_bits).collect();
+        [bits(images.support), bits(images.query)]
+    }
+
+    #[test]
+    fn images_are_those_of_the_episodes() -> Result<(), Error> {
+        let gallery = gallery(true, 1)?;
+        let images = gallery.images(Part::Train, 5..8, &SHAPE);
+        assert_eq!((images.support.dims(), images.query.dims()), ([3, 8, 81], [3, 12, 81]));
+        let episodes: Vec<_> =
+            (5..8).map(|number| gallery.sampler().episode(Part::Train, number, &SHAPE)).collect();
+        let all = |part: fn(&crate::data::Episode) -> &Vec<f32>| {
+            episodes.iter().flat_map(part).map(|ink| ink.to_bits()).collect::<Vec<_>>()
+        };
+        assert_eq!(bits(images), [all(|episode| &episode.support), all(|episode| &episode.query)]);
+        Ok(())
+    }
+
+    #[test]
+    fn gathered_on_the_device_they_are_the_same() -> Result<(), Error> {
+        for rotations in [false, true] {
+            let plain = gallery(rotations, 1)?;
+            let resident = Resident::new(plain.sampler().set(), &plain.device);
+            let resident = Gallery { resident: Some(resident), ..plain.clone() };
+            let mut turns = [false; 4];
+            for part in [Part::Train, Part::Validation, Part::Test] {
+                for first in 0..20 {
+                    let [here, there] =
+                        [&plain, &resident].map(|gallery| gallery.images(part, first..first + 3, &SHAPE));
+                    assert_eq!(here.query.dims(), there.query.dims());
+                    assert_eq!(bits(here), bits(there), "{part}, {first}, rotations {rotations}");
+                    let Selection { query, .. } = plain.sampler().select(part, first, &SHAPE);
+                    query.iter().for_each(|p| turns[usize::from(p.class.quarter_turns)] = true);
+                }
+            }
+            assert_eq!(turns, [true, rotations, rotations, rotations]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_feed_made_ahead_yields_what_is_made_on_demand_from_any_step_on() -> Result<(), Error> {
+        let (alone, ahead) = (gallery(true, 1)?, gallery(true, 2)?);
+        let (mut from_alone, mut from_ahead) = (alone.feed(SHAPE, 3, 4), ahead.feed(SHAPE, 3, 4));
+        assert!(from_alone.ahead.is_none() && from_ahead.ahead.is_some());
+        for batch in 4..12 {
+            let direct = bits(alone.images(Part::Train, batch * 3..batch * 3 + 3, &SHAPE));
+            assert_eq!(bits(from_ahead.take()), direct);
+            assert_eq!(bits(from_alone.take()), direct);
+        }
+        Ok(())
+    }
+}

@@ -325,3 +325,116 @@ impl Trainer {
         &self.run
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Archive;
+    use crate::backend::Opened;
+    use crate::data::{Glyphs, Split, SplitRule};
+    use std::fs;
+    use std::sync::Arc;
+
+    /// Takes note of what it hears, and stops after some steps.
+    #[derive(Default)]
+    struct Notes {
+        steps: Vec<(u64, f64)>,
+        stop_after: Option<usize>,
+    }
+
+    impl Watcher for Notes {
+        fn step(&mut self, record: &StepRecord, progress: f64) {
+            self.steps.push((record.step, progress));
+        }
+
+        fn stops(&self) -> bool {
+            self.stop_after.is_some_and(|most| self.steps.len() >= most)
+        }
+    }
+
+    /// A tiny run in `path`, as on a GPU if `late`: with steps in flight.
+    fn trainer(path: &Path, late: bool, more: &[&str]) -> Trainer {
+        let tiny = "data.image_size=9 model.filters=2 model.blocks=2 outer.meta_batch=2 task.ways=2 \
+                    task.queries=2 backend=flex threads=1 eval.every=10 eval.episodes=2 eval.test_episodes=2 \
+                    checkpoint.every=7 checkpoint.keep=100";
+        let overrides: Vec<String> =
+            tiny.split_whitespace().chain(more.iter().copied()).map(String::from).collect();
+        let config = Config::load(None, &overrides).unwrap();
+        let set = Glyphs { alphabets: 1, ..Glyphs::default() }.draw(9).unwrap();
+        let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 3, false, 0).unwrap();
+        let opened = backend::open(config.backend).unwrap();
+        let learner = Learner::new(&config, Opened { is_gpu: late, ..opened });
+        let (run, lock) = RunDir::create(path, &config).unwrap();
+        Trainer::begin(learner, config, Sampler::new(Arc::new(set), split, 0), run, lock).unwrap()
+    }
+
+    /// Everything that a run left, but for times.
+    fn left(run: &Path) -> (String, Vec<(String, String)>) {
+        let mut kept: Vec<_> = fs::read_dir(run.join("checkpoints"))
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                (name, Archive::read(&entry.path()).unwrap().digest())
+            })
+            .collect();
+        kept.sort();
+        (fs::read_to_string(run.join("metrics.jsonl")).unwrap(), kept)
+    }
+
+    #[test]
+    fn steps_that_are_read_late_leave_what_steps_read_at_once_leave() {
+        for more in [
+            &["outer.steps=24", "inner.steps=2", "outer.clip=0.5"][..],
+            &["outer.evaluations=200", "estimator.name=ufom", "estimator.q=0.5"],
+            &["outer.steps=12", "estimator.name=adaptive", "estimator.costs=counted"],
+            &["outer.steps=12", "estimator.name=ufom", "estimator.tracking=fitted", "estimator.q=0.5"],
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let [at_once, late] = ["at_once", "late"].map(|name| folder.path().join(name));
+            let mut heard = [Notes::default(), Notes::default()];
+            for (path, notes) in [&at_once, &late].into_iter().zip(&mut heard) {
+                let ended = trainer(path, *path == late, more).run(notes).unwrap();
+                assert_eq!(ended, Ended::Finished);
+            }
+            assert_eq!(left(&at_once), left(&late), "{more:?}");
+            assert_eq!(heard[0].steps, heard[1].steps, "{more:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_stopped_with_steps_in_flight_has_them_in_its_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut notes = Notes { stop_after: Some(1), ..Notes::default() };
+        let mut trainer = trainer(folder.path(), true, &["outer.steps=30", "checkpoint.every=30"]);
+        assert_eq!(trainer.run(&mut notes).unwrap(), Ended::Stopped);
+        // The first that was heard of came with all that were in flight.
+        assert!(notes.steps.iter().map(|step| step.0).eq(1..=flight::MOST as u64));
+        let (saved, faults) = trainer.run.latest().unwrap().unwrap();
+        assert_eq!((saved.standing.step, faults.len()), (flight::MOST as u64, 0));
+    }
+
+    #[test]
+    fn divergence_in_flight_is_named_with_its_step_and_never_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = [false, true].map(|late| {
+            let path = folder.path().join(late.to_string());
+            // θ grows fourfold at every step, until something is beyond single precision.
+            let more = [
+                "outer.steps=30",
+                "checkpoint.every=1000",
+                "outer.optimizer=sgd",
+                "outer.rate=1",
+                "outer.schedule=constant",
+                "outer.weight_decay=5",
+            ];
+            let mut notes = Notes::default();
+            let error = trainer(&path, late, &more).run(&mut notes).unwrap_err();
+            let Error::Diverged { step, .. } = error else { panic!("{error}") };
+            assert!(step > flight::MOST as u64 && notes.steps.len() as u64 == step - 1, "{error}");
+            assert_eq!(left(&path).1.len(), 1, "only what was before the first step");
+            (error.to_string(), left(&path), notes.steps)
+        });
+        assert_eq!(said[0], said[1]);
+    }
+}
