@@ -12,6 +12,7 @@ use metaburn::kernel::{self, Grid, reference};
 use metaburn::stack::Stack;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The program's own.
 #[global_allocator]
@@ -24,9 +25,16 @@ fn random(shape: [usize; 3]) -> Tensor<3> {
 }
 
 /// Time of `work`, alone on this thread.
-fn time(group: &mut BenchmarkGroup<WallTime>, name: &str, mut work: impl FnMut() -> Tensor<3>) {
+fn time(group: &mut BenchmarkGroup<WallTime>, name: &str, work: impl Fn() -> Tensor<3> + Sync) {
     group.bench_function(name, |bencher| {
-        kernel::share::on_this_thread(|| bencher.iter(|| black_box(work())));
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread can be had");
+        bencher.iter_custom(|times| {
+            alone.install(|| {
+                let began = Instant::now();
+                (0..times).for_each(|_| drop(black_box(work())));
+                began.elapsed()
+            })
+        });
     });
 }
 

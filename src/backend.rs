@@ -22,6 +22,28 @@ pub struct Opened {
     pub is_gpu: bool,
 }
 
+impl Opened {
+    /// Whether it computes in the host's memory.
+    pub fn is_cpu(&self) -> bool {
+        matches!(self.backend, Backend::Flex | Backend::Ndarray)
+    }
+
+    /// The same device, where it is a CPU with `threads` threads at work; `None` leaves it one for each
+    /// core. A GPU is kept busy by one thread.
+    ///
+    /// This process's own pool of threads is sized alike, unless it was in use before.
+    pub fn with_threads(self, threads: Option<usize>) -> Self {
+        match threads.filter(|_| self.is_cpu()) {
+            None => self,
+            Some(threads) => {
+                // Fails only where there is a pool already.
+                let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+                cpu(self.backend, self.device, threads)
+            }
+        }
+    }
+}
+
 /// A backend that cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[error("backend `{backend}` is not available: {reason}; `metaburn backends` lists what is")]
@@ -49,7 +71,7 @@ pub fn open(backend: Backend) -> Result<Opened, Error> {
             let found = gpus.filter_map(|backend| open(backend).ok()).find(|opened| opened.is_gpu);
             found.map_or_else(|| open(Backend::Flex), Ok)
         }
-        Backend::Flex => Ok(cpu(backend, Device::flex())),
+        Backend::Flex => Ok(cpu(backend, Device::flex(), cores())),
         Backend::Ndarray => ndarray().map_err(error),
         Backend::Wgpu => wgpu().map_err(error),
         Backend::Vulkan => vulkan().map_err(error),
@@ -57,8 +79,12 @@ pub fn open(backend: Backend) -> Result<Opened, Error> {
     }
 }
 
-fn cpu(backend: Backend, device: Device) -> Opened {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+/// How many threads this machine runs at once.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn cpu(backend: Backend, device: Device, threads: usize) -> Opened {
     let plural = if threads == 1 { "" } else { "s" };
     let description = format!("CPU, {threads} thread{plural}");
     Opened { backend, description, device, workers: Workers::on_cpu(threads), is_gpu: false }
@@ -67,7 +93,7 @@ fn cpu(backend: Backend, device: Device) -> Opened {
 #[cfg(feature = "ndarray")]
 fn ndarray() -> Result<Opened, String> {
     #[allow(deprecated)] // Burn prefers flex, and so do we; ndarray stays selectable.
-    Ok(cpu(Backend::Ndarray, Device::ndarray()))
+    Ok(cpu(Backend::Ndarray, Device::ndarray(), cores()))
 }
 
 #[cfg(not(feature = "ndarray"))]

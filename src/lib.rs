@@ -7,6 +7,7 @@
 //! outer loop); [`mod@bench`] (what an outer step takes). An upper room may use those below it, never the reverse; `docs/architecture.md` has the
 //! plan, and `docs/own-problem.md` walks through a problem that is not few-shot.
 
+pub mod ahead;
 pub mod archive;
 pub mod backend;
 pub mod bench;

@@ -1,11 +1,16 @@
-//! `metaburn backends`, and the golden case through `metaburn gradient` on each of them.
+//! `metaburn backends`, and on each of them the golden case through `metaburn gradient`, and episodes.
 
 mod common;
 
 use common::{lacks_wgpu, metaburn, ran, relative, run, shared};
 use metaburn::archive::{Archive, Values};
+use metaburn::backend::open;
+use metaburn::config::Backend;
+use metaburn::data::{EpisodeShape, Glyphs, Part, Sampler, Split, SplitRule};
+use metaburn::trainer::{Gallery, Images};
 use serde_json::Value;
 use std::path::Path;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 #[test]
@@ -108,4 +113,29 @@ fn wgpu_finds_the_golden_case_to_three_digits() {
         return;
     }
     reproduces("golden/golden_f32.safetensors", "--backend wgpu", 1e-3);
+}
+
+#[test]
+fn wgpu_gathers_the_pixels_that_flex_is_given() {
+    if lacks_wgpu() {
+        return;
+    }
+    let set = Glyphs { alphabets: 2, ..Glyphs::default() }.draw(14).unwrap();
+    let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 5, true, 1).unwrap();
+    let sampler = Sampler::new(Arc::new(set), split, 1);
+    let shape = EpisodeShape { ways: 5, shots: 2, queries: 3 };
+    let [flex, wgpu] = [Backend::Flex, Backend::Wgpu].map(|backend| {
+        let opened = open(backend).unwrap();
+        assert_eq!(opened.is_cpu(), backend == Backend::Flex);
+        let gallery = Gallery::new(sampler.clone(), &opened);
+        let mut feed = gallery.feed(shape, 2, 3);
+        let drawn = [feed.take(), feed.take(), gallery.images(Part::Test, 0..3, &shape)];
+        drawn.map(|Images { support, query }| {
+            [support, query]
+                .map(|images| (images.dims(), images.into_data().iter::<f32>().collect::<Vec<_>>()))
+        })
+    });
+    assert!(flex == wgpu);
+    assert_eq!(flex[0][0].0, [2, 10, 196]);
+    assert!(flex[0][0].1.iter().any(|ink| *ink > 0.5) && flex[0][0].1.contains(&0.0));
 }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use metaburn::backend;
 use metaburn::config::{BatchNorm, Config};
 use metaburn::data::Part;
-use metaburn::trainer::{self, Accuracy, Error, Learner, RunDir, Saved, Standing, Watcher};
+use metaburn::trainer::{self, Accuracy, Error, Gallery, Learner, RunDir, Saved, Standing, Watcher};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,12 +61,13 @@ impl Eval {
         trainer::check_data(&sampler, &saved.standing)?;
         let shape = trainer::evaluation_shape(&config);
         sampler.check(part, &shape)?;
-        let learner = Learner::new(&config, backend::open(config.backend)?);
+        let learner = Learner::new(&config, backend::open(config.backend)?.with_threads(config.threads));
+        let gallery = Gallery::new(sampler, &learner.opened);
         let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
         let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
         let bar = terminal.counter(episodes, "episodes");
         let steps = config.inner.eval_steps;
-        let accuracy = learner.evaluate(&theta, &sampler, part, &shape, (episodes, steps), |done| {
+        let accuracy = learner.evaluate(&theta, &gallery, part, &shape, (episodes, steps), |done| {
             bar.set_position(done as u64)
         });
         bar.finish_and_clear();

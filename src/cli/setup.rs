@@ -18,12 +18,15 @@ pub struct Setup {
     place: Place,
 }
 
-/// Where to compute, and where the data lies.
+/// Where to compute, on how many threads, and where the data lies.
 #[derive(Args)]
 pub struct Place {
     /// Where to compute: auto, flex, ndarray, wgpu, vulkan or cuda
     #[arg(long)]
     backend: Option<Backend>,
+    /// Threads of a CPU that compute; without it, one for each core. No result depends on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Folder of the data (Omniglot's archives, or class folders of images)
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
@@ -68,14 +71,16 @@ impl Place {
         let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         let backend = self.backend.map(|backend| quoted("backend", &backend.to_string()));
         let data = self.data.as_ref().map(|path| quoted("data.path", &whole(path).to_string_lossy()));
-        backend.into_iter().chain(data).collect()
+        let threads = self.threads.map(|threads| format!("threads={threads}"));
+        backend.into_iter().chain(threads).chain(data).collect()
     }
 
     /// As flags, to be typed again.
     pub fn flags(&self) -> String {
         let backend = self.backend.map(|backend| format!(" --backend {backend}"));
+        let threads = self.threads.map(|threads| format!(" --threads {threads}"));
         let data = self.data.as_ref().map(|path| format!(" --data {}", quoted(path)));
-        backend.into_iter().chain(data).collect()
+        backend.into_iter().chain(threads).chain(data).collect()
     }
 
     /// `config`, a run's own, with these said over it.

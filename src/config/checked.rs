@@ -18,6 +18,9 @@ pub struct Config {
     pub seed: u64,
     /// Where tensors are computed.
     pub backend: Backend,
+    /// Threads of a CPU that compute, 1 to 1024; `None` for one for each core. They change no result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
     /// Which images, and how their classes are split.
     pub data: Data,
     /// The shape of an episode.
@@ -81,7 +84,7 @@ impl Config {
         let outer = outer::check(checker);
         let checkpoint = checkpoint::check(checker);
         let eval = eval::check(checker, &task, &data);
-        let (seed, backend) = root::check(checker);
-        Self { seed, backend, data, task, model, inner, estimator, memory, outer, checkpoint, eval }
+        let (seed, backend, threads) = root::check(checker);
+        Self { seed, backend, threads, data, task, model, inner, estimator, memory, outer, checkpoint, eval }
     }
 }

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Error, Part};
+use super::turn::turned;
+use super::{Error, Part, Picture};
 use crate::hex::hex;
 
 /// The largest side an image may be resized to, in pixels.
@@ -85,16 +86,37 @@ impl ImageSet {
         self.classes[class].examples
     }
 
+    /// The number of an image among all of the set.
+    ///
+    /// # Panics
+    /// If there is no such class or example.
+    pub fn index(&self, class: usize, example: usize) -> usize {
+        let class = &self.classes[class];
+        assert!(example < class.examples, "class `{}` has no example {example}", class.name);
+        class.first + example
+    }
+
     /// One image, `[size·size]` row by row, ink 255 and paper 0.
     ///
     /// # Panics
     /// If there is no such class or example.
     pub fn image(&self, class: usize, example: usize) -> &[u8] {
-        let class = &self.classes[class];
-        assert!(example < class.examples, "class `{}` has no example {example}", class.name);
         let area = self.size * self.size;
-        let start = (class.first + example) * area;
+        let start = self.index(class, example) * area;
         &self.pixels[start..start + area]
+    }
+
+    /// The images of `pictures`, `[pictures, size·size]`, each turned as its class is: ink 1 and paper 0.
+    ///
+    /// # Panics
+    /// If there is no such class or example.
+    pub fn ink<'a>(&self, pictures: impl Iterator<Item = &'a Picture> + Clone) -> Vec<f32> {
+        let mut ink = Vec::with_capacity(pictures.clone().count() * self.size * self.size);
+        for Picture { class, example } in pictures {
+            let image = self.image(class.class, *example);
+            turned(image, self.size, class.quarter_turns).for_each(|byte| ink.push(shade(byte)));
+        }
+        ink
     }
 
     /// All images, `[images, size·size]`, class after class.
@@ -117,6 +139,11 @@ impl ImageSet {
         hash.update(&self.pixels);
         hex(&hash.finalize())
     }
+}
+
+/// A byte of ink as a number: ink 1, paper 0.
+pub fn shade(byte: u8) -> f32 {
+    f32::from(byte) / 255.0
 }
 
 /// Refuses an image side that no source should try to make.

@@ -1,7 +1,8 @@
 //! From drawings to episodes.
 //!
 //! A [`Source`] yields an [`ImageSet`]; a [`Split`] divides its classes into training, validation
-//! and test; a [`Sampler`] draws episodes, each a function of (seed, part, index) alone.
+//! and test; a [`Sampler`] draws episodes, each a function of (seed, part, index) alone: first a
+//! [`Selection`] of images, from which an [`Episode`] or a batch of many is made.
 //!
 //! Ordinary classification has [`Labelled`] images instead, [`mnist`]'s for one.
 
@@ -24,19 +25,21 @@ mod part;
 mod preview;
 mod resize;
 mod sampler;
+mod selection;
 mod source;
 mod split;
 mod turn;
 
 pub use error::Error;
 pub use glyphs::Glyphs;
-pub use image_set::{Class, ImageSet};
+pub use image_set::{Class, ImageSet, shade};
 pub use labelled::{Labelled, Mislabelled};
 pub use mnist::Mnist;
 pub use neighbour::nearest_neighbour;
 pub use part::Part;
 pub use preview::contact_sheet;
 pub use sampler::{Episode, EpisodeShape, Sampler};
+pub use selection::{Picture, Selection};
 pub use source::{Loaded, Source};
 pub use split::{Split, SplitRule};
-pub use turn::Turned;
+pub use turn::{Turned, turned};

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use rand::seq::index;
 
-use super::turn::turned;
-use super::{Error, ImageSet, Part, Split, Turned};
+use super::{Error, ImageSet, Part, Picture, Selection, Split, Turned};
 use crate::random::generator;
 
 /// How large an episode is.
@@ -99,49 +98,45 @@ impl Sampler {
         }
     }
 
-    /// Episode number `index` of `part`: distinct classes, and of each class distinct images for
-    /// support and query.
+    /// What episode number `index` of `part` is made of: distinct classes, and of each class distinct
+    /// images for support and query.
     ///
     /// # Panics
     /// If [`check`](Self::check) refuses the shape.
-    pub fn episode(&self, part: Part, index: u64, shape: &EpisodeShape) -> Episode {
+    pub fn select(&self, part: Part, index: u64, shape: &EpisodeShape) -> Selection {
+        let EpisodeShape { ways, shots, queries } = *shape;
         let mut random = generator(self.seed, purpose(part), index);
         let pool = self.split.part(part);
         let classes: Vec<Turned> =
-            index::sample(&mut random, pool.len(), shape.ways).iter().map(|i| pool[i]).collect();
-        let area = self.set.size() * self.set.size();
-        let (supports, queries) = (shape.ways * shape.shots, shape.ways * shape.queries);
-        let mut episode = Episode {
-            size: self.set.size(),
-            support: Vec::with_capacity(supports * area),
-            support_labels: Vec::with_capacity(supports),
-            support_examples: Vec::with_capacity(supports),
-            query: Vec::with_capacity(queries * area),
-            query_labels: Vec::with_capacity(queries),
-            query_examples: Vec::with_capacity(queries),
-            classes: vec![],
-        };
-        for (label, class) in classes.iter().enumerate() {
-            let examples = self.set.examples(class.class);
-            let drawn = index::sample(&mut random, examples, shape.shots + shape.queries);
-            for (i, example) in drawn.iter().enumerate() {
-                if i < shape.shots {
-                    self.append(&mut episode.support, *class, example);
-                    episode.support_labels.push(label);
-                    episode.support_examples.push(example);
-                } else {
-                    self.append(&mut episode.query, *class, example);
-                    episode.query_labels.push(label);
-                    episode.query_examples.push(example);
-                }
-            }
+            index::sample(&mut random, pool.len(), ways).iter().map(|i| pool[i]).collect();
+        let mut support = Vec::with_capacity(ways * shots);
+        let mut query = Vec::with_capacity(ways * queries);
+        for class in classes {
+            let drawn = index::sample(&mut random, self.set.examples(class.class), shots + queries);
+            let mut drawn = drawn.into_iter().map(|example| Picture { class, example });
+            support.extend(drawn.by_ref().take(shots));
+            query.extend(drawn);
         }
-        Episode { classes, ..episode }
+        Selection { support, query }
     }
 
-    fn append(&self, pixels: &mut Vec<f32>, class: Turned, example: usize) {
-        let image = self.set.image(class.class, example);
-        pixels.extend(turned(image, self.set.size(), class.quarter_turns).map(|ink| f32::from(ink) / 255.0));
+    /// Episode number `index` of `part`, made.
+    ///
+    /// # Panics
+    /// As [`select`](Self::select).
+    pub fn episode(&self, part: Part, index: u64, shape: &EpisodeShape) -> Episode {
+        let Selection { support, query } = self.select(part, index, shape);
+        let examples = |pictures: &[Picture]| pictures.iter().map(|picture| picture.example).collect();
+        Episode {
+            classes: support.iter().step_by(shape.shots).map(|picture| picture.class).collect(),
+            size: self.set.size(),
+            support: self.set.ink(support.iter()),
+            support_labels: shape.support_labels(),
+            support_examples: examples(&support),
+            query: self.set.ink(query.iter()),
+            query_labels: shape.query_labels(),
+            query_examples: examples(&query),
+        }
     }
 }
 
@@ -189,6 +184,21 @@ mod tests {
         assert_eq!(in_order, on_threads);
         assert_ne!(one.episode(Part::Train, 0, &SHAPE), one.episode(Part::Train, 1, &SHAPE));
         assert_ne!(one.episode(Part::Train, 0, &SHAPE), sampler(4)?.episode(Part::Train, 0, &SHAPE));
+        Ok(())
+    }
+
+    #[test]
+    fn draws_are_what_they_were_in_every_version() -> Result<(), Error> {
+        // Runs are resumed by later versions, which must go on with the same episodes.
+        let Selection { support, query } = sampler(3)?.select(Part::Train, 7, &SHAPE);
+        let name = |picture: &Picture| (picture.class.class, picture.class.quarter_turns, picture.example);
+        let names = |pictures: &[Picture]| pictures.iter().map(name).collect::<Vec<_>>();
+        assert_eq!(
+            names(&support[..6]),
+            [(1, 0, 0), (1, 0, 2), (24, 0, 4), (24, 0, 2), (8, 2, 4), (8, 2, 5)]
+        );
+        assert_eq!(names(&support[6..]), [(4, 2, 5), (4, 2, 3), (1, 3, 2), (1, 3, 1)]);
+        assert_eq!(names(&query[..6]), [(1, 0, 1), (1, 0, 4), (1, 0, 5), (24, 0, 5), (24, 0, 0), (24, 0, 3)]);
         Ok(())
     }
 

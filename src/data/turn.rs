@@ -19,16 +19,17 @@ impl Turned {
 }
 
 /// The pixels of a square image `[size·size]` in the order in which its turned version shows them.
-pub(super) fn turned(image: &[u8], size: usize, quarter_turns: u8) -> impl Iterator<Item = u8> {
-    let last = size - 1;
-    (0..size * size).map(move |i| {
-        let (row, column) = (i / size, i % size);
-        image[match quarter_turns % 4 {
-            0 => i,
-            1 => column * size + last - row,
-            2 => (last - row) * size + last - column,
-            _ => (last - column) * size + row,
-        }]
+pub fn turned<P: Copy>(image: &[P], size: usize, quarter_turns: u8) -> impl Iterator<Item = P> {
+    let (side, last) = (size as isize, size as isize - 1);
+    // Where the turned image's first pixel lies, and how far it is from one to that below and to the right.
+    let (first, down, right) = match quarter_turns % 4 {
+        0 => (0, side, 1),
+        1 => (last, -1, side),
+        2 => (last * side + last, -side, -1),
+        _ => (last * side, 1, -side),
+    };
+    (0..side).flat_map(move |row| {
+        (0..side).map(move |column| image[(first + row * down + column * right) as usize])
     })
 }
 
@@ -43,5 +44,17 @@ mod tests {
         assert_eq!(turn(1), [2, 4, 1, 3]);
         assert_eq!(turn(2), [4, 3, 2, 1]);
         assert_eq!(turn(3), [3, 1, 4, 2]);
+    }
+
+    #[test]
+    fn turning_once_more_is_one_turn_more() {
+        for size in 1..=5 {
+            let image: Vec<usize> = (0..size * size).collect();
+            let mut by_ones = image.clone();
+            for turns in 0..=4 {
+                assert!(turned(&image, size, turns).eq(by_ones.iter().copied()), "{size}, {turns}");
+                by_ones = turned(&by_ones, size, 1).collect();
+            }
+        }
     }
 }

@@ -17,10 +17,9 @@ use super::report::report;
 use super::ufom::{ExactDraws, at_coin};
 use super::{Estimator, State, Tracker, Ufom};
 use crate::config::{Coin, Tuning};
-use crate::host::host_together;
 use crate::hypergradient::{Draw, Estimate};
 use crate::interval::mean;
-use crate::stack::Stack;
+use burn::tensor::Tensor;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -108,20 +107,26 @@ impl Estimator for AdaptiveUfom {
         self.reference.is_none_or(|reference| reference.clip.is_none())
     }
 
-    fn observe(&mut self, draw: &Draw, estimate: &Estimate, seconds: f64) {
+    fn look(&mut self, draw: &Draw, estimate: &Estimate) -> Vec<Tensor<1>> {
+        let Some(ExactDraws { exact, error }) = ExactDraws::of(estimate, self.depth, draw.steps()) else {
+            return Vec::new();
+        };
+        let tracked = self.tracker.as_mut().map(|tracker| tracker.look(&error, self.coin));
+        let squares = [exact, error].map(|gradients| at_coin(gradients, self.coin).squared_norm());
+        squares.into_iter().chain(tracked.into_iter().flatten()).collect()
+    }
+
+    fn learn(&mut self, draw: &Draw, estimate: &Estimate, seen: &[Vec<f64>], seconds: f64) {
         let q = self.q(draw.tasks(), draw.steps());
         self.learned.prices.observe(estimate.evaluations.products as f64, seconds);
-        let Some(shown) = ExactDraws::of(estimate, self.depth, draw.steps()) else { return };
-        let (coin, beta) = (self.coin, self.tuning.beta);
-        let squares = |gradients: &Stack| at_coin(gradients.clone(), coin).squared_norm();
-        let seen = host_together(vec![squares(&shown.exact), squares(&shown.error)]);
-        let [exact, error] = [mean(&seen[0]), mean(&seen[1])];
+        let [exact, error, tracked @ ..] = seen else { return };
+        let ([exact, error], beta) = ([mean(exact), mean(error)], self.tuning.beta);
         let error = if self.reference.is_some() { error / (q * q) / 10.0 } else { error };
         self.learned.exact.add(exact, beta);
         self.learned.error.add(error, beta);
         self.learned.draws += 1;
         if let Some(tracker) = &mut self.tracker {
-            tracker.observe(&shown.error, coin);
+            tracker.learn(tracked);
         }
     }
 

@@ -28,9 +28,9 @@ use super::report::report;
 use super::step_coins::tossed;
 use super::{Estimator, State};
 use crate::config::{Coin, Tuning};
-use crate::host::host_together;
 use crate::hypergradient::{Draw, Estimate, Increment};
 use crate::interval::mean;
+use burn::tensor::Tensor;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -168,13 +168,27 @@ impl Estimator for AdaptiveStepCoins {
         true
     }
 
-    fn observe(&mut self, draw: &Draw, estimate: &Estimate, seconds: f64) {
+    fn look(&mut self, _draw: &Draw, estimate: &Estimate) -> Vec<Tensor<1>> {
+        let squares = estimate.gradient.clone().squared_norm();
+        let slopes = estimate.outer_slope.clone().unwrap_or_else(|| squares.clone());
+        let mut shown = vec![squares, slopes];
+        for Increment { squared_norm, direct, curvature, .. } in &estimate.increments {
+            shown.extend([squared_norm, curvature].into_iter().chain(direct).cloned());
+        }
+        shown.extend(estimate.probes.iter().map(|probe| probe.steepest.clone()));
+        shown
+    }
+
+    fn learn(&mut self, draw: &Draw, estimate: &Estimate, seen: &[Vec<f64>], seconds: f64) {
         let beta = self.tuning.beta;
         self.learned.prices.observe(estimate.evaluations.products as f64, seconds);
         self.learned.steps.resize_with(draw.steps(), Step::default);
         let mut noise = 0.0;
-        let (products, [squares, slopes]) = Products::of(estimate, draw.steps());
-        for Products { at, tasks, squares, direct, curvatures } in products {
+        let [squares, slopes, seen @ ..] = seen else { return };
+        let mut seen = seen.iter();
+        for Products { at, tasks, squares, direct, curvatures } in
+            Products::of(&estimate.increments, draw.steps(), seen.by_ref())
+        {
             let gain = direct.as_ref().map_or(1.0, |_| self.gain());
             for (place, task) in tasks.iter().enumerate() {
                 let factor = draw.factor(at + 1, *task);
@@ -189,15 +203,14 @@ impl Estimator for AdaptiveStepCoins {
             step.curvature = faded(step.curvature, largest, beta);
             step.seen += tasks.len() as u64;
         }
-        let square = mean(&squares);
+        let square = mean(squares);
         self.learned.estimate.add(square, beta);
         self.learned.exact.add(square - noise / draw.tasks() as f64, beta);
-        self.learned.slope.add(mean(&slopes), beta);
-        let steepest = estimate.probes.iter().map(|probe| probe.steepest.clone()).collect();
-        let found = estimate.probes.iter().zip(host_together(steepest).concat());
+        self.learned.slope.add(mean(slopes), beta);
+        let found = estimate.probes.iter().zip(seen.flatten());
         for (probe, steepest) in found.filter(|(_, steepest)| steepest.is_finite()) {
             let step = &mut self.learned.steps[probe.step - 1];
-            step.steepest = faded(step.steepest, steepest, FADE);
+            step.steepest = faded(step.steepest, *steepest, FADE);
         }
         self.learned.seen += 1;
     }
@@ -243,19 +256,14 @@ struct Products {
 }
 
 impl Products {
-    /// Those of `estimate`'s `steps` inner steps that were taken, a step's tasks together; and of every task
-    /// ‖g‖² and ‖v_r‖².
-    fn of(estimate: &Estimate, steps: usize) -> (Vec<Self>, [Vec<f64>; 2]) {
-        let increments = &estimate.increments;
-        let squares = estimate.gradient.clone().squared_norm();
-        let slopes = estimate.outer_slope.clone().unwrap_or_else(|| squares.clone());
-        let mut tensors = vec![squares, slopes];
-        for Increment { squared_norm, direct, curvature, .. } in increments {
-            tensors.extend([squared_norm, curvature].into_iter().chain(direct).cloned());
-        }
-        let mut values = host_together(tensors).into_iter();
-        let mut next = || values.next().unwrap_or_default();
-        let whole = [next(), next()];
+    /// Those of `steps` inner steps that were taken, a step's tasks together. `seen` yields the values of each
+    /// increment: squared norms, curvatures and, where there are any, the mixed products' squared norms.
+    fn of<'a>(
+        increments: &[Increment],
+        steps: usize,
+        seen: &mut impl Iterator<Item = &'a Vec<f64>>,
+    ) -> Vec<Self> {
+        let mut next = || seen.next().into_iter().flatten();
         let mut all: Vec<Option<Self>> = (0..steps).map(|_| None).collect();
         for Increment { step, tasks, direct, .. } in increments {
             let at = step - 1;
@@ -266,6 +274,6 @@ impl Products {
             products.curvatures.extend(next());
             direct.iter().for_each(|_| products.direct.get_or_insert_default().extend(next()));
         }
-        (all.into_iter().flatten().collect(), whole)
+        all.into_iter().flatten().collect()
     }
 }

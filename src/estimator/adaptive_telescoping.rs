@@ -20,7 +20,6 @@ use super::telescoping::depths;
 use super::ufom::at_coin;
 use super::{Estimator, State};
 use crate::config::{Coin, Levels, Tuning};
-use crate::host::host_together;
 use crate::hypergradient::{Draw, Estimate, places};
 use crate::stack::Stack;
 use burn::tensor::Tensor;
@@ -102,37 +101,40 @@ impl Estimator for AdaptiveTelescoping {
         true
     }
 
-    fn observe(&mut self, draw: &Draw, estimate: &Estimate, seconds: f64) {
+    fn look(&mut self, draw: &Draw, estimate: &Estimate) -> Vec<Tensor<1>> {
+        let depths = depths(&self.levels, self.depth, draw.steps());
+        let reached = depths.windows(2).map_while(|pair| estimate.between(pair[0], pair[1]));
+        let increments: Vec<(Vec<usize>, Stack)> = reached.collect();
+        let mut means: Vec<Tensor<1>> = Vec::new();
+        for (l, (tasks, increment)) in increments.iter().enumerate() {
+            let increment = at_coin(increment.clone(), self.coin);
+            for (all, earlier) in &increments[..=l] {
+                let earlier = at_coin(earlier.select(&places(tasks, all)), self.coin);
+                means.push(earlier.dot(increment.clone()).mean());
+            }
+        }
+        // Who reaches r has passed every level.
+        if let Some((_, exact)) = estimate.landmark(draw.steps()).filter(|_| depths.len() > 1) {
+            means.push(at_coin(exact, self.coin).squared_norm().mean());
+        }
+        means
+    }
+
+    fn learn(&mut self, draw: &Draw, estimate: &Estimate, seen: &[Vec<f64>], seconds: f64) {
         let beta = self.tuning.beta;
         self.learned.prices.observe(estimate.evaluations.products as f64, seconds);
-        let depths = depths(&self.levels, self.depth, draw.steps());
-        let levels = depths.len() - 1;
+        let levels = depths(&self.levels, self.depth, draw.steps()).len() - 1;
         self.learned.products.resize_with(levels, Vec::new);
         for (row, products) in self.learned.products.iter_mut().enumerate() {
             products.resize(row + 1, Average::default());
         }
-        let reached = depths.windows(2).map_while(|pair| estimate.between(pair[0], pair[1]));
-        let increments: Vec<(Vec<usize>, Stack)> = reached.collect();
-        let mut seen: Vec<(usize, usize)> = Vec::new();
-        let mut means: Vec<Tensor<1>> = Vec::new();
-        for (l, (tasks, increment)) in increments.iter().enumerate() {
-            let increment = at_coin(increment.clone(), self.coin);
-            for (k, (all, earlier)) in increments[..=l].iter().enumerate() {
-                let earlier = at_coin(earlier.select(&places(tasks, all)), self.coin);
-                seen.push((l, k));
-                means.push(earlier.dot(increment.clone()).mean());
-            }
+        let mut means = seen.iter().flatten();
+        for (product, mean) in self.learned.products.iter_mut().flatten().zip(means.by_ref()) {
+            product.add(*mean, beta);
         }
-        if let Some((_, exact)) = estimate.landmark(draw.steps()).filter(|_| levels > 0) {
-            means.push(at_coin(exact, self.coin).squared_norm().mean());
-            self.learned.draws += 1;
-        }
-        let means = host_together(means).concat();
-        for ((l, k), mean) in seen.iter().zip(&means) {
-            self.learned.products[*l][*k].add(*mean, beta);
-        }
-        if let Some(exact) = means.get(seen.len()) {
+        if let Some(exact) = means.next() {
             self.learned.exact.add(*exact, beta);
+            self.learned.draws += 1;
         }
     }
 

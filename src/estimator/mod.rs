@@ -43,7 +43,9 @@ pub use ufom::Ufom;
 pub(crate) use telescoping::depths;
 
 use crate::config::{self, Compat, Tracking};
+use crate::host::host_together;
 use crate::hypergradient::{ConjugateGradient, Draw, Estimate};
+use burn::tensor::Tensor;
 use rand::Rng;
 use serde_json::{Map, Value};
 
@@ -56,9 +58,20 @@ pub trait Estimator: Send {
     /// Whether the expected estimate is the exact gradient.
     fn is_unbiased(&self, steps: usize) -> bool;
 
-    /// Learns from an estimate that its draw gave, in `seconds`. Laws that adapt override this and the
-    /// next three.
-    fn observe(&mut self, _draw: &Draw, _estimate: &Estimate, _seconds: f64) {}
+    /// What the law wants to see of an estimate that its draw gave, not read yet. Laws that adapt override
+    /// this and the next four.
+    fn look(&mut self, _draw: &Draw, _estimate: &Estimate) -> Vec<Tensor<1>> {
+        Vec::new()
+    }
+
+    /// Learns from an estimate that its draw gave in `seconds`, and from the values of what it looked at.
+    fn learn(&mut self, _draw: &Draw, _estimate: &Estimate, _seen: &[Vec<f64>], _seconds: f64) {}
+
+    /// Looks and learns at once; on a GPU this waits.
+    fn observe(&mut self, draw: &Draw, estimate: &Estimate, seconds: f64) {
+        let seen = host_together(self.look(draw, estimate));
+        self.learn(draw, estimate, &seen, seconds);
+    }
 
     /// What the law knows and does, for the metrics, at `tasks` tasks of `steps` inner steps.
     fn report(&self, _tasks: usize, _steps: usize) -> Map<String, Value> {

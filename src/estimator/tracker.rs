@@ -13,10 +13,10 @@ use super::average::Average;
 use super::report::report;
 use super::{State, ufom::at_coin};
 use crate::config::Coin;
-use crate::host::host_together;
 use crate::hypergradient::Draw;
 use crate::interval::mean;
 use crate::stack::Stack;
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -95,18 +95,13 @@ impl Tracker {
         draw.observed()
     }
 
-    /// Learns from the errors g_r − g_K of exact draws. First it judges them by b̂ and c as they were drawn with.
-    pub fn observe(&mut self, errors: &Stack, coin: Coin) {
+    /// Takes the errors g_r − g_K of exact draws into b̂. What it shows: how they lay to the b̂ before, if there was
+    /// one, and ‖b̂‖².
+    pub fn look(&mut self, errors: &Stack, coin: Coin) -> Vec<Tensor<1>> {
+        let mut shown = Vec::new();
         if let Some(bias) = self.bias() {
             let errors = at_coin(errors.clone(), coin);
-            let along = errors.clone().dot(bias.repeat(errors.tasks()));
-            let seen = host_together(vec![along, errors.squared_norm()]);
-            let [along, plain] = [mean(&seen[0]), mean(&seen[1])];
-            let (length, c) = (self.learned.squared_norm, self.coefficient());
-            self.learned.along.add(along, self.beta);
-            self.learned.length.add(length, self.beta);
-            self.learned.plain.add(plain, self.beta);
-            self.learned.tracked.add((plain - 2.0 * c * along + c * c * length).max(0.0), self.beta);
+            shown.extend([errors.clone().dot(bias.repeat(errors.tasks())), errors.squared_norm()]);
         }
         let news = errors.clone().mean().scale(&[1.0 - self.beta]);
         self.sum = Some(match self.sum.take() {
@@ -114,8 +109,22 @@ impl Tracker {
             None => news,
         });
         self.learned.weight = self.beta * self.learned.weight + (1.0 - self.beta);
-        let squared_norm = self.bias().map(|bias| bias.squared_norm().into_scalar::<f64>());
-        self.learned.squared_norm = squared_norm.unwrap_or_default();
+        shown.extend(self.bias().map(Stack::squared_norm));
+        shown
+    }
+
+    /// Learns from the values of what [`Self::look`] showed. It judges the errors by b̂ and c as they were drawn with.
+    pub fn learn(&mut self, seen: &[Vec<f64>]) {
+        let Some((squared_norm, judged)) = seen.split_last() else { return };
+        if let [along, plain] = judged {
+            let [along, plain] = [mean(along), mean(plain)];
+            let (length, c) = (self.learned.squared_norm, self.coefficient());
+            self.learned.along.add(along, self.beta);
+            self.learned.length.add(length, self.beta);
+            self.learned.plain.add(plain, self.beta);
+            self.learned.tracked.add((plain - 2.0 * c * along + c * c * length).max(0.0), self.beta);
+        }
+        self.learned.squared_norm = squared_norm.iter().sum();
     }
 
     /// ‖b̂‖, c, and the tracked 𝔻² over the plain: what of the error is systematic is 1 minus that.

@@ -14,6 +14,7 @@ use super::{Estimator, State, Tracker};
 use crate::config::Coin;
 use crate::hypergradient::{Draw, Estimate};
 use crate::stack::Stack;
+use burn::tensor::Tensor;
 use rand::Rng;
 use serde_json::{Map, Value};
 
@@ -51,11 +52,16 @@ impl Estimator for Ufom {
         true
     }
 
-    fn observe(&mut self, draw: &Draw, estimate: &Estimate, _seconds: f64) {
-        if let Some(tracker) = &mut self.tracker
-            && let Some(exact) = ExactDraws::of(estimate, self.depth, draw.steps())
-        {
-            tracker.observe(&exact.error, self.coin);
+    fn look(&mut self, draw: &Draw, estimate: &Estimate) -> Vec<Tensor<1>> {
+        match (&mut self.tracker, ExactDraws::of(estimate, self.depth, draw.steps())) {
+            (Some(tracker), Some(exact)) => tracker.look(&exact.error, self.coin),
+            _ => Vec::new(),
+        }
+    }
+
+    fn learn(&mut self, _draw: &Draw, _estimate: &Estimate, seen: &[Vec<f64>], _seconds: f64) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.learn(seen);
         }
     }
 

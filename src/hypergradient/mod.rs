@@ -25,6 +25,7 @@ mod evaluations;
 mod implicit;
 mod inner_loop;
 mod iterates;
+mod lane;
 mod memory;
 mod parallel;
 mod probe;

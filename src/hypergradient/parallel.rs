@@ -1,11 +1,13 @@
 //! On a CPU the tasks of a meta-batch go to threads in small chunks: each chunk's activations then
-//! stay in cache, and Burn's elementwise operations, single-threaded there, run side by side. On a
-//! GPU one launch does all tasks' work.
+//! stay in cache, and Burn's elementwise operations, single-threaded there, run side by side. Where there
+//! are fewer tasks than threads, each task's own operations have what is left over. On a GPU one launch
+//! does all tasks' work.
 //!
 //! Tasks never meet before their gradients are averaged, so the split changes no task's result.
 
+use super::lane::in_lane;
 use super::{Draw, Estimate, Evaluations, Memory, estimate_within};
-use crate::{kernel::share, problem::Bilevel, stack::Stack};
+use crate::{problem::Bilevel, stack::Stack};
 use burn::tensor::Tensor;
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,9 +34,6 @@ impl Workers {
     }
 
     /// `work` on chunks of the tasks 0 … `tasks` − 1; results in the order of the chunks.
-    ///
-    /// Threads of the system, not of rayon's pool: a pool thread that waits inside a graph's lock
-    /// could steal work that wants the same lock.
     pub fn map<R: Send>(&self, tasks: usize, work: impl Fn(&[usize]) -> R + Sync) -> Vec<R> {
         self.map_longest_first(tasks, |_| 0, work)
     }
@@ -55,22 +54,31 @@ impl Workers {
         chunks.sort_by_key(|(_, chunk)| Reverse(cost(chunk)));
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Vec::with_capacity(chunks.len()));
+        let take_turns = || {
+            while let Some((place, chunk)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let result = work(chunk);
+                done.lock().unwrap_or_else(PoisonError::into_inner).push((*place, result));
+            }
+        };
+        let lanes = self.threads.min(chunks.len());
         std::thread::scope(|scope| {
-            for _ in 0..self.threads.min(chunks.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let turn = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((place, chunk)) = chunks.get(turn) else { break };
-                        // Each task keeps to its thread: they are many enough.
-                        let result = share::on_this_thread(|| work(chunk));
-                        done.lock().unwrap_or_else(PoisonError::into_inner).push((*place, result));
-                    }
-                });
+            for lane in 0..lanes {
+                // Adds up to all threads, however many lanes there are.
+                let threads = (self.threads + lane) / lanes;
+                scope.spawn(move || in_lane(threads, take_turns));
             }
         });
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         done.sort_by_key(|(place, _)| *place);
         done.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// How many threads the operations of one chunk may use, at least, while [`Self::map`] works on `tasks`
+    /// tasks: 1 where there is a chunk for every thread. Within the work [`rayon::current_num_threads`]
+    /// says it exactly.
+    pub fn inside(&self, tasks: usize) -> usize {
+        let chunks = tasks.div_ceil(self.chunk.max(1));
+        (self.threads / chunks.max(1)).max(1)
     }
 
     /// How many tasks' iterates are kept at once, of `tasks`.

@@ -11,7 +11,7 @@ mod fused;
 mod gather;
 mod grid;
 pub mod reference;
-pub mod share;
+mod share;
 
 pub use flex::Norm;
 pub use grid::Grid;

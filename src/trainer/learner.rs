@@ -1,9 +1,10 @@
 //! A learner: the network of a configuration on a device, fed with episodes.
 
+use super::{Gallery, Images};
 use crate::backend::Opened;
 use crate::config::{self, BatchNorm, Config, RateKind};
-use crate::data::{Episode, EpisodeShape, Part, Sampler};
-use crate::host::host;
+use crate::data::{Episode, EpisodeShape, Part};
+use crate::host::host_together;
 use crate::hypergradient::adapt;
 use crate::interval::{mean, mean_and_ci95};
 use crate::model::{self, Architecture, Conv4Config, Leaf, MlpConfig};
@@ -94,6 +95,21 @@ impl Learner {
         };
         let support = batch(|episode| (&episode.support, &episode.support_labels));
         let query = batch(|episode| (&episode.query, &episode.query_labels));
+        self.adapting(support, query)
+    }
+
+    /// The meta-batch of the episodes of `shape` that `images` are of.
+    pub fn classify(&self, images: Images, shape: &EpisodeShape) -> Proximal<FewShot> {
+        let batch = |images: Tensor<3>, labels: Vec<usize>| {
+            let labels = labels.repeat(images.dims()[0]);
+            Batch::new(&*self.architecture, images, &labels, self.ways)
+        };
+        let support = batch(images.support, shape.support_labels());
+        let query = batch(images.query, shape.query_labels());
+        self.adapting(support, query)
+    }
+
+    fn adapting(&self, support: Batch, query: Batch) -> Proximal<FewShot> {
         let network = self.architecture.clone();
         let plain = FewShot::new(network, support, query, self.inner.rate, self.batch_norm);
         Proximal { problem: plain.adapting(self.adaptation()), strength: self.inner.proximal }
@@ -103,7 +119,7 @@ impl Learner {
     pub fn evaluate(
         &self,
         theta: &Stack,
-        sampler: &Sampler,
+        gallery: &Gallery,
         part: Part,
         shape: &EpisodeShape,
         (episodes, steps): (usize, usize),
@@ -113,17 +129,16 @@ impl Learner {
         let mut first = 0;
         while first < episodes as u64 {
             let last = (first + EVALUATED_TOGETHER).min(episodes as u64);
-            let drawn: Vec<Episode> =
-                (first..last).map(|index| sampler.episode(part, index, shape)).collect();
-            let problem = self.problem(&drawn);
+            let problem = self.classify(gallery.images(part, first..last, shape), shape);
             let parts = self.opened.workers.map(problem.tasks(), |chunk| {
                 let problem = problem.select(chunk);
                 let outer = theta.repeat(chunk.len());
                 let (fast, _) = adapt(&problem, &outer, steps);
                 let adapted = problem.problem.assess(&outer, &fast);
-                (host(adapted.accuracy), host(adapted.loss))
+                [adapted.accuracy, adapted.loss]
             });
-            for (accuracy, loss) in parts {
+            let mut seen = host_together(parts.into_iter().flatten().collect()).into_iter();
+            while let (Some(accuracy), Some(loss)) = (seen.next(), seen.next()) {
                 accuracies.extend(accuracy);
                 losses.extend(loss);
             }

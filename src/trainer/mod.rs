@@ -3,6 +3,8 @@
 mod checkpoint;
 mod descent;
 mod error;
+mod flight;
+mod gallery;
 mod journal;
 mod learner;
 mod memory;
@@ -15,6 +17,7 @@ mod watcher;
 pub use checkpoint::{Best, Saved, Standing};
 pub use descent::{Descended, Descent};
 pub use error::Error;
+pub use gallery::{Feed, Gallery, Images};
 pub use learner::{Accuracy, Learner};
 pub use memory::Plan;
 pub use optimizer::{OuterOptimizer, from_config as optimizer};
@@ -24,12 +27,11 @@ pub use watcher::{StepRecord, ValidationRecord, Watcher};
 
 use crate::backend;
 use crate::config::Config;
-use crate::data::{Episode, Part, Sampler};
+use crate::data::{Part, Sampler};
 use crate::estimator::{self, Estimator, State};
-use crate::host::host;
-use crate::interval::mean;
 use crate::random;
 use crate::stack::Stack;
+use flight::{Flight, Lesson};
 use journal::Journal;
 use std::path::Path;
 use std::time::Instant;
@@ -48,7 +50,7 @@ pub struct Trainer {
     config: Config,
     learner: Learner,
     plan: Plan,
-    sampler: Sampler,
+    gallery: Gallery,
     estimator: Box<dyn Estimator>,
     optimizer: Box<dyn OuterOptimizer>,
     theta: Stack,
@@ -65,7 +67,7 @@ impl Trainer {
     /// # Errors
     /// If the data, the backend or the directory is not fit for it.
     pub fn start(config: Config, path: &Path, watcher: &mut dyn Watcher) -> Result<Self, Error> {
-        let opened = backend::open(config.backend)?;
+        let opened = backend::open(config.backend)?.with_threads(config.threads);
         let sampler = sampler(&config, watcher)?;
         let (run, lock) = RunDir::create(path, &config)?;
         Self::begin(Learner::new(&config, opened), config, sampler, run, lock)
@@ -81,8 +83,9 @@ impl Trainer {
         let (run, _) = RunDir::open(path)?;
         let lock = run.lock()?;
         let latest = run.latest()?;
+        let opened = backend::open(config.backend)?.with_threads(config.threads);
         let sampler = sampler(&config, watcher)?;
-        let learner = Learner::new(&config, backend::open(config.backend)?);
+        let learner = Learner::new(&config, opened);
         let Some((saved, faults)) = latest else {
             return Self::begin(learner, config, sampler, run, lock);
         };
@@ -92,7 +95,7 @@ impl Trainer {
         let theta = saved.theta(&learner.leaves(), &device)?;
         let mut trainer = Self::assemble(config, learner, sampler, theta, saved.standing.clone(), run, lock)?;
         saved.restore(&mut *trainer.optimizer, &device)?;
-        let values = trainer.standing.estimator.clone();
+        let values = std::mem::take(&mut trainer.standing.estimator);
         let vector = saved.vector(&trainer.learner.leaves(), &device)?;
         trainer.estimator.restore(&State { values, vector }).map_err(|reason| Error::Checkpoint {
             path: trainer.run.checkpoint_file(trainer.standing.step),
@@ -141,9 +144,9 @@ impl Trainer {
             clock: Journal::resume(&run.clock_file(), standing.step)?,
             _lock: lock,
             config,
+            gallery: Gallery::new(sampler, &learner.opened),
             learner,
             plan,
-            sampler,
             theta,
             standing,
             run,
@@ -158,78 +161,96 @@ impl Trainer {
     pub fn run(&mut self, watcher: &mut dyn Watcher) -> Result<Ended, Error> {
         let (eval, checkpoint) = (self.config.eval.clone(), self.config.checkpoint.clone());
         let due = |step: u64, every: u64| every > 0 && step.is_multiple_of(every);
+        let (shape, tasks) = (training_shape(&self.config), self.config.outer.meta_batch);
+        let mut feed = self.gallery.feed(shape, tasks, self.standing.step);
+        let mut flights = Vec::new();
         while self.progress() < 1.0 {
             if watcher.stops() {
+                self.land(flights, watcher)?;
                 self.save()?;
                 return Ok(Ended::Stopped);
             }
-            let record = self.step()?;
-            watcher.step(&record, self.progress());
-            let step = record.step;
-            let improved = due(step, eval.every) && self.validate(watcher)?;
-            if improved || due(step, checkpoint.every) || self.progress() >= 1.0 {
+            flights.push(self.launch(&mut feed));
+            let step = self.standing.step;
+            let validates = due(step, eval.every);
+            let saves = due(step, checkpoint.every) || self.progress() >= 1.0;
+            if validates || saves || !self.may_wait(&flights) {
+                self.land(std::mem::take(&mut flights), watcher)?;
+            }
+            let improved = validates && self.validate(watcher)?;
+            if improved || saves {
                 self.save()?;
             }
         }
         Ok(Ended::Finished)
     }
 
-    /// One outer step.
-    fn step(&mut self) -> Result<StepRecord, Error> {
+    /// Queues one outer step, on the next meta-batch of `feed`.
+    fn launch(&mut self, feed: &mut Feed) -> Flight {
         let began = Instant::now();
-        let (outer, step) = (self.config.outer.clone(), self.standing.step);
+        let (outer, step) = (&self.config.outer, self.standing.step);
         let rate = outer.rate * schedule::share(outer.schedule, self.progress());
-        let problem = self.learner.problem(&self.meta_batch(step));
+        let problem = self.learner.classify(feed.take(), &training_shape(&self.config));
         let mut coins = random::generator(self.config.seed, "coin", step);
         let (tasks, steps) = (outer.meta_batch, self.config.inner.steps);
         let draw = self.estimator.draw(&mut coins, tasks, steps);
         let report = self.estimator.report(tasks, steps);
         let drawn = Instant::now();
         let estimate = self.learner.opened.workers.estimate(&problem, &self.theta, &draw);
-        let losses = host(estimate.outer_loss.clone());
-        let gradient = estimate.gradient.clone().mean();
-        let gradient_norm = host(gradient.clone().squared_norm())[0].sqrt();
-        let loss = mean(&losses);
-        let finite = |what, value: f64| {
-            if value.is_finite() { Ok(()) } else { Err(Error::Diverged { step: step + 1, what }) }
-        };
-        finite("the loss", loss)?;
-        finite("the meta-gradient", gradient_norm)?;
-        // The norm was read, so a GPU has done the step's work by now too.
-        self.estimator.observe(&draw, &estimate, drawn.elapsed().as_secs_f64());
+        let mean = estimate.gradient.clone().mean();
+        let gradient = mean.clone().squared_norm();
         // Only the finished meta-gradient is clipped: inside the walk it would bias the estimate.
-        let excess = outer.clip.map_or(1.0, |most| gradient_norm / most).max(1.0);
-        self.theta = self.optimizer.step(self.theta.clone(), gradient.scale(&[1.0 / excess]), rate);
+        let mean = match outer.clip {
+            Some(most) => flight::clipped(mean, gradient.clone(), most),
+            None => mean,
+        };
+        self.theta = self.optimizer.step(self.theta.clone(), mean, rate);
 
-        finite("the new weights' norm", host(self.theta.clone().squared_norm())[0])?;
-
-        self.standing.estimator = self.estimator.state().values;
         self.standing.step += 1;
         self.standing.evaluations += estimate.evaluations;
-        self.standing.seconds += began.elapsed().as_secs_f64();
         let record = StepRecord {
             step: self.standing.step,
-            loss,
-            gradient_norm,
-            clipped: excess > 1.0,
             rate,
             products: estimate.evaluations.products,
             recomputed: estimate.evaluations.recomputed,
             iterate_bytes: estimate.iterate_bytes,
             gradient_evaluations: self.standing.evaluations.total(),
             estimator: report,
+            ..StepRecord::default()
         };
-        self.metrics.write(&record)?;
-        self.clock.write(&serde_json::json!({ "step": record.step, "seconds": self.standing.seconds }))?;
-        Ok(record)
+        let (losses, weights) = (estimate.outer_loss.clone(), self.theta.clone().squared_norm());
+        let lesson = draw.observes().then(|| {
+            let shown = self.estimator.look(&draw, &estimate);
+            Lesson { draw, estimate, shown, began: drawn }
+        });
+        self.standing.seconds += began.elapsed().as_secs_f64();
+        Flight { record, progress: self.progress(), clip: outer.clip, losses, gradient, weights, lesson }
     }
 
-    /// The training episodes of outer step `step` (from 0).
-    fn meta_batch(&self, step: u64) -> Vec<Episode> {
-        let (shape, count) = (training_shape(&self.config), self.config.outer.meta_batch as u64);
-        (step * count..(step + 1) * count)
-            .map(|index| self.sampler.episode(Part::Train, index, &shape))
-            .collect()
+    /// Whether more steps may be queued before `flights` are read.
+    fn may_wait(&self, flights: &[Flight]) -> bool {
+        let learns = flights.iter().any(|flight| flight.lesson.is_some());
+        self.learner.opened.is_gpu && !learns && flights.len() < flight::MOST
+    }
+
+    /// Reads what `flights` show, in one go, learns from it and records it.
+    fn land(&mut self, flights: Vec<Flight>, watcher: &mut dyn Watcher) -> Result<(), Error> {
+        let began = Instant::now();
+        let landed = flight::land(flights);
+        self.standing.seconds += began.elapsed().as_secs_f64();
+        for step in landed {
+            step.check()?;
+            if let Some((lesson, seen)) = &step.lesson {
+                // What it looks at was read, so a GPU has done the step's work by now too.
+                let seconds = lesson.began.elapsed().as_secs_f64();
+                self.estimator.learn(&lesson.draw, &lesson.estimate, seen, seconds);
+            }
+            self.metrics.write(&step.record)?;
+            let clock = serde_json::json!({ "step": step.record.step, "seconds": self.standing.seconds });
+            self.clock.write(&clock)?;
+            watcher.step(&step.record, step.progress);
+        }
+        Ok(())
     }
 
     /// Validates, and keeps a checkpoint if it is the best so far; whether it is.
@@ -258,7 +279,7 @@ impl Trainer {
     /// Accuracy at θ as it stands, on `episodes` episodes of `part`.
     pub fn evaluate(&self, part: Part, episodes: usize, progress: impl FnMut(usize)) -> Accuracy {
         let (shape, steps) = (evaluation_shape(&self.config), self.config.inner.eval_steps);
-        self.learner.evaluate(&self.theta, &self.sampler, part, &shape, (episodes, steps), progress)
+        self.learner.evaluate(&self.theta, &self.gallery, part, &shape, (episodes, steps), progress)
     }
 
     /// Writes a checkpoint, after the journals, so that it never knows more than they do.
@@ -270,8 +291,9 @@ impl Trainer {
     }
 
     fn write_checkpoint(&self, path: &Path) -> Result<(), Error> {
-        let (leaves, vector) = (self.learner.leaves(), self.estimator.state().vector);
-        checkpoint::save(path, &leaves, &self.theta, &*self.optimizer, vector.as_ref(), &self.standing)
+        let (leaves, State { values, vector }) = (self.learner.leaves(), self.estimator.state());
+        let standing = Standing { estimator: values, ..self.standing.clone() };
+        checkpoint::save(path, &leaves, &self.theta, &*self.optimizer, vector.as_ref(), &standing)
     }
 
     /// How much of the budget is used, 0 to 1 or a little more.
@@ -303,5 +325,118 @@ impl Trainer {
     /// Where it is kept.
     pub fn run_dir(&self) -> &RunDir {
         &self.run
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Archive;
+    use crate::backend::Opened;
+    use crate::data::{Glyphs, Split, SplitRule};
+    use std::fs;
+    use std::sync::Arc;
+
+    /// Takes note of what it hears, and stops after some steps.
+    #[derive(Default)]
+    struct Notes {
+        steps: Vec<(u64, f64)>,
+        stop_after: Option<usize>,
+    }
+
+    impl Watcher for Notes {
+        fn step(&mut self, record: &StepRecord, progress: f64) {
+            self.steps.push((record.step, progress));
+        }
+
+        fn stops(&self) -> bool {
+            self.stop_after.is_some_and(|most| self.steps.len() >= most)
+        }
+    }
+
+    /// A tiny run in `path`, as on a GPU if `late`: with steps in flight.
+    fn trainer(path: &Path, late: bool, more: &[&str]) -> Trainer {
+        let tiny = "data.image_size=9 model.filters=2 model.blocks=2 outer.meta_batch=2 task.ways=2 \
+                    task.queries=2 backend=flex threads=1 eval.every=10 eval.episodes=2 eval.test_episodes=2 \
+                    checkpoint.every=7 checkpoint.keep=100";
+        let overrides: Vec<String> =
+            tiny.split_whitespace().chain(more.iter().copied()).map(String::from).collect();
+        let config = Config::load(None, &overrides).unwrap();
+        let set = Glyphs { alphabets: 1, ..Glyphs::default() }.draw(9).unwrap();
+        let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 3, false, 0).unwrap();
+        let opened = backend::open(config.backend).unwrap();
+        let learner = Learner::new(&config, Opened { is_gpu: late, ..opened });
+        let (run, lock) = RunDir::create(path, &config).unwrap();
+        Trainer::begin(learner, config, Sampler::new(Arc::new(set), split, 0), run, lock).unwrap()
+    }
+
+    /// Everything that a run left, but for times.
+    fn left(run: &Path) -> (String, Vec<(String, String)>) {
+        let mut kept: Vec<_> = fs::read_dir(run.join("checkpoints"))
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                (name, Archive::read(&entry.path()).unwrap().digest())
+            })
+            .collect();
+        kept.sort();
+        (fs::read_to_string(run.join("metrics.jsonl")).unwrap(), kept)
+    }
+
+    #[test]
+    fn steps_that_are_read_late_leave_what_steps_read_at_once_leave() {
+        for more in [
+            &["outer.steps=24", "inner.steps=2", "outer.clip=0.5"][..],
+            &["outer.evaluations=200", "estimator.name=ufom", "estimator.q=0.5"],
+            &["outer.steps=12", "estimator.name=adaptive", "estimator.costs=counted"],
+            &["outer.steps=12", "estimator.name=ufom", "estimator.tracking=fitted", "estimator.q=0.5"],
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let [at_once, late] = ["at_once", "late"].map(|name| folder.path().join(name));
+            let mut heard = [Notes::default(), Notes::default()];
+            for (path, notes) in [&at_once, &late].into_iter().zip(&mut heard) {
+                let ended = trainer(path, *path == late, more).run(notes).unwrap();
+                assert_eq!(ended, Ended::Finished);
+            }
+            assert_eq!(left(&at_once), left(&late), "{more:?}");
+            assert_eq!(heard[0].steps, heard[1].steps, "{more:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_stopped_with_steps_in_flight_has_them_in_its_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut notes = Notes { stop_after: Some(1), ..Notes::default() };
+        let mut trainer = trainer(folder.path(), true, &["outer.steps=30", "checkpoint.every=30"]);
+        assert_eq!(trainer.run(&mut notes).unwrap(), Ended::Stopped);
+        // The first that was heard of came with all that were in flight.
+        assert!(notes.steps.iter().map(|step| step.0).eq(1..=flight::MOST as u64));
+        let (saved, faults) = trainer.run.latest().unwrap().unwrap();
+        assert_eq!((saved.standing.step, faults.len()), (flight::MOST as u64, 0));
+    }
+
+    #[test]
+    fn divergence_in_flight_is_named_with_its_step_and_never_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = [false, true].map(|late| {
+            let path = folder.path().join(late.to_string());
+            // θ grows fourfold at every step, until something is beyond single precision.
+            let more = [
+                "outer.steps=30",
+                "checkpoint.every=1000",
+                "outer.optimizer=sgd",
+                "outer.rate=1",
+                "outer.schedule=constant",
+                "outer.weight_decay=5",
+            ];
+            let mut notes = Notes::default();
+            let error = trainer(&path, late, &more).run(&mut notes).unwrap_err();
+            let Error::Diverged { step, .. } = error else { panic!("{error}") };
+            assert!(step > flight::MOST as u64 && notes.steps.len() as u64 == step - 1, "{error}");
+            assert_eq!(left(&path).1.len(), 1, "only what was before the first step");
+            (error.to_string(), left(&path), notes.steps)
+        });
+        assert_eq!(said[0], said[1]);
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! config.toml      the resolved configuration
 //! metrics.jsonl    a line per outer step and per validation; the same bits for the same run
-//! clock.jsonl      when each step ended, in seconds of training; differs from machine to machine
+//! clock.jsonl      when each step was over and read, in seconds of training; differs from machine to machine
 //! checkpoints/     step-00000100.safetensors …, best.safetensors
 //! results/         test.json …: evaluations
 //! run.lock         held while somebody trains here
@@ -101,7 +101,7 @@ impl RunDir {
         self.path.join("metrics.jsonl")
     }
 
-    /// When each step ended.
+    /// When each step was over and read.
     pub fn clock_file(&self) -> PathBuf {
         self.path.join("clock.jsonl")
     }
