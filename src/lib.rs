@@ -23,6 +23,8 @@ pub mod kernel;
 pub mod model;
 pub mod problem;
 pub mod random;
+pub mod report;
 pub mod stack;
+pub mod study;
 pub mod trainer;
 pub mod whole;

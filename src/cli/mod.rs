@@ -8,6 +8,7 @@ mod output;
 mod progress;
 mod resume;
 mod setup;
+mod study;
 mod train;
 
 pub use output::is_closed;
@@ -37,6 +38,8 @@ enum Command {
     Data(data::Data),
     Backends(backends::Backends),
     Gradient(gradient::Gradient),
+    #[command(subcommand)]
+    Study(study::Study),
 }
 
 impl Cli {
@@ -52,6 +55,7 @@ impl Cli {
             Command::Data(command) => command.run(),
             Command::Backends(command) => command.run(),
             Command::Gradient(command) => command.run(),
+            Command::Study(command) => command.run(),
         }
     }
 }

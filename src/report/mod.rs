@@ -1,0 +1,19 @@
+//! What a person looks at: figures and tables, made of plain numbers. No Burn in here.
+//!
+//! A [`Figure`] is described once and drawn to SVG and PNG alike; a [`Table`] is written as CSV for programs and as
+//! Markdown for people.
+
+mod axis;
+mod digits;
+mod drawing;
+mod figure;
+mod font;
+mod layout;
+mod palette;
+mod png;
+mod svg;
+mod table;
+
+pub use digits::significant;
+pub use figure::{Axis, Error, Figure, Level, Panel, Series};
+pub use table::Table;
