@@ -2,16 +2,31 @@
 
 use super::progress::{BETWEEN_LINES, INTERRUPTED_CODE, PARTS};
 use super::resume::program;
+use super::setup::Setup;
 use super::{Outcome, output};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use metaburn::study::quadratic::Quadratic;
-use metaburn::study::{self, ALL, Finished, Observer};
-use metaburn::trainer::quoted;
+use metaburn::study::{self, ALL, Finished, Observer, bias};
+use metaburn::trainer::{RunDir, quoted};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
+
+/// What the study of bias learns where nothing else is said.
+const USUAL: [&str; 8] = [
+    "task.ways=5",
+    "task.shots=1",
+    "task.queries=5",
+    "inner.steps=10",
+    "inner.rate=0.1",
+    "outer.meta_batch=4",
+    "outer.rate=0.001",
+    "outer.schedule=\"constant\"",
+];
+/// More checkpoints than anybody looks at.
+const KEPT: usize = 1_000_000;
 
 /// Reproduce a study: data, figures and a one-page report
 ///
@@ -25,6 +40,30 @@ pub enum Study {
     List,
     /// Where first-order steps settle, what stationarity costs, and the best q, on one-dimensional problems
     Quadratic(Common),
+    Bias(Bias),
+}
+
+/// What truncation errs by along a run: whether a problem needs exact gradients at all
+///
+/// Without a configuration or a run, the built-in characters (with --data, Omniglot's) are learned, 5-way 1-shot, in 10
+/// inner steps.
+///
+/// Example: metaburn study bias configs/omniglot-5way-1shot.toml --set inner.steps=5 --after 0,100,500
+#[derive(Args)]
+pub struct Bias {
+    #[command(flatten)]
+    setup: Setup,
+    /// Outer steps of training after which to look, as in 0,100,500
+    #[arg(long, value_delimiter = ',', value_name = "STEPS")]
+    after: Vec<u64>,
+    /// Look at the checkpoints that this run has kept, instead of training one
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "set", "after"])]
+    run: Option<PathBuf>,
+    /// Tasks to measure on; without it 64, or 16 with --quick
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
+    tasks: Option<u32>,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// What every study takes.
@@ -50,7 +89,29 @@ impl Study {
                 let study = if common.quick { Quadratic::quick() } else { Quadratic::full() };
                 common.carry_out(&study)
             }
+            Self::Bias(command) => command.run(),
         }
+    }
+}
+
+impl Bias {
+    fn run(self) -> Outcome {
+        let tasks = self.tasks.map_or(if self.common.quick { 16 } else { 64 }, |tasks| tasks as usize);
+        if let Some(run) = &self.run {
+            let (_, config) = RunDir::open(run)?;
+            let config = self.setup.place().over(&config)?;
+            return self.common.carry_out(&bias::Bias::kept(config, run.clone(), tasks)?);
+        }
+        let usual: &[u64] = if self.common.quick { &[0, 20, 60] } else { &[0, 50, 150, 400] };
+        let after = if self.after.is_empty() { usual.to_vec() } else { self.after.clone() };
+        let steps = after.iter().copied().max().unwrap_or_default().max(1);
+        // Every checkpoint looked at is to stay, and nothing but training is wanted.
+        let more = [format!("outer.steps={steps}"), "eval.every=0".into(), format!("checkpoint.keep={KEPT}")];
+        let source = if self.setup.place().names_data() { "omniglot" } else { "glyphs" };
+        let mut usual = USUAL.map(String::from).to_vec();
+        usual.push(format!("data.source=\"{source}\""));
+        let config = self.setup.config_from(&usual, &more)?;
+        self.common.carry_out(&bias::Bias::trained(config, after, tasks))
     }
 }
 

@@ -102,20 +102,21 @@ impl Scale {
         };
         let plain = first >= -3 && last <= 3;
         let label = |value: f64| match plain {
-            true => grouped(&format!("{:.*}", (-value.log10().floor()).max(0.0) as usize, value)),
+            true => super::significant(value, 1),
             false => power_of_ten(value.log10().round() as i32),
         };
-        let labelled = |values: Vec<f64>| values.into_iter().map(|value| (value, label(value))).collect();
-        if last - first < 1 {
-            // Too short for powers alone.
-            let times: &[i32] = if self.high - self.low < 0.7 { &[1, 2, 3, 4, 5, 6, 8] } else { &[1, 2, 5] };
-            let plainly = |value: f64| (value, super::significant(value, 1));
-            let major = multiples(times).into_iter().map(plainly).collect();
+        // On a short axis powers alone are too few.
+        let dense: [&[i32]; 3] = [&[1, 2, 3, 4, 5, 6, 8], &[1, 2, 5], &[1, 3]];
+        let brief = self.high - self.low < 2.0;
+        let fits = |values: &Vec<f64>| brief && (2..=count.max(2)).contains(&values.len());
+        if let Some(values) = dense.into_iter().map(multiples).find(fits) {
+            let major = values.into_iter().map(|value| (value, super::significant(value, 1))).collect();
             return Ticks { major, minor: multiples(&[1, 2, 3, 4, 5, 6, 7, 8, 9]), factor: None };
         }
-        let stride = ((last - first) as usize / count.max(1) + 1) as i32;
+        let stride = ((last - first).max(0) as usize / count.max(1) + 1) as i32;
         let powers = (first..=last).filter(|exponent| exponent.rem_euclid(stride) == 0);
-        let major = labelled(powers.map(|exponent| 10.0_f64.powi(exponent)).collect());
+        let major =
+            powers.map(|exponent| 10.0_f64.powi(exponent)).map(|value| (value, label(value))).collect();
         let minor = if stride == 1 { multiples(&[2, 3, 4, 5, 6, 7, 8, 9]) } else { multiples(&[1]) };
         Ticks { major, minor, factor: None }
     }
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn ticks_are_round_numbers() {
         let scale = |values: &[f64], logarithmic| Scale::of(values.iter().copied(), logarithmic);
-        assert_eq!(labels(scale(&[0.0, 1.0], false), 5), ["0.0", "0.5", "1.0"].map(String::from).to_vec());
+        assert_eq!(labels(scale(&[0.0, 1.0], false), 4), ["0.0", "0.5", "1.0"]);
         assert_eq!(labels(scale(&[0.0, 20_000.0], false), 4), ["0", "10\u{2009}000", "20\u{2009}000"]);
         assert_eq!(labels(scale(&[1.0, 1000.0], true), 5), ["1", "10", "100", "1000"]);
         assert_eq!(labels(scale(&[1e-6, 1e-4], true), 5), ["10⁻⁶", "10⁻⁵", "10⁻⁴"]);

@@ -20,6 +20,18 @@ pub fn significant(value: f64, digits: usize) -> String {
     grouped(&format!("{rounded:.places$}"))
 }
 
+/// The same without zeros at its end: a number that is so by choice.
+pub fn short(value: f64, digits: usize) -> String {
+    let text = significant(value, digits);
+    let (number, power) =
+        text.split_once('·').map_or((&*text, None), |(number, power)| (number, Some(power)));
+    let number = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => number,
+    };
+    power.map_or_else(|| number.into(), |power| format!("{number}·{power}"))
+}
+
 /// `10ⁿ`.
 pub fn power_of_ten(exponent: i32) -> String {
     let digits = exponent.unsigned_abs().to_string();
@@ -48,7 +60,7 @@ pub fn grouped(number: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::significant;
+    use super::{short, significant};
 
     #[test]
     fn digits_are_those_that_matter() {
@@ -59,5 +71,6 @@ mod tests {
         assert_eq!(significant(4.1e-7, 2), "4.1·10⁻⁷");
         assert_eq!(significant(3.0e12, 1), "3·10¹²");
         assert_eq!(significant(0.0, 3), "0");
+        assert_eq!([short(0.05, 3), short(100.0, 3), short(2.5e-7, 3)], ["0.05", "100", "2.5·10⁻⁷"]);
     }
 }

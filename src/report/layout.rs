@@ -136,7 +136,7 @@ impl<'a> Room<'a> {
         let head = if panel.title.is_empty() { 0.0 } else { LINE_HEIGHT };
         let foot = TICK + 2.0 * LINE_HEIGHT + GAP;
         let plot_height = height - head - foot - GAP;
-        let y_ticks = y.ticks((plot_height / 34.0) as usize, panel.y.whole);
+        let y_ticks = y.ticks((plot_height / 27.0) as usize, panel.y.whole);
         let beside = TICK + LINE_HEIGHT + 1.5 * GAP + SMALL * widest(&y_ticks);
         let plot_width = width - beside - 2.0 * GAP;
         let x_ticks = fitting(&x, plot_width, panel.x.whole);
@@ -301,7 +301,7 @@ fn fitting(scale: &Scale, width: f64, whole: bool) -> Ticks {
             apart > SMALL * (0.5 * (font::width(&pair[0].1) + font::width(&pair[1].1)) + 0.8)
         })
     };
-    let most = (width / 42.0) as usize;
+    let most = (width / 28.0) as usize;
     let tried = (1..=most).rev().map(|count| scale.ticks(count, whole));
     tried.into_iter().find(fits).unwrap_or_else(|| scale.ticks(1, whole))
 }

@@ -14,6 +14,6 @@ mod png;
 mod svg;
 mod table;
 
-pub use digits::significant;
+pub use digits::{short, significant};
 pub use figure::{Axis, Error, Figure, Level, Panel, Series};
 pub use table::Table;

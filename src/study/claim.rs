@@ -1,7 +1,7 @@
 //! Claims: what was expected, what was measured, and what that says.
 
 use crate::interval::{mean, mean_and_ci95};
-use crate::report::significant;
+use crate::report::{short, significant};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::{Display, Formatter};
 
@@ -67,23 +67,23 @@ impl Expected {
     /// `value`, give or take a share of `relative` of it.
     pub fn near(value: f64, relative: f64) -> Self {
         let room = (relative * value).abs();
-        let text = format!("{} ± {} %", significant(value, 3), significant(100.0 * relative, 2));
+        let text = format!("{} ± {} %", short(value, 3), short(100.0 * relative, 2));
         Self { text, low: Some(value - room), high: Some(value + room) }
     }
 
     /// At most `high`.
     pub fn below(high: f64) -> Self {
-        Self { text: format!("< {}", significant(high, 3)), low: None, high: Some(high) }
+        Self { text: format!("< {}", short(high, 3)), low: None, high: Some(high) }
     }
 
     /// At least `low`.
     pub fn above(low: f64) -> Self {
-        Self { text: format!("> {}", significant(low, 3)), low: Some(low), high: None }
+        Self { text: format!("> {}", short(low, 3)), low: Some(low), high: None }
     }
 
     /// From `low` to `high`.
     pub fn between(low: f64, high: f64) -> Self {
-        let text = format!("{} to {}", significant(low, 3), significant(high, 3));
+        let text = format!("{} to {}", short(low, 3), short(high, 3));
         Self { text, low: Some(low), high: Some(high) }
     }
 }

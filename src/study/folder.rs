@@ -15,6 +15,7 @@ use crate::whole;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ impl Folder {
         let Some(found) = read::<Value>(&path)? else {
             return self.write("study.json", format!("{wanted:#}\n").as_bytes());
         };
-        let differences = differences("", &found, wanted);
+        let differences = differences(&found, wanted);
         if differences.is_empty() {
             return Ok(());
         }
@@ -120,21 +121,30 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     }
 }
 
-/// Where two JSON values differ, in words.
-fn differences(key: &str, there: &Value, here: &Value) -> Vec<String> {
-    let (Value::Object(ours), Value::Object(theirs)) = (here, there) else {
-        let said = |value: &Value| if value.is_null() { "not set".into() } else { value.to_string() };
-        return (here != there)
-            .then(|| format!("{key} is {} there and {} here", said(there), said(here)))
-            .into_iter()
-            .collect();
-    };
-    let keys = ours.keys().chain(theirs.keys().filter(|key| !ours.contains_key(*key)));
-    keys.flat_map(|key| {
-        let value = |of: &serde_json::Map<String, Value>| of.get(key).cloned().unwrap_or_default();
-        differences(key, &value(theirs), &value(ours))
-    })
-    .collect()
+/// Where two sets of settings differ, in words.
+fn differences(there: &Value, here: &Value) -> Vec<String> {
+    let (theirs, ours) = (flat(there), flat(here));
+    let keys: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+    let said = |value: Option<&Value>| value.map_or("not set".into(), Value::to_string);
+    let differing = keys.into_iter().filter(|key| theirs.get(*key) != ours.get(*key));
+    differing
+        .map(|key| format!("{key} is {} there and {} here", said(theirs.get(key)), said(ours.get(key))))
+        .collect()
+}
+
+/// `settings` with dotted keys.
+pub fn flat(settings: &Value) -> BTreeMap<String, Value> {
+    let Value::Object(entries) = settings else { return BTreeMap::new() };
+    let mut all = BTreeMap::new();
+    for (key, value) in entries {
+        match value {
+            Value::Object(_) => {
+                all.extend(flat(value).into_iter().map(|(inner, value)| (format!("{key}.{inner}"), value)))
+            }
+            _ => drop(all.insert(key.clone(), value.clone())),
+        }
+    }
+    all
 }
 
 /// For `map_err`: what the file system said, with what was tried and where.

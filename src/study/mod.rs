@@ -4,7 +4,7 @@
 //! with what was expected and measured, figures and tables. [`carry_out`] does the pieces that are not done yet, keeps each
 //! record in the study's folder, and writes everything up. `docs/studies.md` says how to add one.
 
-//BIAS pub mod bias;
+pub mod bias;
 mod carry_out;
 mod claim;
 mod error;
@@ -93,4 +93,4 @@ pub struct Illustration {
 }
 
 /// Every study, in the order of the list.
-pub const ALL: [About; 1] = [quadratic::ABOUT];
+pub const ALL: [About; 2] = [quadratic::ABOUT, bias::ABOUT];

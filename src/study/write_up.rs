@@ -1,6 +1,6 @@
 //! The report: one page of Markdown with the figures in it, and the data beside it.
 
-use super::folder::Folder;
+use super::folder::{Folder, flat};
 use super::{About, Claim, Conclusion, Error, Verdict};
 use crate::report::Table;
 use serde::Serialize;
@@ -100,8 +100,8 @@ fn page(
         data.join(", ")
     );
     let mut table = Table::new(["setting", "value"]);
-    for (key, value) in settings.as_object().into_iter().flatten() {
-        table.row([key.clone(), value.as_str().map_or_else(|| value.to_string(), String::from)]);
+    for (key, value) in flat(settings) {
+        table.row([key, value.as_str().map_or_else(|| value.to_string(), String::from)]);
     }
     page + &table.markdown()
 }

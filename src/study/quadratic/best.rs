@@ -4,7 +4,7 @@ use super::cost::{EXPONENT, FROM, TARGET, predicted, q_star};
 use super::descent::{Plan, descend, logarithmic};
 use super::trace::reached;
 use super::{Quadratic, SEED, evaluations};
-use crate::report::{Axis, Figure, Panel, Series, Table, significant};
+use crate::report::{Axis, Figure, Panel, Series, Table, short};
 use crate::study::{Claim, Conclusion, Expected, Illustration, Measured};
 use serde::{Deserialize, Serialize};
 
@@ -164,7 +164,7 @@ fn costs(rates: &[Rate]) -> Panel {
         let measured = rate.tried.iter().filter_map(|tried| Some((tried.q, tried.cost?)));
         let (points, bars) =
             measured.map(|(q, cost)| ([q, cost.value.exp()], cost.ends().map(f64::exp))).unzip();
-        let name = format!("α = {}", significant(rate.rate, 2));
+        let name = format!("α = {}", short(rate.rate, 2));
         panel
             .with(Series::curve(name.clone(), curve.collect()).look(look))
             .with(Series::marks(name, points).band(bars))

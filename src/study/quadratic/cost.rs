@@ -82,7 +82,7 @@ pub fn conclude(traces: &[&Trace], conclusion: &mut Conclusion) {
     let series = |name: String, trace: &Trace| {
         let spent = |look: &Look| look.step as f64 * evaluations(trace.q);
         let point = |look: &Look| [spent(look), look.size.value];
-        let band = trace.looks.iter().map(|look| look.spread).collect();
+        let band = trace.looks.iter().map(|look| look.quartiles).collect();
         Series::line(name, trace.looks.iter().map(point).collect()).band(band)
     };
     let panel = Panel::new(Axis::logarithmic("gradient evaluations"), Axis::logarithmic("|∇M|"))
@@ -93,14 +93,15 @@ pub fn conclude(traces: &[&Trace], conclusion: &mut Conclusion) {
     conclusion.figures.push(Illustration {
         name: "cost",
         caption: format!(
-            "What stationarity costs: the mean of |∇M| over starts, and the middle 95 % of the starts, against gradient evaluations. \
+            "What stationarity costs: the mean of |∇M| over starts, and the middle half of the starts, against gradient evaluations. \
              α = {RATE}, r = {INNER_STEPS}, b = (0, 10), A = 400. First-order is cheapest until its bias stops it; then UFOM is."
         ),
         figure: Figure { panels: vec![panel] },
     });
-    let mut table = Table::new(["q", "step", "evaluations", "size", "size_ci95", "size_low", "size_high"]);
+    let mut table =
+        Table::new(["q", "step", "evaluations", "size", "size_ci95", "size_quartile_1", "size_quartile_3"]);
     for trace in traces {
-        for Look { step, size, spread: [low, high], .. } in &trace.looks {
+        for Look { step, size, quartiles: [low, high], .. } in &trace.looks {
             let numbers = [*step as f64 * evaluations(trace.q), size.value, size.ci95, *low, *high];
             let cells = numbers.map(|number| number.to_string());
             table.row([trace.q.to_string(), step.to_string()].into_iter().chain(cells));

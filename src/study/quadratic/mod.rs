@@ -82,8 +82,8 @@ impl Quadratic {
 
     /// Records of one kind, in order.
     fn traces(records: &[Record]) -> Vec<&Trace> {
-        let of = |record| if let &Record::Trace(ref trace) = record { Some(trace) } else { None };
-        records.iter().filter_map(of).collect()
+        let trace = |record| if let &Record::Trace(ref trace) = record { Some(trace) } else { None };
+        records.iter().filter_map(trace).collect()
     }
 }
 

@@ -55,7 +55,7 @@ pub fn conclude(traces: &[&Trace], conclusion: &mut Conclusion) {
     ]);
     let series = |name: &str, trace: &Trace| {
         let point = |look: &Look| [look.step as f64, look.size.value];
-        let band = trace.looks.iter().map(|look| look.spread).collect();
+        let band = trace.looks.iter().map(|look| look.quartiles).collect();
         Series::line(name, trace.looks.iter().map(point).collect()).band(band)
     };
     let panel = Panel::new(Axis::logarithmic("outer steps"), Axis::logarithmic("|∇M|"))
@@ -65,16 +65,24 @@ pub fn conclude(traces: &[&Trace], conclusion: &mut Conclusion) {
     conclusion.figures.push(Illustration {
         name: "settling",
         caption: format!(
-            "Where methods settle: the mean of |∇M| over starts, and the middle 95 % of the starts. α = {RATE}, r = \
+            "Where methods settle: the mean of |∇M| over starts, and the middle half of the starts. α = {RATE}, r = \
              {INNER_STEPS}, a = {CURVATURES:?}, D = {MARGIN}. First-order steps stop where the formula says; UFOM's error is noise \
              alone, and falls as the steps shrink."
         ),
         figure: Figure { panels: vec![panel] },
     });
-    let mut table =
-        Table::new(["q", "step", "mean", "mean_ci95", "size", "size_ci95", "size_low", "size_high"]);
+    let mut table = Table::new([
+        "q",
+        "step",
+        "mean",
+        "mean_ci95",
+        "size",
+        "size_ci95",
+        "size_quartile_1",
+        "size_quartile_3",
+    ]);
     for trace in traces {
-        for Look { step, mean, size, spread: [low, high] } in &trace.looks {
+        for Look { step, mean, size, quartiles: [low, high] } in &trace.looks {
             let numbers = [mean.value, mean.ci95, size.value, size.ci95, *low, *high];
             let cells = numbers.map(|number| number.to_string());
             table.row([trace.q.to_string(), step.to_string()].into_iter().chain(cells));

@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 
 /// Groups of starts for the jackknife.
 pub const GROUPS: usize = 20;
-/// Of starts, by |∇M|: what a band leaves out below and above.
-const TAIL: f64 = 0.025;
 
 /// What became of ∇M.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,8 +28,8 @@ pub struct Look {
     pub mean: Measured,
     /// The mean of |∇M|.
     pub size: Measured,
-    /// Between these are 95 % of the starts' |∇M|.
-    pub spread: [f64; 2],
+    /// The quartiles of |∇M|: half of the starts are between them.
+    pub quartiles: [f64; 2],
 }
 
 impl Trace {
@@ -44,8 +42,8 @@ impl Trace {
             sizes.sort_by(f64::total_cmp);
             let last = sizes.len() - 1;
             let quantile = |share: f64| sizes[(share * last as f64).round() as usize];
-            let spread = [quantile(TAIL), quantile(1.0 - TAIL)];
-            Look { step: *step, mean: Measured::mean(&seen), size: Measured::mean(&sizes), spread }
+            let quartiles = [quantile(0.25), quantile(0.75)];
+            Look { step: *step, mean: Measured::mean(&seen), size: Measured::mean(&sizes), quartiles }
         };
         let looks = plan.looks.iter().enumerate().map(look).collect();
         Self { q, looks, reached: reached(&slopes, &plan.looks, target) }
