@@ -1,6 +1,7 @@
 //! Commands, one a file.
 
 mod backends;
+mod compare;
 mod data;
 mod eval;
 mod gradient;
@@ -40,6 +41,7 @@ enum Command {
     Gradient(gradient::Gradient),
     #[command(subcommand)]
     Study(study::Study),
+    Compare(compare::Compare),
 }
 
 impl Cli {
@@ -56,6 +58,7 @@ impl Cli {
             Command::Backends(command) => command.run(),
             Command::Gradient(command) => command.run(),
             Command::Study(command) => command.run(),
+            Command::Compare(command) => command.run(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a figure shows, in words of its own: panels side by side, axes, series with bands, reference levels.
 
 use super::drawing::Drawing;
-use super::{layout, png, svg};
+use super::{layout, palette, png, svg};
 use crate::whole;
 use std::path::{Path, PathBuf};
 
@@ -170,6 +170,11 @@ impl Series {
     /// With uncertainty: low and high at each point. A curve has a band, points have bars.
     pub fn band(self, band: Vec<[f64; 2]>) -> Self {
         Self { band, ..self }
+    }
+
+    /// In black, and solid.
+    pub fn plain(self) -> Self {
+        self.look(palette::PLAIN)
     }
 
     /// In the look numbered `number` (0, 1, …) of the palette; without, in its own order.

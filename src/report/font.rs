@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_font_has_our_letters() {
-        for letter in "aZ09 −·⁻⁰¹²³⁴⁵⁶⁷⁸⁹×±°√∇‖Δθαξβσ𝔻𝕍∈≤≥…÷\u{2009}".chars()
+        for letter in "aZ09 −·⁻⁰¹²³⁴⁵⁶⁷⁸⁹×±°√∇‖Δθαξβσ𝔻𝕍∈≤≥…÷ⱼᵣ₀’\u{2009}".chars()
         {
             assert!(face().glyph_index(letter).is_some(), "{letter} is not in the font");
         }

@@ -169,17 +169,20 @@ impl<'a> Room<'a> {
                 shapes: vec![stroke(path, palette::GREY, 1.0, LEVEL_DASH)],
             });
         }
-        for series in &self.panel.series {
-            let look = keys.look(&series.name);
-            // Marks at the very edge are seen whole.
-            let [left, top, width, height] = self.plot;
-            let clip = [left - MARK, top - MARK, width + 2.0 * MARK, height + 2.0 * MARK];
-            layers.push(Layer {
-                kind: "series",
+        let looked = self.panel.series.iter().map(|series| (series, keys.look(&series.name)));
+        let drawn = looked.map(|(series, look)| (series, self.series(series, &look)));
+        let (bands, curves): (Vec<_>, Vec<_>) =
+            drawn.map(|(series, (bands, curves))| ((series, bands), (series, curves))).unzip();
+        // Every band is below every curve. Marks at the very edge are seen whole.
+        let [left, top, width, height] = self.plot;
+        let around = [left - MARK, top - MARK, width + 2.0 * MARK, height + 2.0 * MARK];
+        for (kind, clip, drawn) in [("band", self.plot, bands), ("series", around, curves)] {
+            layers.extend(drawn.into_iter().map(|(series, shapes)| Layer {
+                kind,
                 name: series.name.clone(),
                 clip: Some(clip),
-                shapes: self.series(series, &look),
-            });
+                shapes,
+            }));
         }
         layers.push(layer("axes", self.axes()));
         layers
@@ -247,12 +250,13 @@ impl<'a> Room<'a> {
         shapes
     }
 
-    fn series(&self, series: &Series, look: &Look) -> Vec<Shape> {
+    /// Its bands, and what is drawn over them.
+    fn series(&self, series: &Series, look: &Look) -> (Vec<Shape>, Vec<Shape>) {
         let shown = |value: f64, axis: &Axis| value.is_finite() && (!axis.logarithmic || value > 0.0);
         let fits = |[x, y]: &[f64; 2]| shown(*x, &self.panel.x) && shown(*y, &self.panel.y);
         let numbered: Vec<(usize, [f64; 2])> = series.points.iter().copied().enumerate().collect();
         let runs = numbered.split(|(_, point)| !fits(point)).filter(|run| !run.is_empty());
-        let mut shapes = Vec::new();
+        let (mut bands, mut shapes) = (Vec::new(), Vec::new());
         for run in runs {
             let places: Vec<[f64; 2]> = run.iter().map(|(_, point)| self.at(*point)).collect();
             let bounds = run.iter().filter_map(|(at, [x, _])| {
@@ -261,7 +265,7 @@ impl<'a> Room<'a> {
             });
             let bounds: Vec<[[f64; 2]; 2]> = bounds.collect();
             if series.connected {
-                shapes.extend((bounds.len() > 1).then(|| band(&bounds, look.colour)));
+                bands.extend((bounds.len() > 1).then(|| band(&bounds, look.colour)));
                 shapes.push(stroke(line(&places), look.colour, CURVE, look.dash));
             } else {
                 shapes.extend(bounds.iter().map(|bar| stroke(line(bar), look.colour, 1.0, &[])));
@@ -273,7 +277,7 @@ impl<'a> Room<'a> {
             };
             shapes.extend(marked.into_iter().flat_map(|place| mark(place, look)));
         }
-        shapes
+        (bands, shapes)
     }
 }
 
@@ -375,4 +379,76 @@ fn stroke(path: Vec<Segment>, colour: Colour, width: f64, dash: &[f64]) -> Shape
 
 fn text(text: impl Into<String>, at: [f64; 2], size: f64, anchor: Anchor, colour: Colour) -> Shape {
     Shape::Text { text: text.into(), at, size, anchor, upright: false, colour }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rectangle that a text takes.
+    fn extent(shape: &Shape) -> Option<[[f64; 2]; 2]> {
+        let Shape::Text { text, at: [x, y], size, anchor, upright, .. } = shape else { return None };
+        let width = size * font::width(text);
+        let (before, after) = (anchor.share() * width, (1.0 - anchor.share()) * width);
+        Some(match upright {
+            true => [[x - size, y - after], [x + 0.3 * size, y + before]],
+            false => [[x - before, y - size], [x + after, y + 0.3 * size]],
+        })
+    }
+
+    fn figures() -> Vec<Figure> {
+        let wide = vec![[1e-3, -2.5e7], [5e-2, 3.1e8]];
+        let small = vec![[0.0, 1e-9], [3.0, 1e4]];
+        let of = |x: Axis, y: Axis, points: &[[f64; 2]]| {
+            let panel = Panel::new(x, y).titled("a title");
+            (0..4).fold(panel, |panel, at| {
+                panel.with(Series::line(format!("the series numbered {at}"), points.to_vec()))
+            })
+        };
+        let first = || of(Axis::logarithmic("rate"), Axis::linear("a rather long label of an axis"), &wide);
+        let second = || of(Axis::whole("steps").range(0.0, 1e6), Axis::logarithmic("loss"), &small);
+        let panels =
+            [vec![first()], vec![second()], vec![first(), second()], vec![second(), first(), second()]];
+        panels.into_iter().map(|panels| Figure { panels }).collect()
+    }
+
+    #[test]
+    fn no_label_is_cut_off_or_meets_another() {
+        for figure in figures() {
+            let Drawing { size: [width, height], layers } = arrange(&figure);
+            let extents: Vec<_> = layers.iter().flat_map(|layer| &layer.shapes).filter_map(extent).collect();
+            for (at, [[left, top], [right, bottom]]) in extents.iter().enumerate() {
+                assert!(*left >= 0.0 && *top >= 0.0 && *right <= width && *bottom <= height);
+                let apart = |other: &[[f64; 2]; 2]| {
+                    other[0][0] >= *right
+                        || other[1][0] <= *left
+                        || other[0][1] >= *bottom
+                        || other[1][1] <= *top
+                };
+                assert!(extents[..at].iter().all(apart), "label {at} of {} panels", figure.panels.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_shown_leaves_a_gap() {
+        let odd = vec![[1.0, 1.0], [2.0, f64::NAN], [3.0, -1.0], [4.0, f64::INFINITY], [5.0, 2.0]];
+        let panel = |x: Axis, y: Axis, points: Vec<[f64; 2]>| {
+            let band = points.iter().map(|[_, y]| [y - 1.0, *y]).collect();
+            Figure { panels: vec![Panel::new(x, y).with(Series::line("odd", points).band(band))] }
+        };
+        let drawn = arrange(&panel(Axis::linear("x"), Axis::logarithmic("y"), odd));
+        let strokes = |drawing: &Drawing| {
+            let series = drawing.layers.iter().filter(|layer| layer.kind == "series");
+            series
+                .flat_map(|layer| &layer.shapes)
+                .filter(|shape| matches!(shape, Shape::Stroked { .. }))
+                .count()
+        };
+        // Two runs of one point: a curve and a marker's rim each.
+        assert_eq!(strokes(&drawn), 4);
+        let nothing = arrange(&panel(Axis::logarithmic("x"), Axis::logarithmic("y"), vec![[-1.0, 0.0]]));
+        assert_eq!(strokes(&nothing), 0);
+        assert_eq!(arrange(&Figure { panels: vec![] }).size, panel_size(0));
+    }
 }

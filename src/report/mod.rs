@@ -4,6 +4,7 @@
 //! Markdown for people.
 
 mod axis;
+mod comparison;
 mod digits;
 mod drawing;
 mod figure;
@@ -11,9 +12,12 @@ mod font;
 mod layout;
 mod palette;
 mod png;
+mod runs;
 mod svg;
 mod table;
 
+pub use comparison::{Against, compare, pooled};
 pub use digits::{short, significant};
 pub use figure::{Axis, Error, Figure, Level, Panel, Series};
+pub use runs::{RunCurves, RunError};
 pub use table::Table;

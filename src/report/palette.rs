@@ -42,6 +42,9 @@ pub struct Look {
     pub marker: Marker,
 }
 
+/// The number of a look that is black and solid.
+pub const PLAIN: usize = 20;
+
 /// The look numbered `number`; 35 of them differ.
 pub fn look(number: usize) -> Look {
     Look {
@@ -53,7 +56,7 @@ pub fn look(number: usize) -> Look {
 
 #[cfg(test)]
 mod tests {
-    use super::look;
+    use super::*;
 
     #[test]
     fn looks_differ() {
@@ -61,5 +64,6 @@ mod tests {
         for (at, one) in looks.iter().enumerate() {
             assert!(looks[..at].iter().all(|other| other != one));
         }
+        assert!(look(PLAIN).colour == BLACK && look(PLAIN).dash.is_empty());
     }
 }

@@ -29,8 +29,8 @@ fn curve(record: &Record, first: usize, means: impl Iterator<Item = Mean>) -> Se
 fn errors(records: &[Record]) -> Illustration {
     let depth = || Axis::whole("inner steps differentiated, K");
     let empty = [
-        Panel::new(depth(), Axis::linear("angle to the exact gradient (°)")),
-        Panel::new(depth(), Axis::linear("‖g_r − g_K‖ / ‖g_r‖")),
+        Panel::new(depth(), Axis::linear("angle to exact gradient (°)")),
+        Panel::new(depth(), Axis::linear("error ÷ exact gradient's length")),
     ];
     let panels = records.iter().fold(empty, |[angles, sizes], record| {
         let truncations = || record.diagnosis.truncations.iter();
@@ -57,8 +57,8 @@ fn errors(records: &[Record]) -> Illustration {
 fn steps(records: &[Record]) -> Illustration {
     let step = || Axis::whole("inner step, j");
     let empty = [
-        Panel::new(step(), Axis::logarithmic("‖Δ_j‖² / 𝕍²")),
-        Panel::new(step(), Axis::linear("inner rate × curvature, a_j")),
+        Panel::new(step(), Axis::logarithmic("‖Δⱼ‖² / 𝕍²")),
+        Panel::new(step(), Axis::linear("inner rate × curvature, aⱼ")),
     ];
     let panels = records.iter().fold(empty, |[increments, curvatures], record| {
         let unit = record.diagnosis.exact.value;
@@ -84,12 +84,12 @@ fn laws(records: &[Record]) -> Illustration {
     };
     let steps = || Axis::whole("outer steps");
     let band = records.iter().map(|record| measured(record.error()).ends()).collect();
-    let errors = Series::line("", along(&|record| record.error().value)).band(band).look(6);
-    let best = Series::line("", along(&Record::best_q)).look(6);
-    let coins = Panel::new(Axis::whole("inner step, j"), Axis::linear("best p_j").range(0.0, 1.04));
-    let coins = records.iter().fold(coins, |panel, record| {
+    let errors = Series::line("", along(&|record| record.error().value)).band(band).plain();
+    let best = Series::line("", along(&Record::best_q)).plain();
+    let coins = Panel::new(Axis::whole("inner step, j"), Axis::linear("best pⱼ").range(0.0, 1.04));
+    let coins = records.iter().enumerate().fold(coins, |panel, (look, record)| {
         let points = (1..).zip(record.coins()).map(|(step, p)| [f64::from(step), p]).collect();
-        panel.with(Series::line(name(record), points))
+        panel.with(Series::line(name(record), points).look(look))
     });
     Illustration {
         name: "laws",

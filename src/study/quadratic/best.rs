@@ -147,7 +147,7 @@ fn theory(rates: &[Rate]) -> Panel {
         .titled("best q")
         .with(Series::curve("q*", curve(EXPONENT)).look(0))
         .with(Series::curve("q*, exponent ½", curve(REFERENCE)).look(1))
-        .with(Series::marks("measured", points).band(bars).look(6))
+        .with(Series::marks("measured", points).band(bars).plain())
 }
 
 /// Evaluations over q, at the lowest, a middle and the highest inner rate.
