@@ -5,7 +5,7 @@ use super::runs::{Moment, RunCurves};
 use crate::interval::{mean, mean_and_ci95, mean_and_t95};
 
 /// Points of a loss curve, each a mean over consecutive outer steps.
-const BINS: usize = 40;
+const BINS: usize = 24;
 
 /// What runs are held against each other by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +52,11 @@ pub fn pooled(runs: Vec<RunCurves>) -> Vec<Vec<RunCurves>> {
 /// The figure of `groups`, each drawn as one curve. A single run's bands are its own 95 % intervals: of means over consecutive
 /// outer steps, and over validation episodes. Several runs' are those of the mean over runs, by Student's t.
 pub fn compare(groups: &[Vec<RunCurves>], against: Against) -> Figure {
+    let moments = || groups.iter().flatten().flat_map(|run| run.losses.iter().chain(&run.accuracies));
+    let most = moments().filter_map(|moment| against.of(moment)).fold(0.0, f64::max);
     let panel = |label: &str, curve: &dyn Fn(&[RunCurves]) -> Vec<Point>| {
-        let panel = Panel::new(Axis::linear(against.label()), Axis::linear(label));
+        let x = Axis::linear(against.label()).range(0.0, 1.03 * most);
+        let panel = Panel::new(x, Axis::linear(label));
         groups.iter().fold(panel, |panel, group| {
             let (points, band) =
                 curve(group).into_iter().map(|point| ([point.x, point.y], point.band)).unzip();

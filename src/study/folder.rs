@@ -35,7 +35,7 @@ pub struct Kept<R> {
 }
 
 impl Folder {
-    /// Takes `path` for the study named `name` with `settings`.
+    /// Takes `path` for the study named `name` with `settings`, a JSON object.
     ///
     /// # Errors
     /// If it cannot be written, is in use, or holds another study or other settings.
@@ -55,7 +55,9 @@ impl Folder {
         for swept in [path, &folder.path.join("records"), &path.join("data"), &path.join("figures")] {
             whole::sweep(swept).map_err(failed("sweep", swept))?;
         }
-        folder.settle(&json!({ "study": name, "settings": settings }))?;
+        let mut wanted = settings.clone();
+        wanted["study"] = json!(name);
+        folder.settle(&wanted)?;
         Ok(folder)
     }
 

@@ -81,8 +81,8 @@ impl Rate {
 }
 
 /// Adds what `rates` come to.
-pub fn conclude(rates: &[Rate], conclusion: &mut Conclusion) {
-    let regrets: Vec<f64> = rates.iter().filter_map(Rate::regret).collect();
+pub fn conclude(rates: &[&Rate], conclusion: &mut Conclusion) {
+    let regrets: Vec<f64> = rates.iter().filter_map(|rate| rate.regret()).collect();
     let ratios: Vec<f64> = rates
         .iter()
         .map(|rate| {
@@ -135,7 +135,7 @@ pub fn conclude(rates: &[Rate], conclusion: &mut Conclusion) {
 }
 
 /// q over inner rates.
-fn theory(rates: &[Rate]) -> Panel {
+fn theory(rates: &[&Rate]) -> Panel {
     let fine: Vec<f64> =
         (0..=60).map(|at| RATES[0] * (RATES[1] / RATES[0]).powf(f64::from(at) / 60.0)).collect();
     let curve = |exponent: f64| -> Vec<[f64; 2]> {
@@ -151,7 +151,7 @@ fn theory(rates: &[Rate]) -> Panel {
 }
 
 /// Evaluations over q, at the lowest, a middle and the highest inner rate.
-fn costs(rates: &[Rate]) -> Panel {
+fn costs(rates: &[&Rate]) -> Panel {
     let shown = [0, rates.len() / 2, rates.len().saturating_sub(1)];
     let y = Axis::logarithmic(format!("evaluations to |∇M| = {TARGET}"));
     let panel = Panel::new(Axis::linear("q").range(0.0, 1.04), y).titled("what it costs");

@@ -79,12 +79,6 @@ impl Quadratic {
         let task = |curvature, offset| Task { curvature, offset, radius: 400.0 };
         Family { tasks: [task(low, 0.0), task(high, 10.0)], rate, steps: INNER_STEPS }
     }
-
-    /// Records of one kind, in order.
-    fn traces(records: &[Record]) -> Vec<&Trace> {
-        let trace = |record| if let &Record::Trace(ref trace) = record { Some(trace) } else { None };
-        records.iter().filter_map(trace).collect()
-    }
 }
 
 /// Gradient evaluations of an outer step with q: C_det + q·C_rnd, with the trajectory stored.
@@ -130,9 +124,13 @@ impl Study for Quadratic {
     }
 
     fn conclude(&self, records: &[Record]) -> Conclusion {
-        let traces = Self::traces(records);
-        let rate = |record: &Record| if let Record::Rate(rate) = record { Some(rate.clone()) } else { None };
-        let rates: Vec<best::Rate> = records.iter().filter_map(rate).collect();
+        let (mut traces, mut rates) = (Vec::new(), Vec::new());
+        for record in records {
+            match record {
+                Record::Trace(trace) => traces.push(trace),
+                Record::Rate(rate) => rates.push(rate),
+            }
+        }
         let (settling, cost) = traces.split_at(settles::METHODS.len().min(traces.len()));
         let mut conclusion = Conclusion::default();
         settles::conclude(settling, &mut conclusion);
