@@ -4,8 +4,9 @@
 //! Ground floor first: [`dual`] (tensors that carry a tangent) and [`kernel`]; [`model`];
 //! [`data`]; [`problem`] (what is optimised inside and outside); [`hypergradient`] (the one engine);
 //! [`estimator`] (laws for which products to take); [`diagnosis`] (what each errs by); [`trainer`] (the
-//! outer loop). An upper room may use those below it, never the reverse; `docs/architecture.md` has the
-//! plan, and `docs/own-problem.md` walks through a problem that is not few-shot.
+//! outer loop); [`report`] (figures and tables); [`study`] (experiments with claims). An upper room may use
+//! those below it, never the reverse; `docs/architecture.md` has the plan, and `docs/own-problem.md` walks
+//! through a problem that is not few-shot.
 
 pub mod archive;
 pub mod backend;

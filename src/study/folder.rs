@@ -38,7 +38,7 @@ impl Folder {
     /// Takes `path` for the study named `name` with `settings`, a JSON object.
     ///
     /// # Errors
-    /// If it cannot be written, is in use, or holds another study or other settings.
+    /// If it cannot be written, is in use, or holds work of another study or of other settings.
     pub fn open(path: &Path, name: &str, settings: &Value) -> Result<Self, Error> {
         for folder in [path, &path.join("records"), &path.join("data"), &path.join("figures")] {
             fs::create_dir_all(folder).map_err(failed("create", folder))?;
@@ -61,10 +61,16 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Writes down what the folder is for, or sees that it is for just that.
+    /// Writes down what the folder is for; once there is work in it, sees that it is for just that.
     fn settle(&self, wanted: &Value) -> Result<(), Error> {
-        let path = self.path.join("study.json");
-        let Some(found) = read::<Value>(&path)? else {
+        let holds_any =
+            |name| fs::read_dir(self.path.join(name)).is_ok_and(|mut files| files.next().is_some());
+        let found = if holds_any("records") || holds_any("work") {
+            read::<Value>(&self.path.join("study.json"))?
+        } else {
+            None
+        };
+        let Some(found) = found else {
             return self.write("study.json", format!("{wanted:#}\n").as_bytes());
         };
         let differences = differences(&found, wanted);
@@ -161,10 +167,14 @@ mod tests {
     #[test]
     fn other_settings_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let open = |settings| Folder::open(folder.path(), "quadratic", &settings).map(drop);
+        let open = |settings| Folder::open(folder.path(), "quadratic", &settings);
+        // Without any work there is nothing to lose.
+        open(json!({ "starts": 4, "rates": [0.1] })).unwrap();
+        let first = open(json!({ "starts": 5, "rates": [0.1] })).unwrap();
+        first.keep("one", &Kept { seconds: 1.0, record: 1 }).unwrap();
+        drop(first);
         open(json!({ "starts": 5, "rates": [0.1] })).unwrap();
-        open(json!({ "starts": 5, "rates": [0.1] })).unwrap();
-        let error = open(json!({ "starts": 7, "rates": [0.1], "seed": 1 })).unwrap_err().to_string();
+        let error = open(json!({ "starts": 7, "rates": [0.1], "seed": 1 })).err().unwrap().to_string();
         for words in ["starts is 5 there and 7 here", "seed is not set there and 1 here", "--out"] {
             assert!(error.contains(words), "{error}");
         }

@@ -8,7 +8,7 @@ use crate::diagnosis::Diagnosis;
 use crate::stack::Stack;
 use crate::study::{Desk, Error};
 use crate::trainer::{
-    Learner, RunDir, Saved, StepRecord, Trainer, Watcher, check_data, quoted, sampler, training_shape,
+    self, Learner, RunDir, Saved, StepRecord, Trainer, Watcher, check_data, quoted, sampler, training_shape,
 };
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub fn checkpoints(run: &Path) -> Result<Vec<u64>, Error> {
     let mut steps = RunDir::open(run)?.0.checkpoint_steps()?;
     steps.reverse();
     match steps.is_empty() {
-        true => Err(crate::trainer::Error::NoCheckpoint { path: run.into() }.into()),
+        true => Err(trainer::Error::NoCheckpoint { path: run.into() }.into()),
         false => Ok(steps),
     }
 }
@@ -52,17 +52,19 @@ pub fn diagnose(
 /// The checkpoint after `step` outer steps of the study's own run, which is trained that far if it is not yet.
 fn trained(config: &Config, step: u64, desk: &mut Desk) -> Result<Saved, Error> {
     let path = desk.folder()?.join("training");
-    let file = match RunDir::open(&path) {
-        Ok((run, _)) => run.checkpoint_file(step),
-        Err(_) => path.join("none"),
+    let kept = match RunDir::open(&path) {
+        Ok(kept) => Some(kept),
+        Err(trainer::Error::NoRun { .. }) => None,
+        Err(error) => return Err(error.into()),
     };
-    if file.is_file() {
+    if let Some(file) = kept.as_ref().map(|(run, _)| run.checkpoint_file(step)).filter(|file| file.is_file())
+    {
         return Ok(Saved::read(&file)?);
     }
     let mut messages = Messages { desk, from: 0, now: 0, until: step };
-    let mut trainer = match RunDir::open(&path) {
-        Ok((_, kept)) => Trainer::resume(&path, kept, &mut messages)?,
-        Err(_) => Trainer::start(config.clone(), &path, &mut messages)?,
+    let mut trainer = match kept {
+        Some((_, config)) => Trainer::resume(&path, config, &mut messages)?,
+        None => Trainer::start(config.clone(), &path, &mut messages)?,
     };
     let from = trainer.standing().step;
     if from > step {

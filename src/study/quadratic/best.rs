@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// Inner rates, evenly spaced by their logarithms.
 const RATES: [f64; 2] = [0.001, 0.05];
-/// Looks in the decade that the cost is read from, and in all before it together none.
+/// Looks, all in the last decade, which the cost is read from.
 const LOOKS: usize = 41;
 /// The reference code's p.
 const REFERENCE: f64 = 0.5;

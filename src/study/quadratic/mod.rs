@@ -31,14 +31,14 @@ pub const ABOUT: About = About {
 const CURVATURES: [f64; 2] = [0.5, 1.5];
 /// r.
 const INNER_STEPS: usize = 10;
-/// Step sizes c/(k + 1), and when ∇M is looked at while a descent is followed.
+/// How often ∇M is looked at while a descent is followed.
 const LOOKS: usize = 61;
 const SEED: u64 = 0;
 
 /// The study at one size.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Quadratic {
-    /// Descents behind every mean.
+    /// Descents behind every mean, ≥ 2.
     pub starts: usize,
     /// Outer steps of the descents that show where methods settle.
     pub settling_steps: u64,

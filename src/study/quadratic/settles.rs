@@ -4,7 +4,7 @@ use super::descent::Plan;
 use super::family::Family;
 use super::trace::{Look, Trace};
 use super::{CURVATURES, INNER_STEPS, Quadratic, SEED, looks};
-use crate::report::{Axis, Figure, Panel, Series, Table};
+use crate::report::{Axis, Figure, Panel, Series, Table, short};
 use crate::study::{Claim, Conclusion, Expected, Illustration, Measured};
 
 /// Piece and q.
@@ -38,7 +38,7 @@ pub fn conclude(traces: &[&Trace], conclusion: &mut Conclusion) {
             first_order.end().size,
         ),
         Claim::new(
-            format!("UFOM({})'s |∇M| after {steps} steps", ufom.q),
+            format!("UFOM({})'s |∇M| after {} steps", ufom.q, short(steps as f64, 3)),
             Expected::below(SMALL),
             ufom.end().size,
         ),
@@ -66,7 +66,7 @@ pub fn conclude(traces: &[&Trace], conclusion: &mut Conclusion) {
         name: "settling",
         caption: format!(
             "Where methods settle: the mean of |∇M| over starts, and the middle half of the starts. α = {RATE}, r = \
-             {INNER_STEPS}, a = {CURVATURES:?}, D = {MARGIN}. First-order steps stop where the formula says; UFOM's error is noise \
+             {INNER_STEPS}, a = (0.5, 1.5), D = {MARGIN}. First-order steps stop where the formula says; UFOM's error is noise \
              alone, and falls as the steps shrink."
         ),
         figure: Figure { panels: vec![panel] },
