@@ -3,7 +3,7 @@
 mod common;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use common::{TINY, names, run};
+use common::{Running, TINY, metaburn, names, run};
 use metaburn::dual::Dual;
 use metaburn::host::host;
 use metaburn::hypergradient::{Draw, estimate};
@@ -112,7 +112,7 @@ fn the_quadratic_study_s_claims_hold_and_its_work_is_done_once() {
     let folder = TempDir::new().unwrap();
     let full = Quadratic::full();
     let study =
-        Quadratic { starts: 80, settling_steps: 50_000, cost_steps: 5000, rates: 3, values: 5, ..full };
+        Quadratic { starts: 120, settling_steps: 60_000, cost_steps: 5000, rates: 3, values: 5, ..full };
     let mut count = Count::default();
     let finished = carry_out(&study, folder.path(), "metaburn study quadratic", &mut count).unwrap();
     // Descents that settle, descents that cost, inner rates, and the report.
@@ -130,7 +130,7 @@ fn the_quadratic_study_s_claims_hold_and_its_work_is_done_once() {
     assert_eq!(names(&folder.path().join("data")), ["best-q.csv", "cost.csv", "settling.csv"]);
     assert_eq!(names(&folder.path().join("figures")).len(), 6);
     let report = fs::read_to_string(folder.path().join("report.md")).unwrap();
-    for words in ["| held |", "(figures/cost.png)", "`metaburn study quadratic`", "| starts | 80 |"] {
+    for words in ["| held |", "(figures/cost.png)", "`metaburn study quadratic`", "| starts | 120 |"] {
         assert!(report.contains(words), "{words} is not in the report");
     }
     // A lost record is made again, and made the same; the others are not.
@@ -145,7 +145,7 @@ fn the_quadratic_study_s_claims_hold_and_its_work_is_done_once() {
     // Other settings are refused, and named.
     let other = Quadratic { starts: 50, ..study };
     let error = carry_out(&other, folder.path(), "", &mut count).unwrap_err().to_string();
-    assert!(error.contains("starts is 80 there and 50 here") && error.contains("--out"), "{error}");
+    assert!(error.contains("starts is 120 there and 50 here") && error.contains("--out"), "{error}");
 }
 
 /// A study of bias that takes a second.
@@ -228,6 +228,21 @@ fn runs_are_compared_on_one_figure() {
     run(folder.path(), "compare nowhere").refused(&["there is no run in nowhere"]);
     fs::write(folder.path().join("first/metrics.jsonl"), "{\"step\":1,\"lo").unwrap();
     run(folder.path(), "compare first").refused(&["no outer step yet"]);
+}
+
+#[test]
+fn an_interrupted_study_keeps_what_is_finished() {
+    let folder = TempDir::new().unwrap();
+    let mut study = Running::start(&mut metaburn(folder.path(), "study quadratic --quick --out out"));
+    let records = folder.path().join("out/records");
+    study.until(|| records.is_dir() && !names(&records).is_empty());
+    let ran = study.interrupt();
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert!(ran.stderr.contains("to go on:") && ran.stderr.contains("study quadratic --quick --out out"));
+    assert!(!folder.path().join("out/report.md").exists());
+    let whole =
+        |name: &String| serde_json::from_slice::<Value>(&fs::read(records.join(name)).unwrap()).is_ok();
+    assert!(names(&records).iter().filter(|name| !name.starts_with('.')).all(whole));
 }
 
 #[test]

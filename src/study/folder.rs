@@ -40,8 +40,9 @@ impl Folder {
     /// # Errors
     /// If it cannot be written, is in use, or holds work of another study or of other settings.
     pub fn open(path: &Path, name: &str, settings: &Value) -> Result<Self, Error> {
-        for folder in [path, &path.join("records"), &path.join("data"), &path.join("figures")] {
-            fs::create_dir_all(folder).map_err(failed("create", folder))?;
+        let parts = [path.to_path_buf(), path.join("records"), path.join("data"), path.join("figures")];
+        for part in &parts {
+            fs::create_dir_all(part).map_err(failed("create", part))?;
         }
         let lock_path = path.join("study.lock");
         let open = File::options().write(true).create(true).truncate(false).open(&lock_path);
@@ -51,10 +52,10 @@ impl Folder {
             Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: path.into() }),
             Err(TryLockError::Error(source)) => return Err(failed("lock", &lock_path)(source)),
         }
-        let folder = Self { path: path.into(), _lock: lock };
-        for swept in [path, &folder.path.join("records"), &path.join("data"), &path.join("figures")] {
-            whole::sweep(swept).map_err(failed("sweep", swept))?;
+        for part in &parts {
+            whole::sweep(part).map_err(failed("sweep", part))?;
         }
+        let folder = Self { path: path.into(), _lock: lock };
         let mut wanted = settings.clone();
         wanted["study"] = json!(name);
         folder.settle(&wanted)?;
@@ -63,21 +64,15 @@ impl Folder {
 
     /// Writes down what the folder is for; once there is work in it, sees that it is for just that.
     fn settle(&self, wanted: &Value) -> Result<(), Error> {
-        let holds_any =
-            |name| fs::read_dir(self.path.join(name)).is_ok_and(|mut files| files.next().is_some());
-        let found = if holds_any("records") || holds_any("work") {
-            read::<Value>(&self.path.join("study.json"))?
-        } else {
-            None
-        };
-        let Some(found) = found else {
-            return self.write("study.json", format!("{wanted:#}\n").as_bytes());
-        };
-        let differences = differences(&found, wanted);
-        if differences.is_empty() {
-            return Ok(());
+        let list = |name| fs::read_dir(self.path.join(name));
+        let begun =
+            ["records", "work"].iter().any(|name| list(name).is_ok_and(|mut files| files.next().is_some()));
+        let found = if begun { read::<Value>(&self.path.join("study.json"))? } else { None };
+        match found.map(|found| differences(&found, wanted)) {
+            None => self.write("study.json", format!("{wanted:#}\n").as_bytes()),
+            Some(none) if none.is_empty() => Ok(()),
+            Some(differences) => Err(Error::OtherSettings { path: self.path.clone(), differences }),
         }
-        Err(Error::OtherSettings { path: self.path.clone(), differences })
     }
 
     /// The record of the piece named `key`, if it is done.
