@@ -20,7 +20,8 @@ const STUDENT: [f64; 30] = [
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 ];
 
-/// The same for few values, such as seeds: with Student's t in place of 1.96 (Student, *The probable error of a mean*, 1908).
+/// The same for few values, such as seeds: with Student's t in place of 1.96 (Student, *The probable error
+/// of a mean*, 1908).
 pub fn mean_and_t95(values: &[f64]) -> (f64, f64) {
     let (mean, ci95) = mean_and_ci95(values);
     let t = STUDENT.get(values.len().saturating_sub(2)).copied().unwrap_or(1.96);

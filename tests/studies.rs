@@ -1,4 +1,5 @@
-//! Studies: that what they claim holds, that their numbers are the engine's, and that they go on where they stopped.
+//! Studies: that what they claim holds, that their numbers are the engine's, and that they go on where they
+//! stopped.
 
 mod common;
 
@@ -32,8 +33,8 @@ impl Engine {
         Dual::constant(Tensor::from_data(TensorData::new(numbers, shape), (&Device::flex(), DType::F64)))
     }
 
-    /// The loss, its pieces made of `relu`: with m = min(z, A), u the part of z from A to A + 1 and w that beyond,
-    /// ½am² + a(−u³/6 + u²/2 + Au) + (a/2 + aA)w.
+    /// The loss, its pieces made of `relu`: with m = min(z, A), u the part of z from A to A + 1 and w that
+    /// beyond, ½am² + a(−u³/6 + u²/2 + Au) + (a/2 + aA)w.
     fn loss(&self, x: &Dual<3>) -> Dual<1> {
         let from = x.clone() - self.each(|task| task.offset / task.curvature);
         let distance = from.clone().relu() + from.scale(-1.0).relu();

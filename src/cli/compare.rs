@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 /// Draw several training runs on one figure
 ///
-/// Loss is shown as means over consecutive outer steps, validation accuracy as it was measured, both with 95 % bands.
+/// Loss is shown as means over consecutive outer steps, validation accuracy as it was measured, both with 95
+/// % bands.
 ///
 /// Example: metaburn compare checkpoints/glyphs-5way-1shot-exact-00* --pool --out exact.svg
 #[derive(Args)]

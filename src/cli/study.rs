@@ -30,8 +30,8 @@ const KEPT: usize = 1_000_000;
 
 /// Reproduce a study: data, figures and a one-page report
 ///
-/// The exit code is 0 when the study ran, whether or not what it claims held: the report says that. A study that was
-/// interrupted goes on where it stopped when the same command is given again.
+/// The exit code is 0 when the study ran, whether or not what it claims held: the report says that. A study
+/// that was interrupted goes on where it stopped when the same command is given again.
 ///
 /// Example: metaburn study quadratic --quick
 #[derive(Subcommand)]
@@ -45,8 +45,8 @@ pub enum Study {
 
 /// What truncation errs by along a run: whether a problem needs exact gradients at all
 ///
-/// Without a configuration or a run, the built-in characters (with --data, Omniglot's) are learned, 5-way 1-shot, in 10
-/// inner steps.
+/// Without a configuration or a run, the built-in characters (with --data, Omniglot's) are learned, 5-way
+/// 1-shot, in 10 inner steps.
 ///
 /// Example: metaburn study bias configs/omniglot-5way-1shot.toml --set inner.steps=5 --after 0,100,500
 #[derive(Args)]

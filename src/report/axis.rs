@@ -55,7 +55,8 @@ impl Scale {
         if fits { Self { low, high, ..self } } else { self }
     }
 
-    /// Where `value` is: 0 at the low end, 1 at the high one. What a logarithmic axis cannot show is far below.
+    /// Where `value` is: 0 at the low end, 1 at the high one. What a logarithmic axis cannot show is far
+    /// below.
     pub fn place(&self, value: f64) -> f64 {
         let value = match self.logarithmic {
             true if value > 0.0 => value.log10(),

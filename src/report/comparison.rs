@@ -49,8 +49,9 @@ pub fn pooled(runs: Vec<RunCurves>) -> Vec<Vec<RunCurves>> {
     groups
 }
 
-/// The figure of `groups`, each drawn as one curve. A single run's bands are its own 95 % intervals: of means over consecutive
-/// outer steps, and over validation episodes. Several runs' are those of the mean over runs, by Student's t.
+/// The figure of `groups`, each drawn as one curve. A single run's bands are its own 95 % intervals: of
+/// means over consecutive outer steps, and over validation episodes. Several runs' are those of the mean
+/// over runs, by Student's t.
 pub fn compare(groups: &[Vec<RunCurves>], against: Against) -> Figure {
     let moments = || groups.iter().flatten().flat_map(|run| run.losses.iter().chain(&run.accuracies));
     let most = moments().filter_map(|moment| against.of(moment)).fold(0.0, f64::max);
@@ -128,7 +129,8 @@ fn accuracies(group: &[RunCurves], against: Against) -> Vec<Point> {
     places.filter_map(point).collect()
 }
 
-/// The value at `x` on straight lines between points; their ends stand for what is just outside, by a tenth of a gap.
+/// The value at `x` on straight lines between points; their ends stand for what is just outside, by a tenth
+/// of a gap.
 fn between(points: &[(f64, f64, f64)], x: f64) -> Option<f64> {
     let (first, last) = (points.first()?, points.last()?);
     let slack = 0.1 * (last.0 - first.0) / points.len() as f64;

@@ -1,5 +1,5 @@
-//! Text as outlines, from a font that comes with the program: a figure looks the same on every machine, and what is
-//! measured here is what is drawn.
+//! Text as outlines, from a font that comes with the program: a figure looks the same on every machine, and
+//! what is measured here is what is drawn.
 
 use super::drawing::Segment;
 use std::sync::OnceLock;

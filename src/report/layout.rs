@@ -88,7 +88,8 @@ impl<'a> Keys<'a> {
         known.and_then(|key| key.look).unwrap_or(palette::look(0))
     }
 
-    /// The legend in rows of at most `width`, and where it ends below: above the data, so that it never hides any.
+    /// The legend in rows of at most `width`, and where it ends below: above the data, so that it never
+    /// hides any.
     fn legend(&self, width: f64) -> (Layer, f64) {
         let (mut shapes, mut x, mut row) = (Vec::new(), GAP, 0);
         for key in self.0.iter().filter(|key| !key.name.is_empty()) {

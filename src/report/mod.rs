@@ -1,7 +1,7 @@
 //! What a person looks at: figures and tables, made of plain numbers. No Burn in here.
 //!
-//! A [`Figure`] is described once and drawn to SVG and PNG alike; a [`Table`] is written as CSV for programs and as
-//! Markdown for people.
+//! A [`Figure`] is described once and drawn to SVG and PNG alike; a [`Table`] is written as CSV for programs
+//! and as Markdown for people.
 
 mod axis;
 mod comparison;

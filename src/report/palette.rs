@@ -1,7 +1,7 @@
 //! Looks that differ in colour, dash and marker at once, so that any one of the three suffices.
 //!
-//! The colours are Okabe and Ito's, told apart by the colour-blind (*Color universal design*, 2008), without their yellow,
-//! which is lost on white paper.
+//! The colours are Okabe and Ito's, told apart by the colour-blind (*Color universal design*, 2008), without
+//! their yellow, which is lost on white paper.
 
 /// Red, green, blue.
 pub type Colour = [u8; 3];

@@ -1,4 +1,5 @@
-//! A drawing as SVG. Letters are outlines, so that no reader needs our font; what they say is in `aria-label`.
+//! A drawing as SVG. Letters are outlines, so that no reader needs our font; what they say is in
+//! `aria-label`.
 
 use super::drawing::{Anchor, Drawing, Layer, Segment, Shape};
 use super::font;
@@ -20,7 +21,8 @@ pub fn render(drawing: &Drawing) -> String {
         if let Some([x, y, width, height]) = layer.clip.map(|clip| clip.map(number)) {
             let _ = writeln!(
                 svg,
-                "<clipPath id=\"c{at}\"><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/></clipPath>"
+                "<clipPath id=\"c{at}\"><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" \
+                height=\"{height}\"/></clipPath>"
             );
         }
     }
@@ -60,7 +62,8 @@ fn draw(svg: &mut String, shape: &Shape) {
             };
             writeln!(
                 svg,
-                "<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" stroke-linejoin=\"round\"{dash}/>",
+                "<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" \
+                stroke-linejoin=\"round\"{dash}/>",
                 path(segments, 1.0),
                 hex(*colour),
                 number(*width)

@@ -26,8 +26,8 @@ impl Measured {
         Self { value, ci95: 0.0 }
     }
 
-    /// A statistic of groups that are alike and independent: its jackknife estimate of error around its value on all
-    /// (Quenouille 1956; Tukey 1958). `statistic` is given the groups to use, of `groups` ≥ 2.
+    /// A statistic of groups that are alike and independent: its jackknife estimate of error around its
+    /// value on all (Quenouille 1956; Tukey 1958). `statistic` is given the groups to use, of `groups` ≥ 2.
     pub fn jackknife(groups: usize, statistic: impl Fn(&[usize]) -> f64) -> Self {
         let all: Vec<usize> = (0..groups).collect();
         let without = |left_out: &usize| {

@@ -1,8 +1,9 @@
 //! Studies: experiments that say what they expect, measure it, and show it, from one command each.
 //!
-//! A [`Study`] is a list of pieces of work, each of which yields a record, and a conclusion drawn from all records: claims
-//! with what was expected and measured, figures and tables. [`carry_out`] does the pieces that are not done yet, keeps each
-//! record in the study's folder, and writes everything up. `docs/studies.md` says how to add one.
+//! A [`Study`] is a list of pieces of work, each of which yields a record, and a conclusion drawn from all
+//! records: claims with what was expected and measured, figures and tables. [`carry_out`] does the pieces
+//! that are not done yet, keeps each record in the study's folder, and writes everything up.
+//! `docs/studies.md` says how to add one.
 
 pub mod bias;
 mod carry_out;

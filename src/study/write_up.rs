@@ -94,8 +94,9 @@ fn page(
         conclusion.tables.iter().map(|(name, _)| format!("[{name}](data/{name}.csv)")).collect();
     let _ = writeln!(
         page,
-        "## How\n\n`{command}`, {:.0} s of work. The data: {}. Figures are there as SVG too. A claim held if its whole \
-         95 % interval is where it was expected, did not hold if none of it is, and is open otherwise.\n",
+        "## How\n\n`{command}`, {:.0} s of work. The data: {}. Figures are there as SVG too. A claim held \
+         if its whole 95 % interval is where it was expected, did not hold if none of it is, and is open \
+         otherwise.\n",
         finished.seconds,
         data.join(", ")
     );

@@ -1,8 +1,8 @@
 //! What truncation errs by along a run: whether a problem needs exact gradients at all.
 //!
-//! At checkpoints of a run, over fresh tasks of its training classes, the angle and the relative size of the error of every g_K, each
-//! inner step's ‖Δ_j‖² and curvature, and what follows from them: 𝔻²/𝕍², q*, and the best step coins ([`crate::diagnosis`]; METHOD,
-//! "Estimators" and "Choosing q").
+//! At checkpoints of a run, over fresh tasks of its training classes, the angle and the relative size of the
+//! error of every g_K, each inner step's ‖Δ_j‖² and curvature, and what follows from them: 𝔻²/𝕍², q*, and
+//! the best step coins ([`crate::diagnosis`]; METHOD, "Estimators" and "Choosing q").
 
 mod pictures;
 mod place;
@@ -19,12 +19,14 @@ use std::path::PathBuf;
 pub const ABOUT: About = About {
     name: "bias",
     title: "What truncation errs by along a run",
-    shows: "At checkpoints of a run: how far first-order and truncated gradients are from the exact one, which inner steps that \
-            comes from, and what the best unbiased estimators would cost. It tells whether a problem needs exact gradients at all.",
+    shows: "At checkpoints of a run: how far first-order and truncated gradients are from the exact one, \
+            which inner steps that comes from, and what the best unbiased estimators would cost. It tells \
+            whether a problem needs exact gradients at all.",
     takes: ["10 minutes", "1 minute"],
 };
 
-/// How the time to an accuracy grows with the second moment: for steps that do not shrink (METHOD, "Choosing q").
+/// How the time to an accuracy grows with the second moment: for steps that do not shrink (METHOD, "Choosing
+/// q").
 const EXPONENT: f64 = 2.0;
 /// Step coins' p is at least this times the largest curvature met; an adapting law's default.
 const CURVATURE_FLOOR: f64 = 0.75;
@@ -190,7 +192,8 @@ fn claims(records: &[Record]) -> Vec<Claim> {
             largest(systematic),
         ),
         Claim::new(
-            "step coins at their best are predicted to need less time than UFOM at its best: the ratio, where largest",
+            "step coins at their best are predicted to need less time than UFOM at its best: the ratio, \
+            where largest",
             Expected::below(1.0),
             largest(times.map(Measured::exactly)),
         ),
@@ -209,9 +212,10 @@ fn verdict(records: &[Record]) -> String {
         }
     };
     format!(
-        "Along this run first-order's error is {} of the exact gradient's length, at an angle of {}°. Without any bias, and in \
-         gradient evaluations, step coins at their best setting are predicted to reach an accuracy in {} of the time that exact \
-         gradients take, and UFOM in {}; first-order steps cost {} of exact ones.",
+        "Along this run first-order's error is {} of the exact gradient's length, at an angle of {}°. \
+         Without any bias, and in gradient evaluations, step coins at their best setting are predicted to \
+         reach an accuracy in {} of the time that exact gradients take, and UFOM in {}; first-order steps \
+         cost {} of exact ones.",
         range(&|record| record.diagnosis.truncations[0].relative.value),
         range(&|record| pictures::degrees(record.diagnosis.truncations[0].cosine.value)),
         range(&|record| record.time(BEST_COINS)),

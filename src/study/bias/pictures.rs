@@ -47,8 +47,8 @@ fn errors(records: &[Record]) -> Illustration {
     });
     Illustration {
         name: "errors",
-        caption: "How far the gradient truncated to the last K inner steps is from the exact one (K = r): means over tasks, 95 %. \
-                  K = 0 is first-order's."
+        caption: "How far the gradient truncated to the last K inner steps is from the exact one (K = r): \
+                  means over tasks, 95 %. K = 0 is first-order's."
             .into(),
         figure: Figure { panels: panels.into() },
     }
@@ -71,8 +71,8 @@ fn steps(records: &[Record]) -> Illustration {
     });
     Illustration {
         name: "steps",
-        caption: "Where the error comes from: what each inner step's product adds on the way back, and a lower bound of the curvature \
-                  that it meets. Means over tasks, 95 %."
+        caption: "Where the error comes from: what each inner step's product adds on the way back, and a \
+                  lower bound of the curvature that it meets. Means over tasks, 95 %."
             .into(),
         figure: Figure { panels: panels.into() },
     }
@@ -93,8 +93,8 @@ fn laws(records: &[Record]) -> Illustration {
     });
     Illustration {
         name: "laws",
-        caption: "What follows: first-order's error over the exact gradient's second moment, UFOM's best q, and the best p_j of step \
-                  coins, for costs in gradient evaluations."
+        caption: "What follows: first-order's error over the exact gradient's second moment, UFOM's best q, \
+                  and the best p_j of step coins, for costs in gradient evaluations."
             .into(),
         figure: Figure {
             panels: vec![

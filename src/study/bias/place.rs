@@ -49,7 +49,8 @@ pub fn diagnose(
     Ok(Diagnosis::of(&problem, &theta, config.inner.steps, &learner.opened.workers))
 }
 
-/// The checkpoint after `step` outer steps of the study's own run, which is trained that far if it is not yet.
+/// The checkpoint after `step` outer steps of the study's own run, which is trained that far if it is not
+/// yet.
 fn trained(config: &Config, step: u64, desk: &mut Desk) -> Result<Saved, Error> {
     let path = desk.folder()?.join("training");
     let kept = match RunDir::open(&path) {

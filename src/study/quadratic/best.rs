@@ -105,9 +105,10 @@ pub fn conclude(rates: &[&Rate], conclusion: &mut Conclusion) {
     conclusion.figures.push(Illustration {
         name: "best-q",
         caption: format!(
-            "The best q, in theory and in practice. Left: q* for exponent 1, which steps c/k want, and for the reference code's ½; \
-             dots are the q with the fewest evaluations to |∇M| = {TARGET} (root mean square), bars every q within {:.0} % of it. \
-             Right: those evaluations, predicted (lines) and measured (dots, 95 %).",
+            "The best q, in theory and in practice. Left: q* for exponent 1, which steps c/k want, and for \
+             the reference code's ½; dots are the q with the fewest evaluations to |∇M| = {TARGET} (root \
+             mean square), bars every q within {:.0} % of it. Right: those evaluations, predicted (lines) \
+             and measured (dots, 95 %).",
             100.0 * (AS_GOOD - 1.0)
         ),
         figure: Figure { panels: vec![theory(rates), costs(rates)] },

@@ -6,8 +6,9 @@
 //! E (∇M)² ≈ λ² c² S / ((2cλ − 1) k),   S = 𝕍² + (1/q − 1)𝔻²   at the minimum
 //! ```
 //!
-//! (Chung, *On a stochastic approximation method*, 1954), so the evaluations to a given square are (C_det + q·C_rnd)·S times what
-//! does not depend on q: p = 1 in METHOD, "Choosing q". The reference code has p = ½ there.
+//! (Chung, *On a stochastic approximation method*, 1954), so the evaluations to a given square are (C_det +
+//! q·C_rnd)·S times what does not depend on q: p = 1 in METHOD, "Choosing q". The reference code has p = ½
+//! there.
 
 use super::descent::{Plan, STEP};
 use super::family::Family;
@@ -73,7 +74,7 @@ pub fn conclude(traces: &[&Trace], conclusion: &mut Conclusion) {
             Measured { value: first_order.end().mean.value.abs(), ..first_order.end().mean },
         ),
         Claim::new(
-            format!("UFOM(q*)'s gradient evaluations to |∇M| = {TARGET} (root mean square) over exact's, by formula"),
+            format!("UFOM(q*)'s evaluations to |∇M| = {TARGET} (root mean square) over exact's, by formula"),
             Expected::near(share, 0.15),
             ratio,
         ),
@@ -93,8 +94,9 @@ pub fn conclude(traces: &[&Trace], conclusion: &mut Conclusion) {
     conclusion.figures.push(Illustration {
         name: "cost",
         caption: format!(
-            "What stationarity costs: the mean of |∇M| over starts, and the middle half of the starts, against gradient evaluations. \
-             α = {RATE}, r = {INNER_STEPS}, b = (0, 10), A = 400. First-order is cheapest until its bias stops it; then UFOM is."
+            "What stationarity costs: the mean of |∇M| over starts, and the middle half of the starts, \
+             against gradient evaluations. α = {RATE}, r = {INNER_STEPS}, b = (0, 10), A = 400. First-order \
+             is cheapest until its bias stops it; then UFOM is."
         ),
         figure: Figure { panels: vec![panel] },
     });

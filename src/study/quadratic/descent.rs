@@ -1,8 +1,8 @@
 //! Many stochastic descents of one family at once, from different starts.
 //!
-//! θ_{k+1} = θ_k − c/(k+1) · G_k, where G_k is UFOM's estimate of one task drawn at random: g_0 + (ξ/q)(g_r − g_0),
-//! ξ ~ Bernoulli(q). q = 0 is the first-order method, q = 1 the exact gradient. A start's draws are the same whatever q is, so
-//! that differences between q's are not drowned by chance.
+//! θ_{k+1} = θ_k − c/(k+1) · G_k, where G_k is UFOM's estimate of one task drawn at random: g_0 + (ξ/q)(g_r
+//! − g_0), ξ ~ Bernoulli(q). q = 0 is the first-order method, q = 1 the exact gradient. A start's draws are
+//! the same whatever q is, so that differences between q's are not drowned by chance.
 
 use super::family::Family;
 use crate::interval::mean;
@@ -59,8 +59,8 @@ fn one(family: &Family, q: f64, plan: &Plan, start: u64) -> Vec<f64> {
     seen
 }
 
-/// The step after which the mean of (∇M)² over starts is `target`², by a straight line through logarithms at the last
-/// decade of `looks`; `None` if it does not fall there.
+/// The step after which the mean of (∇M)² over starts is `target`², by a straight line through logarithms at
+/// the last decade of `looks`; `None` if it does not fall there.
 pub fn reaches(slopes: &[&Vec<f64>], looks: &[u64], target: f64) -> Option<f64> {
     let last = *looks.last()? as f64;
     let tail = looks.iter().enumerate().filter(|(_, look)| **look as f64 >= 0.1 * last);

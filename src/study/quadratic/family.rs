@@ -1,5 +1,5 @@
-//! The family of one-dimensional problems on which first-order methods settle in the wrong place (METHOD, "The quadratic
-//! family"; Likhosherstov et al. 2021, section 5).
+//! The family of one-dimensional problems on which first-order methods settle in the wrong place (METHOD,
+//! "The quadratic family"; Likhosherstov et al. 2021, section 5).
 //!
 //! A task has curvature a, offset b and radius A. With z = |x − b/a| its loss is
 //!
@@ -9,7 +9,8 @@
 //! z > A+1:      (a/2 + aA) z − a/6 − aA²/2 − aA/2
 //! ```
 //!
-//! twice continuously differentiable, with bounded slope and curvature. L_in = L_out, V is the identity, and there are two tasks.
+//! twice continuously differentiable, with bounded slope and curvature. L_in = L_out, V is the identity, and
+//! there are two tasks.
 
 /// A task.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,8 +53,8 @@ pub struct Family {
 }
 
 impl Family {
-    /// g_0 and g_r of task `of` at θ = `theta`. On a line the walk back is a product of numbers, which commute, so it is
-    /// taken on the way.
+    /// g_0 and g_r of task `of` at θ = `theta`. On a line the walk back is a product of numbers, which
+    /// commute, so it is taken on the way.
     pub fn gradients(&self, of: usize, theta: f64) -> [f64; 2] {
         let task = &self.tasks[of];
         let (mut fast, mut walk) = (theta, 1.0);
@@ -110,8 +111,8 @@ impl Family {
         [mean(|[_, exact]| exact * exact), mean(|[first_order, exact]| (exact - first_order).powi(2))]
     }
 
-    /// The family with curvatures `a`, b_1 = 0, and b_2 such that |∇M| is √(2`margin`) where first-order steps settle; both
-    /// losses are quadratic between their minima and one beyond.
+    /// The family with curvatures `a`, b_1 = 0, and b_2 such that |∇M| is √(2`margin`) where first-order
+    /// steps settle; both losses are quadratic between their minima and one beyond.
     pub fn with_margin(a: [f64; 2], rate: f64, steps: usize, margin: f64) -> Self {
         let family = |offset: f64| {
             let radius = offset / a[1] + 1.0;

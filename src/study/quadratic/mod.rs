@@ -1,7 +1,7 @@
 //! The quadratic family: where first-order steps settle, what reaching stationarity costs, and the best q.
 //!
-//! Three studies of METHOD, "The quadratic family" (Likhosherstov et al. 2021, section 5), on plain float64 numbers: the problem
-//! has one parameter. `tests/studies.rs` holds these numbers against the engine's.
+//! Three studies of METHOD, "The quadratic family" (Likhosherstov et al. 2021, section 5), on plain float64
+//! numbers: the problem has one parameter. `tests/studies.rs` holds these numbers against the engine's.
 
 mod best;
 mod cost;
@@ -21,9 +21,9 @@ use trace::Trace;
 pub const ABOUT: About = About {
     name: "quadratic",
     title: "The quadratic family: debiasing a first-order method",
-    shows: "On a family of one-dimensional problems first-order steps settle where ∇M is not 0, by a margin that a formula \
-            gives; UFOM's do not, reach a given accuracy with fewer gradient evaluations than exact steps do, and fewest at \
-            the q that theory calls best.",
+    shows: "On a family of one-dimensional problems first-order steps settle where ∇M is not 0, by a margin \
+            that a formula gives; UFOM's do not, reach a given accuracy with fewer gradient evaluations \
+            than exact steps do, and fewest at the q that theory calls best.",
     takes: ["1 minute", "5 seconds"],
 };
 

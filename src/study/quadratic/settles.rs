@@ -1,4 +1,5 @@
-//! First: where methods settle. At q = 0 the limit is not stationary, by the margin that b_2 was chosen for; at any q > 0 it is.
+//! First: where methods settle. At q = 0 the limit is not stationary, by the margin that b_2 was chosen for;
+//! at any q > 0 it is.
 
 use super::descent::Plan;
 use super::family::Family;
@@ -65,9 +66,9 @@ pub fn conclude(traces: &[&Trace], conclusion: &mut Conclusion) {
     conclusion.figures.push(Illustration {
         name: "settling",
         caption: format!(
-            "Where methods settle: the mean of |∇M| over starts, and the middle half of the starts. α = {RATE}, r = \
-             {INNER_STEPS}, a = (0.5, 1.5), D = {MARGIN}. First-order steps stop where the formula says; UFOM's error is noise \
-             alone, and falls as the steps shrink."
+            "Where methods settle: the mean of |∇M| over starts, and the middle half of the starts. α = \
+             {RATE}, r = {INNER_STEPS}, a = (0.5, 1.5), D = {MARGIN}. First-order steps stop where the \
+             formula says; UFOM's error is noise alone, and falls as the steps shrink."
         ),
         figure: Figure { panels: vec![panel] },
     });

@@ -15,7 +15,8 @@ pub struct Trace {
     pub q: f64,
     /// As time went on.
     pub looks: Vec<Look>,
-    /// ln of the step after which the root mean square of ∇M is the target that was asked for; `None` if it never is.
+    /// ln of the step after which the root mean square of ∇M is the target that was asked for; `None` if it
+    /// never is.
     pub reached: Option<Measured>,
 }
 
