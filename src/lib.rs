@@ -4,7 +4,8 @@
 //! Ground floor first: [`dual`] (tensors that carry a tangent) and [`kernel`]; [`model`];
 //! [`data`]; [`problem`] (what is optimised inside and outside); [`hypergradient`] (the one engine);
 //! [`estimator`] (laws for which products to take); [`diagnosis`] (what each errs by); [`trainer`] (the
-//! outer loop); [`mod@bench`] (what an outer step takes). An upper room may use those below it, never the reverse; `docs/architecture.md` has the
+//! outer loop); [`mod@bench`] (what an outer step takes); [`report`] (figures and tables); [`study`] (experiments
+//! with claims). An upper room may use those below it, never the reverse; `docs/architecture.md` has the
 //! plan, and `docs/own-problem.md` walks through a problem that is not few-shot.
 
 pub mod ahead;
@@ -25,6 +26,8 @@ pub mod kernel;
 pub mod model;
 pub mod problem;
 pub mod random;
+pub mod report;
 pub mod stack;
+pub mod study;
 pub mod trainer;
 pub mod whole;

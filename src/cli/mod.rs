@@ -2,6 +2,7 @@
 
 mod backends;
 mod bench;
+mod compare;
 mod data;
 mod eval;
 mod gradient;
@@ -9,6 +10,7 @@ mod output;
 mod progress;
 mod resume;
 mod setup;
+mod study;
 mod train;
 
 pub use output::is_closed;
@@ -39,6 +41,9 @@ enum Command {
     Backends(backends::Backends),
     Bench(bench::Bench),
     Gradient(gradient::Gradient),
+    #[command(subcommand)]
+    Study(study::Study),
+    Compare(compare::Compare),
 }
 
 impl Cli {
@@ -55,6 +60,8 @@ impl Cli {
             Command::Backends(command) => command.run(),
             Command::Bench(command) => command.run(),
             Command::Gradient(command) => command.run(),
+            Command::Study(command) => command.run(),
+            Command::Compare(command) => command.run(),
         }
     }
 }

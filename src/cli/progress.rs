@@ -10,9 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time between lines where there is no terminal.
-const BETWEEN_LINES: Duration = Duration::from_secs(10);
+pub const BETWEEN_LINES: Duration = Duration::from_secs(10);
 /// A bar's resolution: shares of a budget, whatever its unit.
-const PARTS: u64 = 10_000;
+pub const PARTS: u64 = 10_000;
 /// Weight of the past in the loss that is shown.
 const SMOOTHING: f64 = 0.95;
 
@@ -113,9 +113,14 @@ impl Terminal {
             return "?".into();
         }
         let left = self.began.elapsed().as_secs_f64() * (1.0 - progress).max(0.0) / done;
-        let (minutes, seconds) = (left as u64 / 60, left as u64 % 60);
-        if minutes > 0 { format!("{minutes} min {seconds:02} s") } else { format!("{seconds} s") }
+        duration(left)
     }
+}
+
+/// `seconds` as people say it.
+pub fn duration(seconds: f64) -> String {
+    let (minutes, seconds) = (seconds as u64 / 60, seconds as u64 % 60);
+    if minutes > 0 { format!("{minutes} min {seconds:02} s") } else { format!("{seconds} s") }
 }
 
 impl Watcher for Terminal {

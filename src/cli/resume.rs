@@ -76,7 +76,7 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, flags: &str, jso
 }
 
 /// How this program was called, so that a command that is printed can be typed.
-fn program() -> String {
+pub fn program() -> String {
     let called = std::env::args_os().next().map(PathBuf::from);
     called
         .filter(|path| path.components().count() > 1)

@@ -56,14 +56,33 @@ impl Setup {
     /// # Errors
     /// If a key or a value is impossible.
     pub fn config(&self, more: &[String]) -> Result<Config, config::Error> {
-        let mut assignments = self.set.clone();
+        self.config_from(&[], more)
+    }
+
+    /// The same, where `usual` assignments stand in for a configuration file that the user did not name.
+    ///
+    /// # Errors
+    /// If a key or a value is impossible.
+    pub fn config_from(&self, usual: &[String], more: &[String]) -> Result<Config, config::Error> {
+        let mut assignments = if self.config.is_none() { usual.to_vec() } else { Vec::new() };
+        assignments.extend_from_slice(&self.set);
         assignments.extend(self.place.assignments());
         assignments.extend_from_slice(more);
         Config::load(self.config.as_deref(), &assignments)
     }
+
+    /// Where to compute, and where the data lies.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
 }
 
 impl Place {
+    /// Whether it says where the data lies.
+    pub fn names_data(&self) -> bool {
+        self.data.is_some()
+    }
+
     /// As assignments of configuration keys.
     pub fn assignments(&self) -> Vec<String> {
         let quoted = |key: &str, value: &str| format!("{key}={}", toml::Value::String(value.into()));

@@ -1,0 +1,198 @@
+//! `metaburn study`: experiments that say what they expect, measure it, and show it.
+
+use super::progress::{BETWEEN_LINES, INTERRUPTED_CODE, PARTS};
+use super::resume::program;
+use super::setup::Setup;
+use super::{Outcome, output};
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use metaburn::study::quadratic::Quadratic;
+use metaburn::study::{self, ALL, Finished, Observer, bias};
+use metaburn::trainer::{RunDir, quoted};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// What the study of bias learns where nothing else is said.
+const USUAL: [&str; 8] = [
+    "task.ways=5",
+    "task.shots=1",
+    "task.queries=5",
+    "inner.steps=10",
+    "inner.rate=0.1",
+    "outer.meta_batch=4",
+    "outer.rate=0.001",
+    "outer.schedule=\"constant\"",
+];
+/// More checkpoints than anybody looks at.
+const KEPT: usize = 1_000_000;
+
+/// Reproduce a study: data, figures and a one-page report
+///
+/// The exit code is 0 when the study ran, whether or not what it claims held: the report says that. A study
+/// that was interrupted goes on where it stopped when the same command is given again.
+///
+/// Example: metaburn study quadratic --quick
+#[derive(Subcommand)]
+pub enum Study {
+    /// What studies there are, what they show and how long they take
+    List,
+    /// Where first-order steps settle, what stationarity costs, and the best q, on one-dimensional problems
+    Quadratic(Common),
+    Bias(Bias),
+}
+
+/// What truncation errs by along a run: whether a problem needs exact gradients at all
+///
+/// Without a configuration or a run, the built-in characters (with --data, Omniglot's) are learned, 5-way
+/// 1-shot, in 10 inner steps.
+///
+/// Example: metaburn study bias configs/omniglot-5way-1shot.toml --set inner.steps=5 --after 0,100,500
+#[derive(Args)]
+pub struct Bias {
+    #[command(flatten)]
+    setup: Setup,
+    /// Outer steps of training after which to look, as in 0,100,500
+    #[arg(long, value_delimiter = ',', value_name = "STEPS")]
+    after: Vec<u64>,
+    /// Look at the checkpoints that this run has kept, instead of training one
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "set", "after"])]
+    run: Option<PathBuf>,
+    /// Tasks to measure on; without it 64, or 16 with --quick
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
+    tasks: Option<u32>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What every study takes.
+#[derive(Args)]
+pub struct Common {
+    /// Folder for records, data, figures and report; without it, studies/NAME
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// A smaller study: fewer repetitions, wider intervals
+    #[arg(long)]
+    quick: bool,
+    /// Print the claims as one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Study {
+    /// Runs the command.
+    pub fn run(self) -> Outcome {
+        match self {
+            Self::List => list(),
+            Self::Quadratic(common) => {
+                let study = if common.quick { Quadratic::quick() } else { Quadratic::full() };
+                common.carry_out(&study)
+            }
+            Self::Bias(command) => command.run(),
+        }
+    }
+}
+
+impl Bias {
+    fn run(self) -> Outcome {
+        let tasks = self.tasks.map_or(if self.common.quick { 16 } else { 64 }, |tasks| tasks as usize);
+        if let Some(run) = &self.run {
+            let (_, config) = RunDir::open(run)?;
+            let config = self.setup.place().over(&config)?;
+            return self.common.carry_out(&bias::Bias::kept(config, run.clone(), tasks)?);
+        }
+        let usual: &[u64] = if self.common.quick { &[0, 20, 60] } else { &[0, 50, 150, 400] };
+        let after = if self.after.is_empty() { usual.to_vec() } else { self.after.clone() };
+        let steps = after.iter().copied().max().unwrap_or_default().max(1);
+        // Every checkpoint looked at is to stay, and nothing but training is wanted.
+        let more = [format!("outer.steps={steps}"), "eval.every=0".into(), format!("checkpoint.keep={KEPT}")];
+        let source = if self.setup.place().names_data() { "omniglot" } else { "glyphs" };
+        let mut usual = USUAL.map(String::from).to_vec();
+        usual.push(format!("data.source=\"{source}\""));
+        let config = self.setup.config_from(&usual, &more)?;
+        self.common.carry_out(&bias::Bias::trained(config, after, tasks))
+    }
+}
+
+impl Common {
+    fn carry_out(&self, study: &impl study::Study) -> Outcome {
+        let size = if self.quick { "-quick" } else { "" };
+        let usual = || Path::new("studies").join(format!("{}{size}", study.about().name));
+        let out = self.out.clone().unwrap_or_else(usual);
+        let words: Vec<String> = std::env::args_os().skip(1).map(|word| quoted(Path::new(&word))).collect();
+        let mut terminal = Terminal::new(format!("{} {}", program(), words.join(" ")));
+        let command = format!("metaburn {}", words.join(" "));
+        let finished = study::carry_out(study, &out, &command, &mut terminal);
+        terminal.bar.finish_and_clear();
+        self.print(&finished?)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn print(&self, finished: &Finished) -> Result<(), Box<dyn std::error::Error>> {
+        if self.json {
+            return Ok(output::print(serde_json::to_string(finished)?)?);
+        }
+        for claim in &finished.claims {
+            let (claim, expected, measured, verdict) =
+                (&claim.claim, claim.expected_text(), claim.measured, claim.verdict);
+            output::print(format!("{verdict}: {claim}\n    expected {expected}, measured {measured}"))?;
+        }
+        Ok(output::print(format!("{}; see {}", finished.summary(), finished.report.display()))?)
+    }
+}
+
+fn list() -> Outcome {
+    for about in ALL {
+        let [full, quick] = about.takes;
+        output::print(format!("{}: {}\n    {full}; {quick} with --quick\n", about.name, about.shows))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Standard error, as an observer of studies.
+struct Terminal {
+    bar: ProgressBar,
+    /// When the first work of this session began, and how much was done by then.
+    began: Option<(Instant, f64)>,
+    last_line: Instant,
+}
+
+impl Terminal {
+    /// Ctrl-C ends the program and says that `command` goes on.
+    fn new(command: String) -> Self {
+        // Fails only where a handler is set already, which is then this one.
+        let _ = ctrlc::set_handler(move || {
+            eprintln!("\nwhat is finished is kept; to go on:\n  {command}");
+            std::process::exit(i32::from(INTERRUPTED_CODE));
+        });
+        let bar =
+            if std::io::stderr().is_terminal() { ProgressBar::new(PARTS) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent}% {msg}") {
+            bar.set_style(style);
+        }
+        Self { bar, began: None, last_line: Instant::now() }
+    }
+}
+
+impl Observer for Terminal {
+    fn progress(&mut self, key: &str, done: f64) {
+        let (began, from) = *self.began.get_or_insert_with(|| (Instant::now(), done));
+        let pace = (done - from) / began.elapsed().as_secs_f64();
+        let left = match pace > 0.0 {
+            true => super::progress::duration((1.0 - done).max(0.0) / pace),
+            false => "?".into(),
+        };
+        let text = format!("{key}, {left} left");
+        self.bar.set_position((done * PARTS as f64) as u64);
+        self.bar.set_message(text.clone());
+        if self.bar.is_hidden() && self.last_line.elapsed() >= BETWEEN_LINES {
+            self.last_line = Instant::now();
+            eprintln!("{:.0} % done: {text}", 100.0 * done);
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        self.bar.suspend(|| eprintln!("{text}"));
+    }
+}

@@ -1,0 +1,23 @@
+//! What a person looks at: figures and tables, made of plain numbers. No Burn in here.
+//!
+//! A [`Figure`] is described once and drawn to SVG and PNG alike; a [`Table`] is written as CSV for programs
+//! and as Markdown for people.
+
+mod axis;
+mod comparison;
+mod digits;
+mod drawing;
+mod figure;
+mod font;
+mod layout;
+mod palette;
+mod png;
+mod runs;
+mod svg;
+mod table;
+
+pub use comparison::{Against, compare, pooled};
+pub use digits::{short, significant};
+pub use figure::{Axis, Error, Figure, Level, Panel, Series};
+pub use runs::{RunCurves, RunError};
+pub use table::Table;

@@ -1,0 +1,115 @@
+//! A training run's curves, from what it left on disk: `config.toml`, `metrics.jsonl`, `clock.jsonl`.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use toml::Table;
+
+/// What runs may differ in and still be repetitions of each other: chance, and where they ran.
+const INCIDENTAL: [&str; 2] = ["seed", "backend"];
+
+/// Why a run cannot be drawn.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum RunError {
+    #[error("there is no run in {path}: it has no config.toml")]
+    NoRun { path: PathBuf },
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not the configuration of a run: {source}")]
+    Config { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("{path} has no outer step yet; there is nothing to draw")]
+    Empty { path: PathBuf },
+}
+
+/// A run's curves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunCurves {
+    /// The directory's name.
+    pub name: String,
+    /// Its configuration, without what is incidental.
+    pub(super) settings: Table,
+    /// Mean query loss of each outer step.
+    pub(super) losses: Vec<Moment>,
+    /// Validation accuracies, percent.
+    pub(super) accuracies: Vec<Moment>,
+}
+
+/// A value, and when it was so.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Moment {
+    pub steps: f64,
+    pub evaluations: f64,
+    /// Of training; `None` where the clock does not say.
+    pub seconds: Option<f64>,
+    pub value: f64,
+    /// Half of its 95 % interval; 0 where it has none.
+    pub ci95: f64,
+}
+
+impl RunCurves {
+    /// Of the run in `path`. A last line that is being written is passed over.
+    ///
+    /// # Errors
+    /// If there is no run, it cannot be read, or it has not taken a step.
+    pub fn read(path: &Path) -> Result<Self, RunError> {
+        let config = path.join("config.toml");
+        let text = text(&config)?.ok_or_else(|| RunError::NoRun { path: path.into() })?;
+        let settings =
+            text.parse().map_err(|source| RunError::Config { path: config, source: Box::new(source) })?;
+        let clock = lines(&path.join("clock.jsonl"))?;
+        let clock = clock.iter().filter_map(|line| Some((line["step"].as_u64()?, line["seconds"].as_f64()?)));
+        let clock: BTreeMap<u64, f64> = clock.collect();
+        let metrics = lines(&path.join("metrics.jsonl"))?;
+        let curve = |value: &str, ci95: &str| -> Vec<Moment> {
+            let moment = |line: &Value| {
+                let step = line["step"].as_u64()?;
+                Some(Moment {
+                    steps: step as f64,
+                    evaluations: line["gradient_evaluations"].as_f64()?,
+                    seconds: clock.get(&step).copied(),
+                    value: line[value].as_f64()?,
+                    ci95: line[ci95].as_f64().unwrap_or_default(),
+                })
+            };
+            metrics.iter().filter_map(moment).collect()
+        };
+        let losses = curve("loss", "");
+        if losses.is_empty() {
+            return Err(RunError::Empty { path: path.into() });
+        }
+        let whole = path.canonicalize().unwrap_or_else(|_| path.into());
+        let name = whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned();
+        Ok(Self {
+            name,
+            settings: lasting(settings),
+            losses,
+            accuracies: curve("validation_accuracy", "ci95"),
+        })
+    }
+}
+
+/// What of a configuration makes a run what it is.
+fn lasting(mut settings: Table) -> Table {
+    INCIDENTAL.iter().for_each(|key| drop(settings.remove(*key)));
+    if let Some(data) = settings.get_mut("data").and_then(|data| data.as_table_mut()) {
+        data.remove("path");
+    }
+    settings
+}
+
+/// The JSON lines of a file as far as they are whole; none if there is no file.
+fn lines(path: &Path) -> Result<Vec<Value>, RunError> {
+    let text = text(path)?.unwrap_or_default();
+    Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// `None` if there is no such file.
+fn text(path: &Path) -> Result<Option<String>, RunError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(RunError::Read { path: path.into(), source }),
+    }
+}

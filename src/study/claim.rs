@@ -1,0 +1,176 @@
+//! Claims: what was expected, what was measured, and what that says.
+
+use crate::interval::{mean, mean_and_ci95};
+use crate::report::{short, significant};
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt::{Display, Formatter};
+
+/// A measured number and half of its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The number.
+    pub value: f64,
+    /// Half of the 95 % interval; 0 where there is no uncertainty.
+    pub ci95: f64,
+}
+
+impl Measured {
+    /// The mean of independent `values`, at least one.
+    pub fn mean(values: &[f64]) -> Self {
+        let (value, ci95) = mean_and_ci95(values);
+        Self { value, ci95 }
+    }
+
+    /// A number without uncertainty.
+    pub fn exactly(value: f64) -> Self {
+        Self { value, ci95: 0.0 }
+    }
+
+    /// A statistic of groups that are alike and independent: its jackknife estimate of error around its
+    /// value on all (Quenouille 1956; Tukey 1958). `statistic` is given the groups to use, of `groups` ≥ 2.
+    pub fn jackknife(groups: usize, statistic: impl Fn(&[usize]) -> f64) -> Self {
+        let all: Vec<usize> = (0..groups).collect();
+        let without = |left_out: &usize| {
+            statistic(&all.iter().copied().filter(|group| group != left_out).collect::<Vec<_>>())
+        };
+        let estimates: Vec<f64> = all.iter().map(without).collect();
+        let middle = mean(&estimates);
+        let squares: f64 = estimates.iter().map(|estimate| (estimate - middle).powi(2)).sum();
+        let variance = squares * (groups as f64 - 1.0) / groups as f64;
+        Self { value: statistic(&all), ci95: 1.96 * variance.sqrt() }
+    }
+
+    /// The interval's ends.
+    pub fn ends(self) -> [f64; 2] {
+        [self.value - self.ci95, self.value + self.ci95]
+    }
+}
+
+impl Display for Measured {
+    fn fmt(&self, f: &mut Formatter) -> std::fmt::Result {
+        match self.ci95 > 0.0 {
+            true => write!(f, "{} ± {}", significant(self.value, 3), significant(self.ci95, 2)),
+            false => write!(f, "{}", significant(self.value, 3)),
+        }
+    }
+}
+
+/// A range that a measurement is expected in.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Expected {
+    text: String,
+    low: Option<f64>,
+    high: Option<f64>,
+}
+
+impl Expected {
+    /// `value`, give or take a share of `relative` of it.
+    pub fn near(value: f64, relative: f64) -> Self {
+        let room = (relative * value).abs();
+        let text = format!("{} ± {} %", short(value, 3), short(100.0 * relative, 2));
+        Self { text, low: Some(value - room), high: Some(value + room) }
+    }
+
+    /// At most `high`.
+    pub fn below(high: f64) -> Self {
+        Self { text: format!("< {}", short(high, 3)), low: None, high: Some(high) }
+    }
+
+    /// At least `low`.
+    pub fn above(low: f64) -> Self {
+        Self { text: format!("> {}", short(low, 3)), low: Some(low), high: None }
+    }
+
+    /// From `low` to `high`.
+    pub fn between(low: f64, high: f64) -> Self {
+        let text = format!("{} to {}", short(low, 3), short(high, 3));
+        Self { text, low: Some(low), high: Some(high) }
+    }
+}
+
+/// What a measurement says of what was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The whole 95 % interval is where it was expected.
+    Held,
+    /// None of it is.
+    Failed,
+    /// Part of it is: a larger study could tell.
+    Open,
+}
+
+impl Display for Verdict {
+    fn fmt(&self, f: &mut Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Held => "held",
+            Self::Failed => "did not hold",
+            Self::Open => "open",
+        })
+    }
+}
+
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Something expected, and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Claim {
+    /// What is claimed.
+    pub claim: String,
+    /// The range expected.
+    pub expected: Expected,
+    /// What was measured.
+    pub measured: Measured,
+    /// Whether it held.
+    pub verdict: Verdict,
+}
+
+impl Claim {
+    /// Holds `measured` against `expected`. What is not a number did not hold.
+    pub fn new(claim: impl Into<String>, expected: Expected, measured: Measured) -> Self {
+        let [low, high] = measured.ends();
+        let above = expected.low.is_none_or(|least| low >= least);
+        let below = expected.high.is_none_or(|most| high <= most);
+        let outside =
+            expected.low.is_some_and(|least| high < least) || expected.high.is_some_and(|most| low > most);
+        let verdict = match (above && below, outside || measured.value.is_nan()) {
+            (true, _) => Verdict::Held,
+            (_, true) => Verdict::Failed,
+            _ => Verdict::Open,
+        };
+        Self { claim: claim.into(), expected, measured, verdict }
+    }
+
+    /// The expected range, in words.
+    pub fn expected_text(&self) -> &str {
+        &self.expected.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_interval_decides() {
+        let verdict =
+            |value, ci95| Claim::new("", Expected::near(1.0, 0.1), Measured { value, ci95 }).verdict;
+        assert_eq!(verdict(1.05, 0.04), Verdict::Held);
+        assert_eq!(verdict(1.05, 0.06), Verdict::Open);
+        assert_eq!(verdict(1.2, 0.05), Verdict::Failed);
+        assert_eq!(verdict(f64::NAN, 0.0), Verdict::Failed);
+        let below = Claim::new("", Expected::below(2.0), Measured::exactly(1.0));
+        assert_eq!((below.verdict, below.expected_text()), (Verdict::Held, "< 2"));
+    }
+
+    #[test]
+    fn the_jackknife_of_a_mean_is_its_standard_error() {
+        let values = [1.0, 2.0, 4.0, 8.0];
+        let of = |groups: &[usize]| mean(&groups.iter().map(|group| values[*group]).collect::<Vec<_>>());
+        let (jackknife, plain) = (Measured::jackknife(4, of), Measured::mean(&values));
+        assert!((jackknife.value - plain.value).abs() < 1e-12 && (jackknife.ci95 - plain.ci95).abs() < 1e-12);
+    }
+}
