@@ -47,8 +47,12 @@ impl Workers {
     ) -> Vec<R> {
         let all: Vec<usize> = (0..tasks).collect();
         let chunks = all.chunks(self.chunk.max(1));
-        if chunks.len() <= 1 || self.threads <= 1 {
+        if self.threads <= 1 {
             return chunks.map(work).collect();
+        }
+        if chunks.len() <= 1 {
+            // In a lane too: called from outside, each operation would first wake a thread to work for it.
+            return in_lane(self.threads, || chunks.map(&work).collect());
         }
         let mut chunks: Vec<(usize, &[usize])> = chunks.enumerate().collect();
         chunks.sort_by_key(|(_, chunk)| Reverse(cost(chunk)));

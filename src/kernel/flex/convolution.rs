@@ -60,6 +60,7 @@ pub struct Sizes {
 pub fn forward<T: Number>(grid: &Grid, sizes: Sizes, x: &[T], w: &[T], y: &mut [T], add: bool) {
     let sums = Sums {
         meetings: grid.forward(),
+        taps: grid.taps(),
         from_image: grid.source_pixels() * sizes.channels,
         inner: sizes.channels,
         columns: sizes.filters,
@@ -71,6 +72,7 @@ pub fn forward<T: Number>(grid: &Grid, sizes: Sizes, x: &[T], w: &[T], y: &mut [
 pub fn input_gradient<T: Number>(grid: &Grid, sizes: Sizes, g: &[T], w: &[T], x: &mut [T]) {
     let sums = Sums {
         meetings: grid.backward(),
+        taps: grid.taps(),
         from_image: grid.target_pixels() * sizes.filters,
         inner: sizes.filters,
         columns: sizes.channels,
@@ -119,6 +121,8 @@ pub fn weight_gradient<T: Number>(grid: &Grid, sizes: Sizes, x: &[T], g: &[T], w
 struct Sums<'a> {
     /// For each pixel of an image in the result, what meets there.
     meetings: &'a [Vec<Meeting>],
+    /// Matrices in the kernel.
+    taps: usize,
     /// Values of an image in the source.
     from_image: usize,
     /// Channels of a source pixel: rows of a tap's matrix.
@@ -137,10 +141,8 @@ impl Sums<'_> {
     fn of_tasks<T: Number>(self, sizes: Sizes, from: &[T], w: &[T], to: &mut [T], add: bool) {
         let Sizes { tasks, images, .. } = sizes;
         let (to_image, w_task) = (self.to_image(), w.len() / tasks.max(1));
-        let taps = self.meetings.iter().flatten().map(|meeting| meeting.tap + 1).max().unwrap_or(0);
-        let pixels = self.meetings.iter().flatten().map(|meeting| meeting.pixel + 1).max().unwrap_or(0);
         assert_eq!((from.len(), to.len()), (tasks * images * self.from_image, tasks * images * to_image));
-        assert!(w_task >= taps * self.inner * self.columns && self.from_image >= pixels * self.inner);
+        assert_eq!(w.len(), tasks * self.taps * self.inner * self.columns);
         if to.is_empty() {
             return;
         }
