@@ -161,6 +161,17 @@ fn norm_relu_and_its_tangent_are_the_composed_rules() {
 }
 
 #[test]
+fn what_is_not_a_number_is_not_hidden() {
+    for dtype in [DType::F64, DType::F32] {
+        let ones = Dual::constant(Tensor::<3>::ones([1, 1, 20], (&burn::tensor::Device::flex(), dtype)));
+        let x = normal([1, 30, 20], dtype, 1).slice_fill([0..1, 4..5, 7..8], f64::NAN);
+        let y = Dual::constant(x).batch_norm_relu(ones.clone(), ones, 30, 1e-5).primal;
+        let lost = y.into_data().iter::<f64>().skip(7).step_by(20).filter(|y| !y.is_nan()).count();
+        assert_eq!(lost, 0, "the channel's statistics are not numbers, so none of its values is");
+    }
+}
+
+#[test]
 fn threads_change_no_bit() {
     let (_, grid, [x, w]) = convolution(3, DType::F32);
     let run = || {

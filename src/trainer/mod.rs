@@ -425,6 +425,7 @@ mod tests {
             let more = [
                 "outer.steps=30",
                 "checkpoint.every=1000",
+                "eval.every=0",
                 "outer.optimizer=sgd",
                 "outer.rate=1",
                 "outer.schedule=constant",

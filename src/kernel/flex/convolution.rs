@@ -12,6 +12,7 @@
 //! the border costs only what of it lies inside.
 
 use super::tile::{Number, ROWS, Rows, gathered, outer_products, widest};
+use super::transpose::transpose;
 use crate::kernel::grid::{Grid, Meeting};
 use crate::kernel::share;
 use macerator::{Simd, with_simd};
@@ -289,19 +290,5 @@ fn next_vectors<S: Simd>(left: usize) -> usize {
         2
     } else {
         left
-    }
-}
-
-/// `from [rows, columns]` → `to [columns, rows]`, in blocks that stay in cache lines.
-fn transpose<T: Copy>(from: &[T], to: &mut [T], rows: usize, columns: usize) {
-    const BLOCK: usize = 16;
-    for row in (0..rows).step_by(BLOCK) {
-        for column in (0..columns).step_by(BLOCK) {
-            for r in row..rows.min(row + BLOCK) {
-                for c in column..columns.min(column + BLOCK) {
-                    to[c * rows + r] = from[r * columns + c];
-                }
-            }
-        }
     }
 }

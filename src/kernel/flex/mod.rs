@@ -4,6 +4,7 @@ mod columns;
 mod convolution;
 mod norm_relu;
 mod tile;
+mod transpose;
 
 pub use norm_relu::Norm;
 

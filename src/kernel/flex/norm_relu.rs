@@ -246,9 +246,9 @@ fn number<T: Number>(value: f64) -> T {
     T::from(value).unwrap_or_default()
 }
 
-/// `value` where `y` is positive, 0 elsewhere.
+/// 0 where `y` is at most 0, `value` elsewhere: what is not a number stays so.
 #[inline(always)]
 fn gate<S: Simd, T: Number>(y: Vector<S, T>, value: Vector<S, T>) -> Vector<S, T> {
     let zero = T::default().splat();
-    y.gt(zero).select(value, zero)
+    y.le(zero).select(zero, value)
 }
