@@ -3,6 +3,7 @@
 //! Some vectors of columns are taken through all rows together, so that their sums and coefficients
 //! stay in registers.
 
+use super::room::{Places, again};
 use super::tile::Number;
 use crate::kernel::share;
 use macerator::{Simd, Vector, vload_unaligned, vstore_unaligned, with_simd};
@@ -63,11 +64,11 @@ pub fn sums<T: Number, const K: usize, const N: usize, const M: usize>(
     std::array::from_fn(|m| total[m * width..][..width].to_vec())
 }
 
-/// M values for every row and column, written to `to`, `[rows, columns]` each; otherwise as [`sums`].
+/// M values for every row and column, written to `to`, `[rows, columns]` each, all of it; otherwise as [`sums`].
 pub fn map<T: Number, const K: usize, const N: usize, const M: usize>(
     coefficients: [&[T]; K],
     values: [&[T]; N],
-    to: [&mut [T]; M],
+    to: [Places<T>; M],
     term: impl Term<T, K, N, M>,
 ) {
     let width = coefficients[0].len();
@@ -78,7 +79,7 @@ pub fn map<T: Number, const K: usize, const N: usize, const M: usize>(
     let mut parts = to.map(|to| to.chunks_mut(size * width));
     let blocks =
         (0..count.div_ceil(size)).map(|_| parts.each_mut().map(|part| part.next().unwrap_or_default()));
-    let mut blocks: Vec<[&mut [T]; M]> = blocks.collect();
+    let mut blocks: Vec<[Places<T>; M]> = blocks.collect();
     share::each_chunk(&mut blocks, 1, |at, block| {
         let rows = at * size..count.min((at + 1) * size);
         for to in block {
@@ -157,17 +158,17 @@ fn put<S: Simd, T: Number, const M: usize, const V: usize>(
     count: usize,
 ) {
     for (m, total) in total.into_iter().enumerate() {
-        store(total, &mut sums[m * width + first..], count);
+        store(total, again(&mut sums[m * width + first..]), count);
     }
 }
 
 #[with_simd]
-fn write<S: Simd, T: Number, A: Term<T, K, N, M>, const K: usize, const N: usize, const M: usize>(
+fn write<'a, S: Simd, T: Number, A: Term<T, K, N, M>, const K: usize, const N: usize, const M: usize>(
     rows: Range<usize>,
     coefficients: [&[T]; K],
     values: [&[T]; N],
     term: A,
-    to: [&mut [T]; M],
+    to: [Places<'a, T>; M],
 ) {
     let (width, lanes) = (coefficients[0].len(), T::lanes::<S>());
     let mut to = to;
@@ -201,7 +202,7 @@ fn along<S: Simd, T: Number, A, const K: usize, const N: usize, const M: usize, 
     coefficients: [&[T]; K],
     values: [&[T]; N],
     term: A,
-    to: &mut [&mut [T]; M],
+    to: &mut [Places<T>; M],
 ) where
     A: Term<T, K, N, M>,
 {
@@ -264,18 +265,18 @@ fn load<S: Simd, T: Number, const N: usize, const V: usize>(
 
 /// The first `count` of the vectors' values to the front of `to`.
 #[inline(always)]
-fn store<S: Simd, T: Number, const V: usize>(vectors: [Vector<S, T>; V], to: &mut [T], count: usize) {
+fn store<S: Simd, T: Number, const V: usize>(vectors: [Vector<S, T>; V], to: Places<T>, count: usize) {
     let lanes = T::lanes::<S>();
     let to = &mut to[..count];
     if count == V * lanes {
         for (v, vector) in vectors.into_iter().enumerate() {
             // SAFETY: `to` has V vectors.
-            unsafe { vstore_unaligned(to.as_mut_ptr().add(v * lanes), vector) };
+            unsafe { vstore_unaligned(to.as_mut_ptr().cast::<T>().add(v * lanes), vector) };
         }
     } else {
         let mut few = [T::default(); LANES];
         // SAFETY: no vector has more lanes.
         unsafe { vstore_unaligned(few.as_mut_ptr(), vectors[0]) };
-        to.copy_from_slice(&few[..count]);
+        to.write_copy_of_slice(&few[..count]);
     }
 }

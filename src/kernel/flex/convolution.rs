@@ -11,11 +11,13 @@
 //! rows are the same pixel of several images: they share their meetings, so a patch that reaches over
 //! the border costs only what of it lies inside.
 
+use super::room::{Places, Room};
 use super::tile::{Number, ROWS, Rows, gathered, outer_products, widest};
 use super::transpose::transpose;
 use crate::kernel::grid::{Grid, Meeting};
 use crate::kernel::share;
 use macerator::{Simd, with_simd};
+use std::mem::MaybeUninit;
 
 /// `tile!(rows, vectors)` for the tile at hand; `$single` where not one vector is left.
 macro_rules! each_tile {
@@ -57,8 +59,11 @@ pub struct Sizes {
     pub filters: usize,
 }
 
-/// y, or y + the convolution where `y` has a start already.
-pub fn forward<T: Number>(grid: &Grid, sizes: Sizes, x: &[T], w: &[T], y: &mut [T], add: bool) {
+/// y, every value of it; or y + the convolution where it has a start already.
+///
+/// # Safety
+/// `y` must hold values where they are added to.
+pub unsafe fn forward<T: Number>(grid: &Grid, sizes: Sizes, x: &[T], w: &[T], y: Places<T>, add: bool) {
     let sums = Sums {
         meetings: grid.forward(),
         taps: grid.taps(),
@@ -66,11 +71,12 @@ pub fn forward<T: Number>(grid: &Grid, sizes: Sizes, x: &[T], w: &[T], y: &mut [
         inner: sizes.channels,
         columns: sizes.filters,
     };
-    sums.of_tasks(sizes, x, w, y, add);
+    // SAFETY: the caller's promise.
+    unsafe { sums.of_tasks(sizes, x, w, y, add) };
 }
 
-/// x̄ for the gradient `g` of y.
-pub fn input_gradient<T: Number>(grid: &Grid, sizes: Sizes, g: &[T], w: &[T], x: &mut [T]) {
+/// x̄, every value of it, for the gradient `g` of y.
+pub fn input_gradient<T: Number>(grid: &Grid, sizes: Sizes, g: &[T], w: &[T], x: Places<T>) {
     let sums = Sums {
         meetings: grid.backward(),
         taps: grid.taps(),
@@ -78,30 +84,33 @@ pub fn input_gradient<T: Number>(grid: &Grid, sizes: Sizes, g: &[T], w: &[T], x:
         inner: sizes.filters,
         columns: sizes.channels,
     };
-    let mut transposed = vec![T::zero(); w.len()];
     let matrix = sizes.channels * sizes.filters;
-    for (from, to) in w.chunks(matrix).zip(transposed.chunks_mut(matrix)) {
+    let mut transposed = Room::new(w.len());
+    for (from, to) in w.chunks(matrix).zip(transposed.places().chunks_mut(matrix)) {
         transpose(from, to, sizes.channels, sizes.filters);
     }
-    sums.of_tasks(sizes, g, &transposed, x, false);
+    // SAFETY: the matrices follow one another, and each was written whole.
+    let transposed = unsafe { transposed.written() };
+    // SAFETY: nothing is added to.
+    unsafe { sums.of_tasks(sizes, g, &transposed, x, false) };
 }
 
-/// W̄ for the gradient `g` of y.
-pub fn weight_gradient<T: Number>(grid: &Grid, sizes: Sizes, x: &[T], g: &[T], w: &mut [T]) {
+/// W̄, every value of it, for the gradient `g` of y.
+pub fn weight_gradient<T: Number>(grid: &Grid, sizes: Sizes, x: &[T], g: &[T], w: Places<T>) {
     let Sizes { tasks, images, channels, filters } = sizes;
     let (x_task, g_task) =
         (images * grid.source_pixels() * channels, images * grid.target_pixels() * filters);
     let w_task = grid.taps() * channels * filters;
     assert_eq!((x.len(), g.len(), w.len()), (tasks * x_task, tasks * g_task, tasks * w_task));
     if x.is_empty() {
-        return w.fill(T::zero());
+        return w.fill(MaybeUninit::new(T::zero()));
     }
     // Some channels of one tap go together: enough pieces for all threads, and whole tiles.
     let together = if share::threads() > 1 { (2 * ROWS).min(channels) } else { channels };
     for (task, w) in w.chunks_mut(w_task).enumerate() {
         let (x, g) = (&x[task * x_task..][..x_task], &g[task * g_task..][..g_task]);
         let pieces = channels.div_ceil(together);
-        let mut rows: Vec<&mut [T]> =
+        let mut rows: Vec<Places<T>> =
             w.chunks_mut(channels * filters).flat_map(|tap| tap.chunks_mut(together * filters)).collect();
         share::each_chunk(&mut rows, 1, |at, rows| {
             let outer = Outer {
@@ -134,12 +143,15 @@ struct Sums<'a> {
 
 impl Sums<'_> {
     /// Values of an image in the result.
-    fn to_image(&self) -> usize {
+    fn to_image(self) -> usize {
         self.meetings.len() * self.columns
     }
 
-    /// The sums of all tasks and images, shared out.
-    fn of_tasks<T: Number>(self, sizes: Sizes, from: &[T], w: &[T], to: &mut [T], add: bool) {
+    /// The sums of all tasks and images, shared out; every value of `to` is written.
+    ///
+    /// # Safety
+    /// `to` must hold values where they are added to.
+    unsafe fn of_tasks<T: Number>(self, sizes: Sizes, from: &[T], w: &[T], to: Places<T>, add: bool) {
         let Sizes { tasks, images, .. } = sizes;
         let (to_image, w_task) = (self.to_image(), w.len() / tasks.max(1));
         assert_eq!((from.len(), to.len()), (tasks * images * self.from_image, tasks * images * to_image));
@@ -162,7 +174,7 @@ impl Sums<'_> {
 
 /// All targets of some images of one task.
 #[with_simd]
-fn of_images<'a, S: Simd, T: Number>(sums: Sums<'a>, from: &[T], w: &[T], to: &mut [T], add: bool) {
+fn of_images<'a, S: Simd, T: Number>(sums: Sums<'a>, from: &[T], w: &[T], to: Places<'a, T>, add: bool) {
     let Sums { from_image, inner, columns, .. } = sums;
     let to_image = sums.to_image();
     let images = to.len() / to_image;
@@ -177,7 +189,7 @@ fn of_images<'a, S: Simd, T: Number>(sums: Sums<'a>, from: &[T], w: &[T], to: &m
             while column < columns {
                 let vectors = next_vectors::<S>((columns - column) / lanes);
                 let weights = w[column..].as_ptr();
-                let target = Rows { first: to[at + column..].as_mut_ptr(), stride: to_image };
+                let target = Rows { first: to[at + column..].as_mut_ptr().cast(), stride: to_image };
                 // SAFETY: the lengths were asserted in `of_tasks`, and a tile ends within its images
                 // and columns.
                 macro_rules! tile {
@@ -206,7 +218,9 @@ fn of_images<'a, S: Simd, T: Number>(sums: Sums<'a>, from: &[T], w: &[T], to: &m
                     };
                     for row in 0..rows {
                         let place = at + row * to_image + column;
-                        to[place] = if add { to[place] + sums(row) } else { sums(row) };
+                        // SAFETY: there is a value to add to, the caller says.
+                        let start = if add { unsafe { to[place].assume_init() } } else { T::zero() };
+                        to[place].write(start + sums(row));
                     }
                 });
                 column += (vectors * lanes).max(1);
@@ -229,7 +243,7 @@ struct Outer<'a> {
 
 /// As many rows of it as `w` holds, from channel `first` on.
 #[with_simd]
-fn of_channels<'a, S: Simd, T: Number>(outer: Outer<'a>, x: &[T], g: &[T], first: usize, w: &mut [T]) {
+fn of_channels<'a, S: Simd, T: Number>(outer: Outer<'a>, x: &[T], g: &[T], first: usize, w: Places<'a, T>) {
     let Outer { pairs, images, sources, targets, channels, filters } = outer;
     let lanes = T::lanes::<S>();
     let count = w.len() / filters;
@@ -241,7 +255,7 @@ fn of_channels<'a, S: Simd, T: Number>(outer: Outer<'a>, x: &[T], g: &[T], first
             let vectors = next_vectors::<S>((filters - column) / lanes);
             let from = Rows { first: x[first + channel..].as_ptr(), stride: sources * channels };
             let along = Rows { first: g[column..].as_ptr(), stride: targets * filters };
-            let to = Rows { first: w[channel * filters + column..].as_mut_ptr(), stride: filters };
+            let to = Rows { first: w[channel * filters + column..].as_mut_ptr().cast(), stride: filters };
             // SAFETY: the lengths were asserted in `weight_gradient`, and a tile ends within its
             // channels and columns.
             macro_rules! tile {
@@ -266,7 +280,7 @@ fn of_channels<'a, S: Simd, T: Number>(outer: Outer<'a>, x: &[T], g: &[T], first
                             sum = sum + x * g[(image * targets + target) * filters + column];
                         }
                     }
-                    w[row * filters + column] = sum;
+                    w[row * filters + column].write(sum);
                 }
             });
             column += (vectors * lanes).max(1);

@@ -3,6 +3,7 @@
 mod columns;
 mod convolution;
 mod norm_relu;
+mod room;
 mod tile;
 mod transpose;
 
@@ -13,6 +14,7 @@ use burn::backend::{Flex, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::{DType, TensorData};
 use convolution::Sizes;
 use norm_relu::Sums;
+use room::{Places, Room};
 use std::borrow::Cow;
 use tile::Number;
 
@@ -44,11 +46,15 @@ pub fn convolve(grid: &Grid, terms: &[(&Values, &Values)]) -> Values {
         let images = rows / grid.source_pixels();
         let sizes = Sizes { tasks, images, channels, filters };
         let shape = [tasks, images * grid.target_pixels(), filters];
-        let mut y = zeros::<T>(shape);
+        let mut y = room::<T>(shape);
         for (place, (images, weights)) in terms.iter().enumerate() {
-            convolution::forward(grid, sizes, &slice(images), &slice(weights), &mut y, place > 0);
+            // SAFETY: the first term has written what the second adds to.
+            unsafe {
+                convolution::forward(grid, sizes, &slice(images), &slice(weights), y.places(), place > 0)
+            };
         }
-        tensor(y, shape)
+        // SAFETY: the convolution writes every value.
+        unsafe { written(y, shape) }
     }
     typed!(terms[0].0, work(grid, terms))
 }
@@ -61,9 +67,10 @@ pub fn input_gradient(grid: &Grid, gradient: &Values, weights: &Values) -> Value
         let (images, channels) = (rows / grid.target_pixels(), inner / grid.taps());
         let sizes = Sizes { tasks, images, channels, filters };
         let shape = [tasks, images * grid.source_pixels(), channels];
-        let mut x = zeros::<T>(shape);
-        convolution::input_gradient(grid, sizes, &slice(gradient), &slice(weights), &mut x);
-        tensor(x, shape)
+        let mut x = room::<T>(shape);
+        convolution::input_gradient(grid, sizes, &slice(gradient), &slice(weights), x.places());
+        // SAFETY: the kernel writes every value.
+        unsafe { written(x, shape) }
     }
     typed!(gradient, work(grid, gradient, weights))
 }
@@ -75,9 +82,10 @@ pub fn weight_gradient(grid: &Grid, images: &Values, gradient: &Values) -> Value
         let [_, _, filters] = dims(gradient);
         let sizes = Sizes { tasks, images: rows / grid.source_pixels(), channels, filters };
         let shape = [tasks, grid.taps() * channels, filters];
-        let mut w = zeros::<T>(shape);
-        convolution::weight_gradient(grid, sizes, &slice(images), &slice(gradient), &mut w);
-        tensor(w, shape)
+        let mut w = room::<T>(shape);
+        convolution::weight_gradient(grid, sizes, &slice(images), &slice(gradient), w.places());
+        // SAFETY: the kernel writes every value.
+        unsafe { written(w, shape) }
     }
     typed!(images, work(grid, images, gradient))
 }
@@ -87,11 +95,12 @@ pub fn norm_relu(norm: Norm, x: &Values, weights: [&Values; 2]) -> Values {
     fn work<T: Number>(norm: Norm, x: &Values, weights: [&Values; 2]) -> Values {
         let (shape, [gamma, beta]) = (dims(x), weights.map(slice::<T>));
         let (task, width, x) = (shape[1] * shape[2], shape[2], slice(x));
-        let mut y = zeros(shape);
-        share::each_chunk(&mut y, task, |at, y| {
+        let mut y = room(shape);
+        share::each_chunk(y.places(), task, |at, y| {
             norm.value(of_task(&x, at, task), [&gamma, &beta].map(|leaf| of_task(leaf, at, width)), y);
         });
-        tensor(y, shape)
+        // SAFETY: the kernel writes every value.
+        unsafe { written(y, shape) }
     }
     typed!(x, work(norm, x, weights))
 }
@@ -101,13 +110,14 @@ pub fn norm_relu_gradient(norm: Norm, x: &Values, weights: [&Values; 2], g: &Val
     fn work<T: Number>(norm: Norm, x: &Values, weights: [&Values; 2], g: &Values) -> [Values; 3] {
         let (shape, [gamma, beta]) = (dims(x), weights.map(slice::<T>));
         let (task, width) = (shape[1] * shape[2], shape[2]);
-        let (x, g, mut to) = (slice(x), slice(g), zeros(shape));
-        let sums = each_task(&mut [&mut to], task, |at, [to]| {
+        let (x, g, mut to) = (slice(x), slice(g), room(shape));
+        let sums = each_task([to.places()], task, |at, [to]| {
             let weights = [&gamma, &beta].map(|leaf| of_task(leaf, at, width));
             norm.gradient(of_task(&x, at, task), weights, of_task(&g, at, task), to)
         });
         let [gamma, beta] = joined(sums.into_iter().map(|Sums { gamma, beta }| [gamma, beta]), width);
-        [tensor(to, shape), gamma, beta]
+        // SAFETY: the kernel writes every value.
+        [unsafe { written(to, shape) }, gamma, beta]
     }
     typed!(x, work(norm, x, weights, g))
 }
@@ -129,13 +139,14 @@ pub fn norm_relu_tangent(
     ) -> Values {
         let (shape, weights, moves) = (dims(x), weights.map(slice::<T>), moves.map(slice::<T>));
         let (task, width) = (shape[1] * shape[2], shape[2]);
-        let (x, along, mut to) = (slice(x), slice(along), zeros(shape));
-        share::each_chunk(&mut to, task, |at, to| {
+        let (x, along, mut to) = (slice(x), slice(along), room(shape));
+        share::each_chunk(to.places(), task, |at, to| {
             let [weights, moves] =
                 [&weights, &moves].map(|pair| pair.each_ref().map(|leaf| of_task(leaf, at, width)));
             norm.tangent(of_task(&x, at, task), weights, of_task(&along, at, task), moves, to);
         });
-        tensor(to, shape)
+        // SAFETY: the kernel writes every value.
+        unsafe { written(to, shape) }
     }
     typed!(x, work(norm, x, weights, along, moves))
 }
@@ -160,15 +171,17 @@ pub fn norm_relu_tangent_gradient(
         let (shape, [gamma, beta]) = (dims(x), weights.map(slice::<T>));
         let (task, width) = (shape[1] * shape[2], shape[2]);
         let (x, along, g, gamma_along) = (slice(x), slice(along), slice(g), slice(gamma_along));
-        let (mut to, mut to_along) = (zeros(shape), zeros(shape));
-        let sums = each_task(&mut [&mut to, &mut to_along], task, |at, to| {
+        let (mut to, mut to_along) = (room(shape), room(shape));
+        let sums = each_task([to.places(), to_along.places()], task, |at, to| {
             let weights = [&gamma, &beta].map(|leaf| of_task(leaf, at, width));
             let [x, along, g] = [&x, &along, &g].map(|all| of_task(all, at, task));
             norm.tangent_gradient(x, weights, along, of_task(&gamma_along, at, width), g, to)
         });
         let sums = sums.into_iter().map(|(first, Sums { gamma, beta })| [first, gamma, beta]);
         let [gamma, gamma_along, beta_along] = joined(sums, width);
-        [tensor(to, shape), tensor(to_along, shape), gamma, gamma_along, beta_along]
+        // SAFETY: the kernel writes every value.
+        let [to, to_along] = [to, to_along].map(|to| unsafe { written(to, shape) });
+        [to, to_along, gamma, gamma_along, beta_along]
     }
     typed!(x, work(norm, x, weights, along, gamma_along, g))
 }
@@ -185,8 +198,15 @@ fn tensor<T: Number>(values: Vec<T>, shape: [usize; 3]) -> Values {
     Values::from_data(TensorData::new(values, shape))
 }
 
-fn zeros<T: Number>(shape: [usize; 3]) -> Vec<T> {
-    vec![T::default(); shape.iter().product()]
+fn room<T: Number>(shape: [usize; 3]) -> Room<T> {
+    Room::new(shape.iter().product())
+}
+
+/// # Safety
+/// Every place in `room` must have been written.
+unsafe fn written<T: Number>(room: Room<T>, shape: [usize; 3]) -> Values {
+    // SAFETY: the caller's promise.
+    tensor(unsafe { room.written() }, shape)
 }
 
 fn dims(tensor: &Values) -> [usize; 3] {
@@ -201,14 +221,14 @@ fn of_task<T>(values: &[T], at: usize, size: usize) -> &[T] {
 
 /// `work` on each task's part of every one of `to`, `size` values each; results in the order of the tasks.
 fn each_task<T: Number, R: Send, const M: usize>(
-    to: &mut [&mut [T]; M],
+    to: [Places<T>; M],
     size: usize,
-    work: impl Fn(usize, [&mut [T]; M]) -> R + Sync,
+    work: impl Fn(usize, [Places<T>; M]) -> R + Sync,
 ) -> Vec<R> {
     let tasks = to[0].len() / size;
-    let mut parts = to.each_mut().map(|to| to.chunks_mut(size));
+    let mut parts = to.map(|to| to.chunks_mut(size));
     let parts = (0..tasks).map(|_| (parts.each_mut().map(|part| part.next().unwrap_or_default()), None));
-    let mut jobs: Vec<([&mut [T]; M], Option<R>)> = parts.collect();
+    let mut jobs: Vec<([Places<T>; M], Option<R>)> = parts.collect();
     share::each_chunk(&mut jobs, 1, |at, job| {
         let (to, result) = &mut job[0];
         *result = Some(work(at, to.each_mut().map(|to| &mut **to)));

@@ -19,6 +19,7 @@
 //! [`crate::dual`]).
 
 use super::columns::{Term, map, sums, term};
+use super::room::Places;
 use super::tile::Number;
 use macerator::{Simd, Vector};
 
@@ -48,7 +49,7 @@ pub struct Sums<T> {
 
 impl Norm {
     /// y of one task; `x` and `y` are `[rows, channels]`, `gamma` and `beta` `[channels]`.
-    pub fn value<T: Number>(self, x: &[T], [gamma, beta]: [&[T]; 2], y: &mut [T]) {
+    pub fn value<T: Number>(self, x: &[T], [gamma, beta]: [&[T]; 2], y: Places<T>) {
         let Statistics { mean, inverse } = self.statistics(x, gamma.len());
         let slope = channels([gamma, &inverse], |[gamma, inverse]| gamma * inverse);
         let value = term!(|[mean, slope, beta], [x]| -> 1 {
@@ -59,7 +60,7 @@ impl Norm {
     }
 
     /// x̄ of one task for the gradient `g` of y, and the weights' gradients.
-    pub fn gradient<T: Number>(self, x: &[T], [gamma, beta]: [&[T]; 2], g: &[T], to: &mut [T]) -> Sums<T> {
+    pub fn gradient<T: Number>(self, x: &[T], [gamma, beta]: [&[T]; 2], g: &[T], to: Places<T>) -> Sums<T> {
         let Statistics { mean, inverse } = self.statistics(x, gamma.len());
         let slope = channels([gamma, &inverse], |[gamma, inverse]| gamma * inverse);
         let terms = term!(|[mean, slope, beta, inverse], [x, g]| -> 2 {
@@ -92,7 +93,7 @@ impl Norm {
         [gamma, beta]: [&[T]; 2],
         along: &[T],
         [gamma_along, beta_along]: [&[T]; 2],
-        to: &mut [T],
+        to: Places<T>,
     ) {
         let Statistics { mean, inverse } = self.statistics(x, gamma.len());
         let Moves { mean: mean_along, slope, bent, .. } =
@@ -114,7 +115,7 @@ impl Norm {
         along: &[T],
         gamma_along: &[T],
         g: &[T],
-        [to_x, to_along]: [&mut [T]; 2],
+        [to_x, to_along]: [Places<T>; 2],
     ) -> (Vec<T>, Sums<T>) {
         let Statistics { mean, inverse } = self.statistics(x, gamma.len());
         let Moves { mean: mean_along, product, slope, bent } =
