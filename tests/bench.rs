@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{run, skipped};
+use common::run;
 use serde_json::Value;
 use std::path::Path;
 
@@ -142,13 +142,4 @@ fn a_row_that_fails_ends_the_table_with_one_message() {
     let message = run(Path::new("."), "bench --backend flex --set data.source=folder --data no/such")
         .refused(&["no/such"]);
     assert_eq!(message.matches("error: ").count(), 1, "{message}");
-}
-
-#[test]
-fn threads_are_for_a_cpu() {
-    if common::lacks_wgpu() {
-        return skipped("there is no device that has threads of its own");
-    }
-    let line = "bench --config A --estimator exact --backend wgpu --threads 2";
-    run(Path::new("."), line).refused(&["--threads", "flex", "wgpu"]);
 }

@@ -1,7 +1,7 @@
 //! The record of a measurement, as `metaburn bench --json` prints it.
 
 use super::times::{fastest, median};
-use super::{Arithmetic, OuterStep, Rates, is_cpu};
+use super::{Arithmetic, OuterStep, Rates};
 use crate::config::{Adapts, Config};
 use crate::hypergradient::{Evaluations, Memory};
 use crate::interval::mean;
@@ -124,7 +124,7 @@ impl Measured {
             others_cores: found.cores.map(|(_, others)| rounded(others)),
             backend: opened.backend.to_string(),
             device: opened.description.clone(),
-            threads: is_cpu(opened.backend).then_some(opened.workers.threads),
+            threads: opened.is_cpu().then_some(opened.workers.threads),
             memory: memory_name(opened.workers.memory).into(),
             loss: Some(step.loss()).filter(|loss| loss.is_finite()),
             gflop: gflop.map(finely),

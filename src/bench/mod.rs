@@ -24,7 +24,7 @@ pub use times::Repeats;
 pub use usage::{Busy, peak_resident};
 
 use crate::backend::Opened;
-use crate::config::{Backend, Config};
+use crate::config::Config;
 use crate::hypergradient::Evaluations;
 use crate::trainer::Watcher;
 use measured::Found;
@@ -42,25 +42,6 @@ pub struct Asked<'a> {
     pub repeats: Repeats,
     /// Whether the machine's rates are measured too.
     pub share: bool,
-}
-
-/// `opened` with its work shared out to `threads` threads of this process, which must not have used any.
-///
-/// # Errors
-/// If it is not a CPU backend, or has begun to work.
-pub fn on_threads(mut opened: Opened, threads: usize) -> Result<Opened, Error> {
-    if !is_cpu(opened.backend) {
-        return Err(Error::NoThreads { backend: opened.backend });
-    }
-    // Products of large matrices are shared out by rayon.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    pool.map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
-    opened.workers.threads = threads;
-    Ok(opened)
-}
-
-fn is_cpu(backend: Backend) -> bool {
-    matches!(backend, Backend::Flex | Backend::Ndarray)
 }
 
 /// Measures the outer step of `config` on `opened`.

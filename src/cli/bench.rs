@@ -48,9 +48,6 @@ pub struct Bench {
     memory: Option<String>,
     #[command(flatten)]
     place: Place,
-    /// Threads to work on, for flex and ndarray; without it, as many as there are
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
     /// Steps to time; without it, 5 to 40 of them in about 2 seconds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     reps: Option<u32>,
@@ -126,7 +123,6 @@ impl Bench {
         let mut words: Vec<String> =
             ["bench", "--json", "--config", setting.name, "--estimator", estimator].map(Into::into).into();
         words.extend(option("steps", self.steps.map(|steps| steps.to_string())));
-        words.extend(option("threads", self.threads.map(|threads| threads.to_string())));
         words.extend(option("reps", self.reps.map(|reps| reps.to_string())));
         words.extend(self.share.then(|| "--share".into()));
         words.extend(self.assignments().into_iter().map(|assignment| format!("--set={assignment}")));
@@ -134,10 +130,7 @@ impl Bench {
     }
 
     fn measure(&self, setting: &Setting, config: Config) -> Result<Measured, bench::Error> {
-        let mut opened = backend::open(config.backend)?;
-        if let Some(threads) = self.threads {
-            opened = bench::on_threads(opened, threads.into())?;
-        }
+        let opened = backend::open(config.backend)?.with_threads(config.threads);
         let repeats = self.reps.map_or_else(Repeats::default, |reps| Repeats::exactly(reps as usize));
         let asked = Asked { setting: setting.name, repeats, share: self.share };
         bench::measure(config, opened, &asked, &mut Terminal::new())
@@ -149,8 +142,7 @@ impl Bench {
             return Ok(output::print(serde_json::to_string(measured)?)?);
         }
         if first {
-            let threads = self.threads.map(|threads| format!(", --threads {threads}")).unwrap_or_default();
-            output::print(format!("{} ({}){threads}\n", measured.backend, measured.device))?;
+            output::print(format!("{} ({})\n", measured.backend, measured.device))?;
             output::print(head(self.share))?;
         }
         output::print(row(measured))?;
