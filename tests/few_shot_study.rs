@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// Three estimators whose outer steps cost 12 to 22 gradient evaluations.
+/// Three estimators whose outer steps cost 24 to 44 gradient evaluations, and 52 with probes.
 const STUDY: &str = "--set inner.steps=5 --set inner.rate=0.1 --set eval.episodes=6 --set checkpoint.every=3 \
                      --set outer.evaluations=300 \
                      --estimators first-order,step-coins,exact";
@@ -54,11 +54,11 @@ fn a_claim_is_what_the_runs_say() {
     };
     for estimator in ["first-order", "step-coins", "exact"] {
         let run = of(estimator, "1");
-        // Before the first step, then past every tenth of the budget, by less than an outer step.
+        // Before the first step, then past every tenth of the budget, by less than the longest outer step, which probes.
         assert_eq!(run.len(), 11, "{run:?}");
         for (tenth, look) in run.iter().enumerate() {
             let late = number(look, "evaluations") - 30.0 * tenth as f64;
-            assert!((0.0..22.0).contains(&late), "{look:?}");
+            assert!((0.0..32.0).contains(&late), "{look:?}");
         }
         assert!(run.windows(2).all(|pair| number(pair[0], "seconds") < number(pair[1], "seconds")));
         // Runs of one seed begin with the same weights and see the same episodes.

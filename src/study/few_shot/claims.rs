@@ -45,6 +45,12 @@ pub fn claims(race: &Race) -> Vec<Claim> {
     claims.into_iter().flatten().collect()
 }
 
+/// An estimator's name, as an owner's.
+fn whose(entry: &Entry) -> String {
+    let name = entry.method.to_string();
+    if name.ends_with('s') { name + "'" } else { name + "'s" }
+}
+
 /// By how many points `entry` is above `other` once all have spent the same.
 fn lead(race: &Race, entry: &Entry, other: &Entry, cost: Cost) -> Measured {
     let ends = |entry: &Entry| entry.accuracies(cost, race.spent(cost));
@@ -59,7 +65,7 @@ fn above(race: &Race, better: Option<&Entry>, worse: Option<&Entry>, cost: Cost)
         Cost::Evaluations => "evaluations",
         Cost::Seconds => "seconds",
     };
-    let claim = format!("{}'s accuracy less {}'s, at equal {equal} (points)", better.method, worse.method);
+    let claim = format!("{} accuracy less {}, at equal {equal} (points)", whose(better), whose(worse));
     Some(Claim::new(claim, Expected::above(0.0), lead(race, better, worse, cost)))
 }
 
@@ -69,8 +75,7 @@ fn cheaper(race: &Race, better: Option<&Entry>, worse: Option<&Entry>, cost: Cos
     let reached = |entry: &Entry| entry.reached(cost, race.target);
     let ratio = |(a, b): (Option<f64>, Option<f64>)| a.zip(b).map_or(f64::NAN, |(a, b)| a / b);
     let ratios: Vec<f64> = reached(better).into_iter().zip(reached(worse)).map(ratio).collect();
-    let claim =
-        format!("{}'s {} to {:.1} % over {}'s", better.method, cost.label(), race.target, worse.method);
+    let claim = format!("{} {} to {:.1} % over {}", whose(better), cost.label(), race.target, whose(worse));
     Some(Claim::new(claim, Expected::below(1.0), Measured::mean_of_few(&ratios)))
 }
 

@@ -18,13 +18,21 @@ pub fn places(entry: &Entry, cost: Cost) -> Vec<f64> {
     (0..=count).map(|at| end * at as f64 / count as f64).collect()
 }
 
+/// Accuracies that the means come to, with some room. Bands of few seeds reach far beyond, and are cut there.
+fn accuracies(race: &Race) -> Axis {
+    let means = race.entries.iter().flat_map(|entry| {
+        let of = |cost| places(entry, cost).into_iter().map(move |spent| entry.accuracy(cost, spent).value);
+        of(Cost::Evaluations).chain(of(Cost::Seconds))
+    });
+    let (low, high) = means.fold((race.target, race.target), |(low, high), x| (low.min(x), high.max(x)));
+    let room = 0.15 * (high - low);
+    Axis::linear("validation accuracy (%)").range((low - room).max(0.0), (high + room).min(100.0))
+}
+
 fn curves(race: &Race) -> Illustration {
     let panel = |cost: Cost| {
         let all = race.entries.iter().map(|entry| entry.least_spent(cost)).fold(0.0, f64::max);
-        let panel = Panel::new(
-            Axis::linear(cost.label()).range(0.0, 1.02 * all),
-            Axis::linear("validation accuracy (%)"),
-        );
+        let panel = Panel::new(Axis::linear(cost.label()).range(0.0, 1.02 * all), accuracies(race));
         let panel = race.entries.iter().fold(panel, |panel, entry| {
             let point = |spent: f64| {
                 let accuracy = entry.accuracy(cost, spent);
