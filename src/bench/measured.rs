@@ -45,7 +45,7 @@ pub struct Measured {
     pub peak_rss_mb: Option<f64>,
     /// Cores that it kept busy.
     pub cpu_per_wall: Option<f64>,
-    /// Cores that others kept busy meanwhile; beyond about 0.15 a time is not worth comparing.
+    /// Cores that others kept busy meanwhile; beyond [`super::DISTURBED`] a time is not worth comparing.
     pub others_cores: Option<f64>,
     /// The backend.
     pub backend: String,

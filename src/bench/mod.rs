@@ -21,7 +21,7 @@ pub use rate::Rates;
 pub use setting::{ESTIMATORS, SETTINGS, Setting};
 pub use step::OuterStep;
 pub use times::Repeats;
-pub use usage::{Busy, peak_resident};
+pub use usage::{Busy, DISTURBED, peak_resident};
 
 use crate::backend::Opened;
 use crate::config::Config;

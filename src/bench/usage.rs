@@ -6,6 +6,9 @@ use std::fs;
 /// Clock ticks a second in `/proc`: Linux shows 100 to programs whatever its own clock does.
 const TICKS: f64 = 100.0;
 
+/// Cores kept busy by others beyond which a time means little.
+pub const DISTURBED: f64 = 0.15;
+
 /// The most bytes of this process that were ever resident (VmHWM).
 pub fn peak_resident() -> Option<u64> {
     high_water(&fs::read_to_string("/proc/self/status").ok()?)

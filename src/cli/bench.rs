@@ -9,15 +9,12 @@ use super::{Outcome, output};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use metaburn::backend;
-use metaburn::bench::{self, Asked, ESTIMATORS, Measured, Repeats, SETTINGS, Setting};
+use metaburn::bench::{self, Asked, DISTURBED, ESTIMATORS, Measured, Repeats, SETTINGS, Setting};
 use metaburn::config::{self, Config};
 use std::process::{Command, ExitCode, Stdio};
 
 /// An estimator's name and the configuration keys that it stands for.
 type Named = (&'static str, &'static [&'static str]);
-
-/// Cores kept busy by others beyond which a time means little.
-const DISTURBED: f64 = 0.15;
 
 /// Time an outer step: inner loops, meta-gradient, Adam
 ///

@@ -6,6 +6,8 @@ use super::setup::Setup;
 use super::{Outcome, output};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use metaburn::config::Config;
+use metaburn::study::few_shot::{self, Method};
 use metaburn::study::quadratic::Quadratic;
 use metaburn::study::{self, ALL, Finished, Observer, bias};
 use metaburn::trainer::{RunDir, quoted};
@@ -25,6 +27,28 @@ const USUAL: [&str; 8] = [
     "outer.rate=0.001",
     "outer.schedule=\"constant\"",
 ];
+/// What the few-shot study learns where nothing else is said: the reference setting of the unbiased
+/// first-order method, with Adam outside in place of SGD.
+const REFERENCE: [&str; 7] = [
+    "task.shots=1",
+    "inner.steps=10",
+    "inner.rate=0.005",
+    "outer.optimizer=\"adam\"",
+    "outer.schedule=\"linear\"",
+    "outer.meta_batch=4",
+    "eval.queries=5",
+];
+/// Its two sizes.
+const FULL: [&str; 5] =
+    ["task.ways=20", "task.queries=1", "outer.rate=0.001", "outer.evaluations=40000", "eval.episodes=40"];
+const QUICK: [&str; 6] = [
+    "task.ways=5",
+    "task.queries=3",
+    "model.filters=32",
+    "outer.rate=0.01",
+    "outer.evaluations=24000",
+    "eval.episodes=60",
+];
 /// More checkpoints than anybody looks at.
 const KEPT: usize = 1_000_000;
 
@@ -41,6 +65,7 @@ pub enum Study {
     /// Where first-order steps settle, what stationarity costs, and the best q, on one-dimensional problems
     Quadratic(Common),
     Bias(Bias),
+    FewShot(FewShot),
 }
 
 /// What truncation errs by along a run: whether a problem needs exact gradients at all
@@ -62,6 +87,34 @@ pub struct Bias {
     /// Tasks to measure on; without it 64, or 16 with --quick
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     tasks: Option<u32>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Every estimator at equal cost: accuracy over gradient evaluations and over seconds, and who is first
+///
+/// Without a configuration the built-in characters (with --data, Omniglot's) are learned in 10 inner steps at
+/// rate 0.005: 20-way 1-shot, with --quick 5-way. Every run has the configuration's budget of gradient
+/// evaluations. Estimators are named as in estimator.name, some with a number: ufom-0.2 has q = 0.2,
+/// step-coins-0.5 p = 0.5, telescoping-0.5 that survival, truncated-3 that depth.
+///
+/// Example: metaburn study few-shot configs/omniglot-5way-1shot.toml --estimators first-order,exact --seeds 5
+#[derive(Args)]
+pub struct FewShot {
+    #[command(flatten)]
+    setup: Setup,
+    /// Estimators to compare, as in first-order,ufom-0.2,exact; without it, eight of them
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    estimators: Vec<Method>,
+    /// Seeds for each estimator; more can be added later
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..))]
+    seeds: u16,
+    /// Gradient evaluations of each run, over the configuration's budget
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    evaluations: Option<u64>,
+    /// The accuracy, percent, whose price is told; without it, the best that all unbiased runs reach
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    target: Option<f64>,
     #[command(flatten)]
     common: Common,
 }
@@ -90,6 +143,7 @@ impl Study {
                 common.carry_out(&study)
             }
             Self::Bias(command) => command.run(),
+            Self::FewShot(command) => command.run(),
         }
     }
 }
@@ -107,12 +161,45 @@ impl Bias {
         let steps = after.iter().copied().max().unwrap_or_default().max(1);
         // Every checkpoint looked at is to stay, and nothing but training is wanted.
         let more = [format!("outer.steps={steps}"), "eval.every=0".into(), format!("checkpoint.keep={KEPT}")];
-        let source = if self.setup.place().names_data() { "omniglot" } else { "glyphs" };
-        let mut usual = USUAL.map(String::from).to_vec();
-        usual.push(format!("data.source=\"{source}\""));
-        let config = self.setup.config_from(&usual, &more)?;
+        let config = self.setup.config_from(&usual_on(&self.setup, &USUAL), &more)?;
         self.common.carry_out(&bias::Bias::trained(config, after, tasks))
     }
+}
+
+impl FewShot {
+    fn run(self) -> Outcome {
+        let size = if self.common.quick { &QUICK[..] } else { &FULL[..] };
+        let usual = usual_on(&self.setup, &[&REFERENCE[..], size].concat());
+        let budget = self.evaluations.map(|all| format!("outer.evaluations={all}"));
+        let mut methods = self.estimators.clone();
+        if methods.is_empty() {
+            methods = few_shot::USUAL.into_iter().map(str::parse).collect::<Result<_, _>>()?;
+        }
+        let mut contestants: Vec<(Method, Config)> = Vec::new();
+        for method in methods {
+            let more: Vec<String> = method.assignments().into_iter().chain(budget.clone()).collect();
+            // Checked as if the run itself validated: the study does.
+            let config = self.setup.config_from(&usual, &[more, vec!["eval.every=1".into()]].concat())?;
+            if contestants.iter().all(|(known, _)| *known != method) {
+                contestants.push((method, config));
+            }
+        }
+        let study = few_shot::FewShot::new(contestants, self.seeds.into(), self.target);
+        self.common.carry_out(&study)
+    }
+}
+
+/// `usual` assignments, on Omniglot if the user says where data lies, and else on the built-in characters.
+fn usual_on(setup: &Setup, usual: &[&str]) -> Vec<String> {
+    let source = if setup.place().names_data() { "omniglot" } else { "glyphs" };
+    let source = format!("data.source=\"{source}\"");
+    usual.iter().copied().map(String::from).chain([source]).collect()
+}
+
+/// A number of percent.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    number.ok_or_else(|| "it must be a number from 0 to 100".into())
 }
 
 impl Common {

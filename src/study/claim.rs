@@ -1,6 +1,6 @@
 //! Claims: what was expected, what was measured, and what that says.
 
-use crate::interval::{mean, mean_and_ci95};
+use crate::interval::{mean, mean_and_ci95, mean_and_t95};
 use crate::report::{short, significant};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::{Display, Formatter};
@@ -18,6 +18,12 @@ impl Measured {
     /// The mean of independent `values`, at least one.
     pub fn mean(values: &[f64]) -> Self {
         let (value, ci95) = mean_and_ci95(values);
+        Self { value, ci95 }
+    }
+
+    /// The mean of few independent `values`, at least one, such as of seeds: by Student's t.
+    pub fn mean_of_few(values: &[f64]) -> Self {
+        let (value, ci95) = mean_and_t95(values);
         Self { value, ci95 }
     }
 

@@ -9,8 +9,10 @@ pub mod bias;
 mod carry_out;
 mod claim;
 mod error;
+pub mod few_shot;
 mod folder;
 pub mod quadratic;
+mod training;
 mod write_up;
 
 pub use carry_out::{Desk, Observer, carry_out};
@@ -94,4 +96,4 @@ pub struct Illustration {
 }
 
 /// Every study, in the order of the list.
-pub const ALL: [About; 2] = [quadratic::ABOUT, bias::ABOUT];
+pub const ALL: [About; 3] = [quadratic::ABOUT, bias::ABOUT, few_shot::ABOUT];

@@ -6,9 +6,10 @@ use crate::config::Config;
 use crate::data::Part;
 use crate::diagnosis::Diagnosis;
 use crate::stack::Stack;
+use crate::study::training::take_up;
 use crate::study::{Desk, Error};
 use crate::trainer::{
-    self, Learner, RunDir, Saved, StepRecord, Trainer, Watcher, check_data, quoted, sampler, training_shape,
+    self, Learner, RunDir, Saved, StepRecord, Watcher, check_data, quoted, sampler, training_shape,
 };
 use std::path::Path;
 
@@ -53,20 +54,15 @@ pub fn diagnose(
 /// yet.
 fn trained(config: &Config, step: u64, desk: &mut Desk) -> Result<Saved, Error> {
     let path = desk.folder()?.join("training");
-    let kept = match RunDir::open(&path) {
-        Ok(kept) => Some(kept),
-        Err(trainer::Error::NoRun { .. }) => None,
+    match RunDir::open(&path) {
+        Ok((run, _)) if run.checkpoint_file(step).is_file() => {
+            return Ok(Saved::read(&run.checkpoint_file(step))?);
+        }
+        Ok(_) | Err(trainer::Error::NoRun { .. }) => {}
         Err(error) => return Err(error.into()),
-    };
-    if let Some(file) = kept.as_ref().map(|(run, _)| run.checkpoint_file(step)).filter(|file| file.is_file())
-    {
-        return Ok(Saved::read(&file)?);
     }
     let mut messages = Messages { desk, from: 0, now: 0, until: step };
-    let mut trainer = match kept {
-        Some((_, config)) => Trainer::resume(&path, config, &mut messages)?,
-        None => Trainer::start(config.clone(), &path, &mut messages)?,
-    };
+    let mut trainer = take_up(&path, config, &mut messages)?;
     let from = trainer.standing().step;
     if from > step {
         return Err(Error::Unfit(format!(
