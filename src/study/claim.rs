@@ -1,6 +1,6 @@
 //! Claims: what was expected, what was measured, and what that says.
 
-use crate::interval::{mean, mean_and_ci95};
+use crate::interval::{mean, mean_and_ci95, mean_and_t95};
 use crate::report::{short, significant};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::{Display, Formatter};
@@ -18,6 +18,12 @@ impl Measured {
     /// The mean of independent `values`, at least one.
     pub fn mean(values: &[f64]) -> Self {
         let (value, ci95) = mean_and_ci95(values);
+        Self { value, ci95 }
+    }
+
+    /// The mean of few independent `values`, such as seeds', at least one: by Student's t.
+    pub fn mean_of_few(values: &[f64]) -> Self {
+        let (value, ci95) = mean_and_t95(values);
         Self { value, ci95 }
     }
 
@@ -69,6 +75,11 @@ impl Expected {
         let room = (relative * value).abs();
         let text = format!("{} ± {} %", short(value, 3), short(100.0 * relative, 2));
         Self { text, low: Some(value - room), high: Some(value + room) }
+    }
+
+    /// `value`, and nothing else.
+    pub fn exactly(value: f64) -> Self {
+        Self { text: short(value, 3), low: Some(value), high: Some(value) }
     }
 
     /// At most `high`.

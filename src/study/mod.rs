@@ -8,13 +8,19 @@
 pub mod bias;
 mod carry_out;
 mod claim;
+mod digits;
 mod error;
 mod folder;
+pub mod hypercleaning;
+pub mod hyperparameters;
+mod laws;
+mod pool;
 pub mod quadratic;
 mod write_up;
 
 pub use carry_out::{Desk, Observer, carry_out};
 pub use claim::{Claim, Expected, Measured, Verdict};
+pub use digits::Digits;
 pub use error::Error;
 pub use write_up::Finished;
 
@@ -94,4 +100,4 @@ pub struct Illustration {
 }
 
 /// Every study, in the order of the list.
-pub const ALL: [About; 2] = [quadratic::ABOUT, bias::ABOUT];
+pub const ALL: [About; 4] = [quadratic::ABOUT, bias::ABOUT, hypercleaning::ABOUT, hyperparameters::ABOUT];
