@@ -194,7 +194,7 @@ fn a_study_of_bias_reads_a_kept_run() {
 #[test]
 fn every_study_is_listed() {
     let list = run(Path::new("."), "study list").ok().stdout;
-    for words in ["quadratic: ", "bias: ", "with --quick"] {
+    for words in ["quadratic: ", "bias: ", "hypercleaning: ", "hyperparameters: ", "with --quick"] {
         assert!(list.contains(words), "{list}");
     }
 }

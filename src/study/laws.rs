@@ -38,7 +38,7 @@ pub fn laws(inner_steps: usize) -> Vec<Law> {
             "UFOM(0.1), bias tracked",
             "ufom estimator.q=0.1 estimator.truncate=1 estimator.tracking=fitted",
         ),
-        law("step-coins", "step coins (0.5)", "step-coins estimator.p=0.5"),
+        law("step-coins", "step coins", "step-coins estimator.costs=counted"),
         law("telescoping", "telescoping", "telescoping estimator.truncate=1 estimator.costs=counted"),
     ]
 }

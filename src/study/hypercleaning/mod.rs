@@ -105,17 +105,15 @@ impl Study for Hypercleaning {
     }
 
     fn pieces(&self) -> Vec<Piece> {
-        let of = |seed: u64| {
-            let piece =
-                |key: &str, weight: u64| Piece { key: format!("{seed}-{key}"), weight: weight as f64 };
-            let levels = piece("levels", levels::evaluations(self.size.inner_steps));
-            let descents = laws(self.size.inner_steps).into_iter();
-            // First-order's ends when it is seen to stand still.
-            let weight = |law: &Law| if law.key == FIRST_ORDER { 1 } else { self.size.evaluations };
-            let descents = descents.map(move |law| piece(law.key, weight(&law)));
-            std::iter::once(levels).chain(descents).collect::<Vec<_>>()
+        let levels = ("levels", levels::evaluations(self.size.inner_steps));
+        // First-order's ends when it is seen to stand still.
+        let cost = |law: &Law| if law.key == FIRST_ORDER { 1 } else { self.size.evaluations };
+        let descents = laws(self.size.inner_steps).into_iter().map(|law| (law.key, cost(&law)));
+        let of = |(key, cost): (&str, u64)| {
+            let piece = move |seed| Piece { key: format!("{seed}-{key}"), weight: cost as f64 };
+            (0..self.size.seeds).map(piece).collect::<Vec<_>>()
         };
-        (0..self.size.seeds).flat_map(of).collect()
+        std::iter::once(levels).chain(descents).flat_map(of).collect()
     }
 
     fn work(&self, key: &str, desk: &mut Desk) -> Result<Record, Error> {
@@ -224,7 +222,7 @@ impl Results<'_> {
             let name = format!("{name}, best inner rate");
             table.row([name, String::new(), each(&|tried| tried.loss), each(&|tried| tried.accuracy)]);
         }
-        vec![
+        let mut remarks = vec![
             format!(
                 "Where each descent ends, after {} gradient evaluations; means over {} seeds, 95 %.",
                 short(self.size.evaluations as f64, 6),
@@ -236,7 +234,17 @@ impl Results<'_> {
              the walk back, of which first-order takes none. Its curve is that of weights ½. So the base that \
              UFOM, adaptive UFOM and telescoping debias here is truncated(1), which takes the last one."
                 .into(),
-        ]
+        ];
+        let ended = |cleaned: &&Cleaned| {
+            cleaned.looks.last().is_some_and(|at| at.evaluations < self.size.evaluations)
+        };
+        remarks.extend(self.cleaned.iter().filter(ended).map(|Cleaned { law, seed, looks, .. }| {
+            let steps = looks.last().map_or(0, |at| at.steps);
+            format!(
+                "By {law}, seed {seed}, θ left the numbers after {steps} outer steps; its curve ends there."
+            )
+        }));
+        remarks
     }
 
     /// Every look at every descent.

@@ -8,7 +8,7 @@ use crate::problem::{Batch, Bilevel, HyperCleaning, f1};
 use crate::stack::Stack;
 use crate::study::laws::{FIRST_ORDER, Law};
 use crate::study::{Desk, Error};
-use crate::trainer::Descent;
+use crate::trainer::{self, Descent};
 use serde::{Deserialize, Serialize};
 
 /// Looks at a descent, beside the one before its first step.
@@ -96,7 +96,15 @@ impl Scene {
         let mut descent = Descent::new(&config, start.clone(), self.workers);
         let mut looks = vec![self.look(&descent)];
         while descent.progress() < 1.0 {
-            let step = descent.step(&self.problem)?;
+            let step = match descent.step(&self.problem) {
+                Ok(step) => step,
+                // What lies behind it stays worth a look.
+                Err(trainer::Error::Diverged { .. }) => {
+                    looks.push(self.look(&descent));
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            };
             if law.key == FIRST_ORDER && step.gradient_norm == 0.0 {
                 // Without coins every later step is this one again.
                 looks.push(Look {

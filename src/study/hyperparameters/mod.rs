@@ -101,14 +101,13 @@ impl Study for Hyperparameters {
     }
 
     fn pieces(&self) -> Vec<Piece> {
-        let of = |seed: u64| {
-            let keys = laws(self.size.inner_steps).into_iter().map(|law| law.key).chain([RANDOM]);
+        let keys = laws(self.size.inner_steps).into_iter().map(|law| law.key).chain([RANDOM]);
+        let of = |key: &'static str| {
             // First-order's ends when it is seen to stand still.
-            let weight = |key: &str| if key == FIRST_ORDER { 1 } else { self.size.evaluations };
-            keys.map(move |key| Piece { key: format!("{seed}-{key}"), weight: weight(key) as f64 })
-                .collect::<Vec<_>>()
+            let cost = if key == FIRST_ORDER { 1 } else { self.size.evaluations };
+            (0..self.size.seeds).map(move |seed| Piece { key: format!("{seed}-{key}"), weight: cost as f64 })
         };
-        (0..self.size.seeds).flat_map(of).collect()
+        keys.flat_map(of).collect()
     }
 
     fn work(&self, key: &str, desk: &mut Desk) -> Result<Searched, Error> {
