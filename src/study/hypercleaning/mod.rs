@@ -210,7 +210,7 @@ impl Results<'_> {
             Table::new(["", "outer steps", "validation loss", "test accuracy (%)", "F1 of wrong labels"]);
         let means = |values: Vec<f64>| Measured::mean_of_few(&values).to_string();
         for law in laws(self.size.inner_steps) {
-            let end = |value: fn(&Look) -> f64| self.ends(&law.key, value);
+            let end = |value: fn(&Look) -> f64| self.ends(law.key, value);
             let steps = significant(mean(&end(|look| look.steps as f64)), 3);
             let cells = [end(|look| look.loss), end(|look| look.accuracy), end(|look| look.f1)].map(means);
             table.row([law.name.clone(), steps].into_iter().chain(cells));

@@ -37,7 +37,6 @@ fn descents(results: &Results, name: &'static str, family: &[&str], what: &str) 
             panel.with(pooled(&law.name, &seeds, between).look(look))
         })
     };
-    // Between two of the palette's dashes, so that they are told apart.
     let level = |panel: Panel, value: fn(&Tried) -> f64| {
         NAMES.into_iter().zip([DOTTED, PLAIN]).fold(panel, |panel, ((name, kept), look)| {
             let values: Vec<f64> = results.levels.iter().map(|levels| value(levels.best(kept))).collect();
@@ -77,8 +76,10 @@ fn shares(results: &Results) -> [Vec<f64>; 2] {
 }
 
 fn weights(results: &Results) -> Illustration {
-    let panel =
-        Panel::new(Axis::linear("weight, σ(θᵢ)").range(0.0, 1.0), Axis::linear("share of examples (%)"));
+    let panel = Panel::new(
+        Axis::linear("weight, σ(θᵢ)").range(0.0, 1.0),
+        Axis::linear("share of examples (%)").range(0.0, 100.0),
+    );
     let panel = ["right label", "wrong label"].into_iter().zip(shares(results)).fold(
         panel,
         |panel, (name, shares)| {

@@ -9,36 +9,35 @@ use crate::study::pool::{least, pooled, span};
 
 /// All of them.
 pub fn all(results: &Results) -> Vec<Illustration> {
-    vec![search(results), found(results)]
+    let [biased, unbiased] = families();
+    vec![
+        search(results, "biased", &biased, "exact and biased estimators"),
+        search(results, "unbiased", &unbiased, "exact and unbiased estimators that cost less a step"),
+        found(results),
+    ]
 }
 
-fn search(results: &Results) -> Illustration {
+fn search(results: &Results, name: &'static str, family: &[&str], what: &str) -> Illustration {
     let budget = results.size.evaluations as f64;
-    let panel = |title: &str, family: &[&str]| {
-        let axes = Panel::new(
-            Axis::linear("gradient evaluations"),
-            Axis::logarithmic("least validation loss so far"),
-        );
-        let names = results.names().into_iter().filter(|(key, _)| *key == RANDOM || family.contains(key));
-        names.fold(axes.titled(title), |panel, (key, name)| {
-            // What is found stays found, to the end of the budget.
-            let seeds: Vec<Vec<[f64; 2]>> = results
-                .by(key)
-                .map(|searched| searched.trials.iter().copied().chain([[budget, f64::NAN]]).collect())
-                .collect();
-            let series = pooled(&name, &seeds, least);
-            panel.with(if key == RANDOM { series.plain() } else { series })
-        })
-    };
-    let [biased, unbiased] = families();
+    let axes = Panel::new(Axis::linear("gradient evaluations"), Axis::linear("least validation loss so far"));
+    let names = results.names().into_iter().filter(|(key, _)| *key == RANDOM || family.contains(key));
+    let panel = names.fold(axes, |panel, (key, name)| {
+        // What is found stays found, to the end of the budget.
+        let seeds: Vec<Vec<[f64; 2]>> = results
+            .by(key)
+            .map(|searched| searched.trials.iter().copied().chain([[budget, f64::NAN]]).collect())
+            .collect();
+        let series = pooled(&name, &seeds, least);
+        panel.with(if key == RANDOM { series.plain() } else { series })
+    });
     Illustration {
-        name: "search",
+        name,
         caption: format!(
-            "Descents from the middle of the ranges by every estimator, and random search in them, at equal gradient \
+            "Descents from the middle of the ranges by {what}, and random search in them, at equal gradient \
              evaluations: means over {} seeds, in bands from the least to the most.",
             results.size.seeds
         ),
-        figure: Figure { panels: vec![panel("biased", &biased), panel("unbiased", &unbiased)] },
+        figure: Figure { panels: vec![panel] },
     }
 }
 
