@@ -26,7 +26,7 @@ pub const ABOUT: About = About {
     shows: "Of MNIST digits half of whose labels are wrong, a weight for each example is learned, so that a \
             classifier trained by the weights does well on clean digits: how well, how many of the wrong labels \
             are found, and what that costs by every estimator. Needs MNIST: metaburn data fetch mnist.",
-    takes: ["15 minutes", "1 minute"],
+    takes: ["20 minutes", "1 minute"],
 };
 
 /// Share of the training labels that is wrong.

@@ -25,7 +25,7 @@ pub const ABOUT: About = About {
     shows: "Each of a perceptron's layers has its own learning rate and L2 penalty. Descending on all of them by \
             hypergradients, by every estimator, against drawing them at random, at equal gradient evaluations. \
             Needs MNIST: metaburn data fetch mnist.",
-    takes: ["15 minutes", "1 minute"],
+    takes: ["10 minutes", "1 minute"],
 };
 
 /// Widths of the hidden layers: five layers have rates and penalties.
