@@ -194,7 +194,8 @@ fn a_study_of_bias_reads_a_kept_run() {
 #[test]
 fn every_study_is_listed() {
     let list = run(Path::new("."), "study list").ok().stdout;
-    for words in ["quadratic: ", "bias: ", "few-shot: ", "with --quick"] {
+    let names = ["quadratic: ", "bias: ", "few-shot: ", "hypercleaning: ", "hyperparameters: "];
+    for words in names.into_iter().chain(["with --quick"]) {
         assert!(list.contains(words), "{list}");
     }
 }

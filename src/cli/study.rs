@@ -6,10 +6,12 @@ use super::setup::Setup;
 use super::{Outcome, output};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use metaburn::config::Config;
+use metaburn::config::{Backend, Config};
 use metaburn::study::few_shot::{self, Method};
+use metaburn::study::hypercleaning::{self, Hypercleaning};
+use metaburn::study::hyperparameters::{self, Hyperparameters};
 use metaburn::study::quadratic::Quadratic;
-use metaburn::study::{self, ALL, Finished, Observer, bias};
+use metaburn::study::{self, ALL, Digits, Finished, Observer, bias};
 use metaburn::trainer::{RunDir, quoted};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -66,6 +68,23 @@ pub enum Study {
     Quadratic(Common),
     Bias(Bias),
     FewShot(FewShot),
+    /// Which of MNIST's labels are wrong, by every estimator at equal cost, against training on everything
+    Hypercleaning(OnDigits),
+    /// Rates and penalties of a perceptron's layers on MNIST, by hypergradients and by random search
+    Hyperparameters(OnDigits),
+}
+
+/// What a study on MNIST takes.
+#[derive(Args)]
+pub struct OnDigits {
+    /// Folder of MNIST's four files, where `metaburn data fetch mnist` puts them
+    #[arg(long, value_name = "PATH", default_value = "datasets/mnist")]
+    data: PathBuf,
+    /// Where to compute: auto, flex, ndarray, wgpu, vulkan or cuda
+    #[arg(long, default_value = "auto")]
+    backend: Backend,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// What truncation errs by along a run: whether a problem needs exact gradients at all
@@ -144,6 +163,16 @@ impl Study {
             }
             Self::Bias(command) => command.run(),
             Self::FewShot(command) => command.run(),
+            Self::Hypercleaning(OnDigits { data, backend, common }) => {
+                use hypercleaning::Size;
+                let size = if common.quick { Size::quick() } else { Size::full() };
+                common.carry_out(&Hypercleaning { digits: Digits::read(&data, backend)?, size })
+            }
+            Self::Hyperparameters(OnDigits { data, backend, common }) => {
+                use hyperparameters::Size;
+                let size = if common.quick { Size::quick() } else { Size::full() };
+                common.carry_out(&Hyperparameters { digits: Digits::read(&data, backend)?, size })
+            }
         }
     }
 }

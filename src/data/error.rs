@@ -38,7 +38,7 @@ pub enum Error {
 
     #[error(
         "`{path}` holds neither `{file}.gz` nor `{file}`; \
-         run `metaburn data fetch mnist` or point to a copy of MNIST"
+         run `metaburn data fetch mnist` or point to a copy of MNIST with --data PATH"
     )]
     NoMnist { path: PathBuf, file: String },
 

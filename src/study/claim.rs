@@ -77,6 +77,11 @@ impl Expected {
         Self { text, low: Some(value - room), high: Some(value + room) }
     }
 
+    /// `value`, and nothing else.
+    pub fn exactly(value: f64) -> Self {
+        Self { text: short(value, 3), low: Some(value), high: Some(value) }
+    }
+
     /// At most `high`.
     pub fn below(high: f64) -> Self {
         Self { text: format!("< {}", short(high, 3)), low: None, high: Some(high) }

@@ -1,6 +1,6 @@
 //! Everything that can stop a study.
 
-use crate::{backend, config, report, trainer};
+use crate::{backend, config, data, report, trainer};
 use std::path::PathBuf;
 
 /// The study's error: what was wrong, where, and what to do.
@@ -11,6 +11,8 @@ pub enum Error {
     Config(#[from] config::Error),
     #[error(transparent)]
     Backend(#[from] backend::Error),
+    #[error(transparent)]
+    Data(#[from] data::Error),
     #[error(transparent)]
     Trainer(#[from] trainer::Error),
     #[error(transparent)]

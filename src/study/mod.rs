@@ -8,15 +8,21 @@
 pub mod bias;
 mod carry_out;
 mod claim;
+mod digits;
 mod error;
 pub mod few_shot;
 mod folder;
+pub mod hypercleaning;
+pub mod hyperparameters;
+mod laws;
+mod pool;
 pub mod quadratic;
 mod training;
 mod write_up;
 
 pub use carry_out::{Desk, Observer, carry_out};
 pub use claim::{Claim, Expected, Measured, Verdict};
+pub use digits::Digits;
 pub use error::Error;
 pub use write_up::Finished;
 
@@ -96,4 +102,5 @@ pub struct Illustration {
 }
 
 /// Every study, in the order of the list.
-pub const ALL: [About; 3] = [quadratic::ABOUT, bias::ABOUT, few_shot::ABOUT];
+pub const ALL: [About; 5] =
+    [quadratic::ABOUT, bias::ABOUT, few_shot::ABOUT, hypercleaning::ABOUT, hyperparameters::ABOUT];
