@@ -8,8 +8,8 @@ use metaburn::backend;
 use metaburn::config::Backend;
 use metaburn::data::Mnist;
 use metaburn::study::hypercleaning::{self, Hypercleaning};
-use metaburn::study::hyperparameters::{self, Hyperparameters};
-use metaburn::study::{Claim, Digits, Finished, Observer, Study, Verdict, carry_out};
+use metaburn::study::hyperparameters::Hyperparameters;
+use metaburn::study::{Claim, Digits, Finished, Observer, Size, Study, Verdict, carry_out};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -57,7 +57,7 @@ fn number(cell: &str) -> f64 {
 
 /// What the study of hyper-cleaning at `size` must show, whatever it is on; the shares of wrong labels that
 /// exact's weights put below ½, and of right ones above, are at least `apart`.
-fn cleans(digits: Digits, size: hypercleaning::Size, apart: f64) -> Finished {
+fn cleans(digits: Digits, size: Size, apart: f64) -> Finished {
     let folder = TempDir::new().unwrap();
     let finished = finished(&Hypercleaning { digits, size: size.clone() }, folder.path());
     assert_eq!(claim(&finished, "first-order moves no weight").verdict, Verdict::Held);
@@ -86,28 +86,16 @@ fn cleans(digits: Digits, size: hypercleaning::Size, apart: f64) -> Finished {
 
 #[test]
 fn cleaning_parts_right_labels_from_wrong_ones() {
-    let size = hypercleaning::Size {
-        seeds: 2,
-        train: 120,
-        validation: 120,
-        test: 100,
-        inner_steps: 16,
-        evaluations: 33 * 30,
-    };
+    let size =
+        Size { seeds: 2, train: 120, validation: 120, test: 100, inner_steps: 16, evaluations: 33 * 30 };
     cleans(made_up(), size, 0.8);
 }
 
 #[test]
 fn cleaning_mnist_beats_training_on_everything() {
     let Some(digits) = mnist() else { return };
-    let size = hypercleaning::Size {
-        seeds: 2,
-        train: 500,
-        validation: 500,
-        test: 1000,
-        inner_steps: 20,
-        evaluations: 41 * 12,
-    };
+    let size =
+        Size { seeds: 2, train: 500, validation: 500, test: 1000, inner_steps: 20, evaluations: 41 * 12 };
     let finished = cleans(digits, size, 0.75);
     for words in
         ["less the oracle's", "exact's test accuracy less that of training", "truncated(1) is a base"]
@@ -121,14 +109,7 @@ fn cleaning_mnist_beats_training_on_everything() {
 #[test]
 fn descents_and_search_spend_the_same_within_the_same_ranges() {
     let folder = TempDir::new().unwrap();
-    let size = hyperparameters::Size {
-        seeds: 2,
-        train: 60,
-        validation: 60,
-        test: 100,
-        inner_steps: 10,
-        evaluations: 21 * 12,
-    };
+    let size = Size { seeds: 2, train: 60, validation: 60, test: 100, inner_steps: 10, evaluations: 21 * 12 };
     let study = Hyperparameters { digits: made_up(), size };
     let finished = finished(&study, folder.path());
     assert_eq!(claim(&finished, "first-order moves nothing").verdict, Verdict::Held);
@@ -175,7 +156,7 @@ fn without_mnist_it_is_said_how_to_get_it() {
 #[test]
 fn more_digits_than_there_are_are_refused() {
     let folder = TempDir::new().unwrap();
-    let size = hypercleaning::Size { train: 4000, ..hypercleaning::Size::quick() };
+    let size = Size { train: 4000, ..hypercleaning::quick() };
     let study = Hypercleaning { digits: made_up(), size };
     let error = carry_out(&study, folder.path(), "", &mut Nobody).unwrap_err().to_string();
     assert!(error.contains("5000") && error.contains("400"), "{error}");

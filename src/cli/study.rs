@@ -164,13 +164,11 @@ impl Study {
             Self::Bias(command) => command.run(),
             Self::FewShot(command) => command.run(),
             Self::Hypercleaning(OnDigits { data, backend, common }) => {
-                use hypercleaning::Size;
-                let size = if common.quick { Size::quick() } else { Size::full() };
+                let size = if common.quick { hypercleaning::quick() } else { hypercleaning::full() };
                 common.carry_out(&Hypercleaning { digits: Digits::read(&data, backend)?, size })
             }
             Self::Hyperparameters(OnDigits { data, backend, common }) => {
-                use hyperparameters::Size;
-                let size = if common.quick { Size::quick() } else { Size::full() };
+                let size = if common.quick { hyperparameters::quick() } else { hyperparameters::full() };
                 common.carry_out(&Hyperparameters { digits: Digits::read(&data, backend)?, size })
             }
         }

@@ -39,11 +39,9 @@ pub fn convolve(images: Tensor<3>, weights: Tensor<3>, grid: &Arc<Grid>) -> Tens
 /// The sum of two convolutions, each of images and weights as in [`convolve`].
 pub fn convolve_two(first: [Tensor<3>; 2], second: [Tensor<3>; 2], grid: &Arc<Grid>) -> Tensor<3> {
     if !is_fused(&first[0]) {
-        return [first, second]
-            .map(|[images, weights]| reference::convolve(images, weights, grid))
-            .into_iter()
-            .reduce(|sum, term| sum + term)
-            .unwrap_or_else(|| unreachable!("two terms"));
+        let [first, second] =
+            [first, second].map(|[images, weights]| reference::convolve(images, weights, grid));
+        return first + second;
     }
     let [[a, v], [b, w]] = [first, second].map(|term| term.map(Tensor::into_dispatch));
     Tensor::from_dispatch(Dispatch::convolve_two(a, v, b, w, grid.clone()))

@@ -7,6 +7,7 @@ use crate::data::{Labelled, Mnist, mnist};
 use crate::hex::hex;
 use crate::problem::Batch;
 use burn::tensor::DType;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -16,6 +17,23 @@ pub struct Digits {
     all: Mnist,
     digest: String,
     opened: Opened,
+}
+
+/// How large a study of them is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Size {
+    /// Repetitions behind every mean, each with its own digits and draws; ≥ 2.
+    pub seeds: u64,
+    /// Training digits.
+    pub train: usize,
+    /// Validation digits.
+    pub validation: usize,
+    /// Test digits.
+    pub test: usize,
+    /// r.
+    pub inner_steps: usize,
+    /// Gradient evaluations of every descent, and of whatever it is held against at equal cost.
+    pub evaluations: u64,
 }
 
 impl Digits {

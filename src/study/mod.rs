@@ -22,7 +22,7 @@ mod write_up;
 
 pub use carry_out::{Desk, Observer, carry_out};
 pub use claim::{Claim, Expected, Measured, Verdict};
-pub use digits::Digits;
+pub use digits::{Digits, Size};
 pub use error::Error;
 pub use write_up::Finished;
 

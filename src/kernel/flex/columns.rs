@@ -104,20 +104,20 @@ fn add_up<S: Simd, T: Number, A: Term<T, K, N, M>, const K: usize, const N: usiz
     sums: &mut [T],
 ) {
     let (width, lanes) = (coefficients[0].len(), T::lanes::<S>());
-    let mut first = 0;
-    while first < width {
-        let whole = width - first >= VECTORS * lanes;
-        let count = if whole { VECTORS * lanes } else { lanes.min(width - first) };
-        if whole {
-            let total =
-                down::<S, T, A, K, N, M, VECTORS>(rows.clone(), first, count, coefficients, values, term);
-            put(total, sums, first, width, count);
+    for (first, count) in groups(width, lanes) {
+        if count == VECTORS * lanes {
+            down::<S, T, A, K, N, M, VECTORS>(rows.clone(), first, count, coefficients, values, term, sums);
         } else {
-            let total = down::<S, T, A, K, N, M, 1>(rows.clone(), first, count, coefficients, values, term);
-            put(total, sums, first, width, count);
+            down::<S, T, A, K, N, M, 1>(rows.clone(), first, count, coefficients, values, term, sums);
         }
-        first += count;
     }
+}
+
+/// The columns that go together, as (first, count): [`VECTORS`] vectors while there are so many, then one by one.
+fn groups(width: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
+    let whole = width - width % (VECTORS * lanes);
+    let together = (0..whole).step_by(VECTORS * lanes).map(move |first| (first, VECTORS * lanes));
+    together.chain((whole..width).step_by(lanes).map(move |first| (first, lanes.min(width - first))))
 }
 
 /// Sums of `count` columns from `first` on.
@@ -129,8 +129,8 @@ fn down<S: Simd, T: Number, A, const K: usize, const N: usize, const M: usize, c
     coefficients: [&[T]; K],
     values: [&[T]; N],
     term: A,
-) -> [[Vector<S, T>; V]; M]
-where
+    sums: &mut [T],
+) where
     A: Term<T, K, N, M>,
 {
     let width = coefficients[0].len();
@@ -146,17 +146,6 @@ where
             }
         }
     }
-    total
-}
-
-#[inline(always)]
-fn put<S: Simd, T: Number, const M: usize, const V: usize>(
-    total: [[Vector<S, T>; V]; M],
-    sums: &mut [T],
-    first: usize,
-    width: usize,
-    count: usize,
-) {
     for (m, total) in total.into_iter().enumerate() {
         store(total, again(&mut sums[m * width + first..]), count);
     }
@@ -172,11 +161,8 @@ fn write<'a, S: Simd, T: Number, A: Term<T, K, N, M>, const K: usize, const N: u
 ) {
     let (width, lanes) = (coefficients[0].len(), T::lanes::<S>());
     let mut to = to;
-    let mut first = 0;
-    while first < width {
-        let whole = width - first >= VECTORS * lanes;
-        let count = if whole { VECTORS * lanes } else { lanes.min(width - first) };
-        if whole {
+    for (first, count) in groups(width, lanes) {
+        if count == VECTORS * lanes {
             along::<S, T, A, K, N, M, VECTORS>(
                 rows.clone(),
                 first,
@@ -189,7 +175,6 @@ fn write<'a, S: Simd, T: Number, A: Term<T, K, N, M>, const K: usize, const N: u
         } else {
             along::<S, T, A, K, N, M, 1>(rows.clone(), first, count, coefficients, values, term, &mut to);
         }
-        first += count;
     }
 }
 

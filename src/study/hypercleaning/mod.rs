@@ -11,7 +11,7 @@ mod pictures;
 mod scene;
 
 use super::laws::{EXACT, FIRST_ORDER, Law, law, laws};
-use super::{About, Claim, Conclusion, Desk, Digits, Error, Expected, Measured, Piece, Study};
+use super::{About, Claim, Conclusion, Desk, Digits, Error, Expected, Measured, Piece, Size, Study};
 use crate::interval::mean;
 use crate::report::{Table, short, significant};
 use levels::Levels;
@@ -46,23 +46,6 @@ pub struct Hypercleaning {
     pub size: Size,
 }
 
-/// How large the study is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Size {
-    /// Repetitions behind every mean, each with its own digits, wrong labels and coins; ≥ 2.
-    pub seeds: u64,
-    /// Training digits.
-    pub train: usize,
-    /// Validation digits.
-    pub validation: usize,
-    /// Test digits.
-    pub test: usize,
-    /// r.
-    pub inner_steps: usize,
-    /// Gradient evaluations of every descent.
-    pub evaluations: u64,
-}
-
 /// What a piece yields.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Record {
@@ -72,18 +55,16 @@ pub enum Record {
     Cleaned(Cleaned),
 }
 
-impl Size {
-    /// METHOD's: 5000, 5000 and 10 000 digits.
-    pub fn full() -> Self {
-        let (train, validation, test) = (5000, 5000, 10_000);
-        Self { seeds: 3, train, validation, test, inner_steps: 100, evaluations: 6030 }
-    }
+/// METHOD's: 5000, 5000 and 10 000 digits.
+pub fn full() -> Size {
+    let (train, validation, test) = (5000, 5000, 10_000);
+    Size { seeds: 3, train, validation, test, inner_steps: 100, evaluations: 6030 }
+}
 
-    /// A fifth of the digits, and half the inner steps.
-    pub fn quick() -> Self {
-        let (train, validation, test) = (1000, 1000, 2000);
-        Self { seeds: 3, train, validation, test, inner_steps: 50, evaluations: 2020 }
-    }
+/// A fifth of the digits, and half the inner steps.
+pub fn quick() -> Size {
+    let (train, validation, test) = (1000, 1000, 2000);
+    Size { seeds: 3, train, validation, test, inner_steps: 50, evaluations: 2020 }
 }
 
 impl Study for Hypercleaning {

@@ -11,11 +11,10 @@ mod scene;
 
 use super::laws::{EXACT, FIRST_ORDER, Law, law, laws};
 use super::pool::least;
-use super::{About, Claim, Conclusion, Desk, Digits, Error, Expected, Measured, Piece, Study};
+use super::{About, Claim, Conclusion, Desk, Digits, Error, Expected, Measured, Piece, Size, Study};
 use crate::interval::mean;
 use crate::report::{Table, short, significant};
 use scene::{Best, Scene, Searched};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 /// What a person reads before it is run.
@@ -50,35 +49,16 @@ pub struct Hyperparameters {
     pub size: Size,
 }
 
-/// How large the study is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Size {
-    /// Repetitions behind every mean, each with its own digits, initial weights, coins and draws; ≥ 2.
-    pub seeds: u64,
-    /// Training digits.
-    pub train: usize,
-    /// Validation digits.
-    pub validation: usize,
-    /// Test digits.
-    pub test: usize,
-    /// r.
-    pub inner_steps: usize,
-    /// Gradient evaluations of every descent and of every search.
-    pub evaluations: u64,
+/// 30 steps of exact descent, and 59 random draws.
+pub fn full() -> Size {
+    let (train, validation, test) = (500, 2000, 10_000);
+    Size { seeds: 5, train, validation, test, inner_steps: 100, evaluations: 6030 }
 }
 
-impl Size {
-    /// 30 steps of exact descent, and 59 random draws.
-    pub fn full() -> Self {
-        let (train, validation, test) = (500, 2000, 10_000);
-        Self { seeds: 5, train, validation, test, inner_steps: 100, evaluations: 6030 }
-    }
-
-    /// Half the inner steps, and fewer seeds.
-    pub fn quick() -> Self {
-        let (train, validation, test) = (250, 1000, 2000);
-        Self { seeds: 3, train, validation, test, inner_steps: 50, evaluations: 2020 }
-    }
+/// Half the inner steps, and fewer seeds.
+pub fn quick() -> Size {
+    let (train, validation, test) = (250, 1000, 2000);
+    Size { seeds: 3, train, validation, test, inner_steps: 50, evaluations: 2020 }
 }
 
 impl Study for Hyperparameters {
