@@ -165,16 +165,8 @@ fn not_built(feature: &str) -> String {
     format!("this program was built without it; build with `cargo build --release --features {feature}`")
 }
 
-/// `work`, with a driver's panic turned into its message: Burn reports most device faults so.
+/// `work` on a driver, whose faults come as panics.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn quietly<R>(work: impl FnOnce() -> R) -> Result<R, String> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-    std::panic::set_hook(hook);
-    result.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it gave no reason");
-        format!("opening it failed: {text}")
-    })
+    crate::caught::caught(work).map_err(|reason| format!("opening it failed: {reason}"))
 }

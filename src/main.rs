@@ -3,6 +3,7 @@
 mod cli;
 
 use clap::Parser;
+use metaburn::caught::caught;
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
@@ -12,12 +13,17 @@ use std::process::ExitCode;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::Cli::parse().run() {
-        Ok(code) => code,
-        Err(error) if cli::is_closed(&*error) => ExitCode::SUCCESS,
-        Err(error) => {
+    let cli = cli::Cli::parse();
+    match caught(|| cli.run()) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) if cli::is_closed(&*error) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            cli::exit::code(&*error)
+        }
+        Err(reason) => {
+            eprintln!("error: computing failed: {reason}; what was saved before is kept");
+            ExitCode::from(cli::exit::FAILED)
         }
     }
 }

@@ -20,10 +20,12 @@ pub fn write(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
     // Temporary files are private by default, but this one is to stay: as open as the umask lets it.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
+    let (mut file, temporary) = builder.tempfile_in(folder)?.into_parts();
     pieces.iter().try_for_each(|piece| file.write_all(piece))?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    // Under its new name it is not to be deleted.
+    let _ = temporary.keep();
     // The rename itself lasts only once the folder is synced; not every system can do that.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())

@@ -61,7 +61,7 @@ fn other_content_is_refused_with_both_checksums_and_thrown_away() {
     let mirror = Mirror::new(200, "hello");
     let url = format!("{}images_background.zip", mirror.url());
     // The MD5 of "hello".
-    fetch(&folder, &mirror.url()).refused(&[
+    fetch(&folder, &mirror.url()).failed(&[
         &url,
         "5d41402abc4b2a76b9719d911017c592",
         BACKGROUND,
@@ -87,7 +87,7 @@ fn an_address_without_the_archive_is_named() {
     let folder = TempDir::new().unwrap();
     let mirror = Mirror::new(404, "not here");
     let url = format!("{}images_background.zip", mirror.url());
-    fetch(&folder, &mirror.url()).refused(&[&url, "404", "check the address"]);
+    fetch(&folder, &mirror.url()).failed(&[&url, "404", "check the address"]);
     assert_eq!(names(&folder.path().join("to")), Vec::<String>::new());
     assert_eq!(mirror.asked().len(), 1);
 }
@@ -97,8 +97,8 @@ fn a_server_that_is_not_there_is_named() {
     let folder = TempDir::new().unwrap();
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
     let url = format!("http://{closed}");
-    fetch(&folder, &url).refused(&["cannot reach", &url, "check the connection or the address"]);
-    fetch(&folder, "nonsense").refused(&["cannot reach", "nonsense"]);
+    fetch(&folder, &url).failed(&["cannot reach", &url, "check the connection or the address"]);
+    fetch(&folder, "nonsense").failed(&["cannot reach", "nonsense"]);
     assert_eq!(names(&folder.path().join("to")), Vec::<String>::new());
 }
 

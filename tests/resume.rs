@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{IMAGES, Ran, Running, TINY, checkpoint, folder_with_images, lines, metaburn, names, run};
+use common::{
+    IMAGES, Ran, Running, SMALL, TINY, checkpoint, folder_with_images, is_long, left, lines, metaburn, run,
+    saved,
+};
 use metaburn::archive::Archive;
 use metaburn::random::generator;
 use rand::RngExt;
@@ -14,6 +17,8 @@ use tempfile::TempDir;
 
 /// Outer steps of the runs that are interrupted: a few seconds' worth.
 const STEPS: u64 = 300;
+/// How often a run is killed.
+const KILLS: u64 = 8;
 
 /// A folder with images in it and, in `whole`, an uninterrupted run; the command for another such
 /// run in `torn`.
@@ -23,9 +28,14 @@ struct Experiment {
 }
 
 impl Experiment {
-    /// With runs of `options` beside the tiny ones.
+    /// With tiny runs of `options`.
     fn new(options: &str) -> Self {
-        let options = format!("{IMAGES} {TINY} {options} --json");
+        Self::of(&format!("{IMAGES} {TINY} {options}"))
+    }
+
+    /// With runs of these options.
+    fn of(options: &str) -> Self {
+        let options = format!("{options} --json");
         let this = Self { folder: folder_with_images(), options };
         this.train("whole").ok();
         this
@@ -62,28 +72,13 @@ impl Experiment {
 
     /// That `torn` ended as `whole` did, to the bit: every line, θ and the optimiser's state.
     fn assert_same(&self) {
-        let record = |run: PathBuf| fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-        assert!(record(self.torn()) == record(self.whole()), "the records differ");
-        let kept = |run: PathBuf| names(&run.join("checkpoints")).pop().unwrap();
-        assert_eq!(kept(self.torn()), kept(self.whole()));
-        let arrays = |run: PathBuf| Archive::read(&run.join("checkpoints").join(kept(self.whole()))).unwrap();
-        let (torn, whole) = (arrays(self.torn()), arrays(self.whole()));
-        assert!(whole.names().any(|name| name == "theta.conv1.weight"));
-        assert!(whole.names().any(|name| name.starts_with("optimizer.")));
-        assert!(torn.names().eq(whole.names()));
-        assert_eq!(torn.digest(), whole.digest());
-        let steps = |run: PathBuf| -> Vec<u64> {
-            lines(&run.join("clock.jsonl")).iter().map(|line| line["step"].as_u64().unwrap()).collect()
-        };
-        assert_eq!(steps(self.torn()), (1..=STEPS).collect::<Vec<_>>());
+        let (torn, whole) = (left(&self.torn()), left(&self.whole()));
+        assert!(torn == whole, "{torn:?}\n{whole:?}");
+        let file = checkpoint(&self.whole(), saved(&self.whole()).unwrap());
+        let names: Vec<String> = Archive::read(&file).unwrap().names().map(String::from).collect();
+        assert!(names.iter().any(|name| name.starts_with("theta.")));
+        assert!(names.iter().any(|name| name.starts_with("optimizer.")));
     }
-}
-
-/// The last step that a checkpoint of `run` knows of.
-fn saved(run: &Path) -> Option<u64> {
-    let entries = fs::read_dir(run.join("checkpoints")).ok()?;
-    let step = |name: String| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
-    entries.filter_map(|entry| step(entry.ok()?.file_name().into_string().ok()?)).max()
 }
 
 /// The indented command that a message ends with.
@@ -119,6 +114,48 @@ fn ctrl_c_saves_and_prints_the_command_that_goes_on_to_the_same_bits() {
     experiment.assert_same();
 }
 
+/// Sends `signal` to a run in training.
+fn signal(running: &Running, signal: &str) {
+    let sent = Command::new("kill").args([signal, &running.id().to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()));
+}
+
+#[test]
+fn sigterm_saves_and_exits_as_ctrl_c_does() {
+    let experiment = Experiment::new(&format!("--steps {STEPS} --set checkpoint.every=1000"));
+    let mut running = experiment.start();
+    let record = experiment.torn().join("clock.jsonl");
+    running.until(|| fs::metadata(&record).is_ok_and(|file| file.len() > 0));
+    signal(&running, "-TERM");
+    let ran = running.end();
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    let step = saved(&experiment.torn()).unwrap();
+    assert!(0 < step && step < STEPS && ran.stderr.contains(&format!("saved after outer step {step}")));
+    experiment.resume().ok();
+    experiment.assert_same();
+}
+
+#[test]
+fn a_second_ctrl_c_stops_at_once_and_loses_no_checkpoint() {
+    // A step of a hundred seconds and more: the first Ctrl-C waits for its end.
+    let folder = folder_with_images();
+    let long = "--set inner.steps=100000 --set memory.plan=recompute --set estimator.name=first-order";
+    let line = format!("train {IMAGES} {TINY} {long} --steps 5 --run-dir run");
+    let log = folder.path().join("log");
+    let mut running = Running::logging(&mut metaburn(folder.path(), &line), &log);
+    let said = |words: &str| fs::read_to_string(&log).unwrap().contains(words);
+    running.until(|| said("iterate"));
+    signal(&running, "-INT");
+    running.until(|| said("press Ctrl-C again"));
+    let began = std::time::Instant::now();
+    signal(&running, "-INT");
+    let ran = running.end();
+    assert!(began.elapsed() < Duration::from_secs(20), "at once");
+    assert_eq!(ran.code, Some(130));
+    assert!(said("to go on from its latest checkpoint:\n  "));
+    assert_eq!(saved(&folder.path().join("run")), Some(0));
+}
+
 #[test]
 fn the_printed_command_holds_for_a_directory_with_a_space_in_its_name() {
     let folder = folder_with_images();
@@ -132,10 +169,15 @@ fn the_printed_command_holds_for_a_directory_with_a_space_in_its_name() {
 
 /// Kills a run of `options` again and again, at moments drawn from `seed`, until it is through.
 fn killed_at_random(options: &str, seed: u64) {
-    let experiment = Experiment::new(&format!("--steps {STEPS} {options}"));
+    killed(&format!("{IMAGES} {TINY} {options}"), STEPS, KILLS, seed);
+}
+
+/// Kills a run of these options and `steps` so many times, at moments drawn from `seed`.
+fn killed(options: &str, steps: u64, kills: u64, seed: u64) {
+    let experiment = Experiment::of(&format!("{options} --steps {steps}"));
     let mut moments = generator(seed, "kill", 0);
     let mut running = experiment.start();
-    for _ in 0..8 {
+    for _ in 0..kills {
         let further = saved(&experiment.torn()).unwrap_or(0) + moments.random_range(1..20);
         running.until(|| saved(&experiment.torn()) >= Some(further));
         // Anywhere within a step, or within the writing of a checkpoint.
@@ -144,7 +186,7 @@ fn killed_at_random(options: &str, seed: u64) {
         running = Running::start(&mut metaburn(experiment.folder.path(), "resume torn"));
     }
     drop(running);
-    assert!(saved(&experiment.torn()) < Some(STEPS));
+    assert!(saved(&experiment.torn()) < Some(steps));
     let resumed = experiment.resume().json();
     let whole = fs::read(experiment.whole().join("results/test.json")).unwrap();
     let whole: serde_json::Value = serde_json::from_slice(&whole).unwrap();
@@ -152,6 +194,14 @@ fn killed_at_random(options: &str, seed: u64) {
         assert_eq!(resumed[key], whole[key], "{key}");
     }
     experiment.assert_same();
+}
+
+/// With METABURN_LONG set, a hundred times.
+#[test]
+fn killed_again_and_again_with_a_checkpoint_at_every_step_ends_at_the_same_bits() {
+    let kills = if is_long() { 100 } else { 20 };
+    let adam = "--set checkpoint.every=1 --set eval.every=25 --set eval.episodes=2";
+    killed(&format!("{SMALL} {adam}"), 40 * kills, kills, 7);
 }
 
 #[test]

@@ -94,6 +94,21 @@ fn runs_on_any_number_of_threads_leave_the_same_record() {
 }
 
 #[test]
+fn deterministic_runs_leave_the_same_record_whatever_the_time_takes() {
+    let folder = folder_with_images();
+    let more = "--steps 40 --set inner.steps=3 --set eval.every=0 --set estimator.name=adaptive";
+    let record = |name: &str, threads: usize| {
+        let options = format!("--deterministic --threads {threads}");
+        run(folder.path(), &format!("train {IMAGES} {TINY} {more} {options} --run-dir {name}")).ok();
+        fs::read_to_string(folder.path().join(name).join("metrics.jsonl")).unwrap()
+    };
+    let first = record("first", 1);
+    assert!(first == record("second", 1) && first == record("third", 2));
+    let ran = run(folder.path(), &format!("train {IMAGES} {TINY} {more} --deterministic --backend wgpu"));
+    ran.refused(&["`deterministic` = true does not go with backend = \"wgpu\"", "flex"]);
+}
+
+#[test]
 fn a_number_of_threads_that_nobody_has_is_refused() {
     let folder = folder_with_images();
     for threads in ["0", "5000", "many"] {

@@ -5,6 +5,7 @@ mod bench;
 mod compare;
 mod data;
 mod eval;
+pub mod exit;
 mod gradient;
 mod output;
 mod progress;

@@ -1,6 +1,7 @@
 //! What a person sees of a run: a bar on a terminal, now and then a line elsewhere. All of it goes
 //! to standard error; results alone go to standard output.
 
+use super::exit;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use metaburn::config::{Budget, Config};
 use metaburn::trainer::{StepRecord, ValidationRecord, Watcher};
@@ -22,8 +23,6 @@ static TRAINING: AtomicBool = AtomicBool::new(false);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// The command that takes up the run at hand.
 static COMMAND: Mutex<String> = Mutex::new(String::new());
-/// What a shell expects of a program ended by SIGINT.
-pub const INTERRUPTED_CODE: u8 = 130;
 
 /// Standard error, as a watcher of runs.
 pub struct Terminal {
@@ -47,7 +46,7 @@ impl Terminal {
                 if !command.is_empty() {
                     eprintln!("\nthe run is kept; to go on from its latest checkpoint:\n  {command}");
                 }
-                std::process::exit(i32::from(INTERRUPTED_CODE));
+                std::process::exit(i32::from(exit::INTERRUPTED));
             }
             eprintln!("\nfinishing this step; press Ctrl-C again to stop at once and lose it");
         });
@@ -125,8 +124,10 @@ pub fn duration(seconds: f64) -> String {
 
 impl Watcher for Terminal {
     fn step(&mut self, record: &StepRecord, progress: f64) {
-        let loss = self.loss.map_or(record.loss, |past| SMOOTHING * past + (1.0 - SMOOTHING) * record.loss);
-        self.loss = Some(loss);
+        // A step that diverged and was skipped has no loss that counts.
+        let next = if record.loss.is_finite() { record.loss } else { self.loss.unwrap_or(f64::NAN) };
+        let loss = self.loss.map_or(next, |past| SMOOTHING * past + (1.0 - SMOOTHING) * next);
+        self.loss = Some(loss).filter(|loss| loss.is_finite());
         let left = self.time_left(progress);
         let text = format!("step {}{}, loss {loss:.3}{}, {left} left", record.step, self.unit, self.accuracy);
         if !self.bar.is_hidden() {

@@ -2,7 +2,8 @@
 
 use super::Outcome;
 use super::eval::Result as TestResult;
-use super::progress::{INTERRUPTED_CODE, Terminal};
+use super::exit;
+use super::progress::Terminal;
 use super::setup::Place;
 use clap::Args;
 use metaburn::config::Config;
@@ -60,9 +61,10 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, flags: &str, jso
     let ended = trainer.run(&mut terminal);
     terminal.end();
     if ended? == Ended::Stopped {
+        trainer.kept()?;
         let step = trainer.standing().step;
         terminal.warning(&format!("stopped and saved after outer step {step}; to go on:\n  {command}"));
-        return Ok(ExitCode::from(INTERRUPTED_CODE));
+        return Ok(ExitCode::from(exit::INTERRUPTED));
     }
     let episodes = config.eval.test_episodes;
     terminal.note(&format!("testing on {episodes} episodes"));
@@ -71,6 +73,7 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, flags: &str, jso
     bar.finish_and_clear();
     let result = TestResult::new(&config, Part::Test, accuracy, trainer.standing());
     result.print(json)?;
+    trainer.kept()?;
     result.keep(trainer.run_dir(), Part::Test.name())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -27,6 +27,9 @@ pub struct Place {
     /// Threads of a CPU that compute; without it, one for each core. No result depends on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Give the same bits whenever the same run is made on the same machine, at the price of a faster path
+    #[arg(long)]
+    deterministic: bool,
     /// Folder of the data (Omniglot's archives, or class folders of images)
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
@@ -91,15 +94,17 @@ impl Place {
         let backend = self.backend.map(|backend| quoted("backend", &backend.to_string()));
         let data = self.data.as_ref().map(|path| quoted("data.path", &whole(path).to_string_lossy()));
         let threads = self.threads.map(|threads| format!("threads={threads}"));
-        backend.into_iter().chain(threads).chain(data).collect()
+        let deterministic = self.deterministic.then(|| "deterministic=true".to_string());
+        backend.into_iter().chain(threads).chain(deterministic).chain(data).collect()
     }
 
     /// As flags, to be typed again.
     pub fn flags(&self) -> String {
         let backend = self.backend.map(|backend| format!(" --backend {backend}"));
         let threads = self.threads.map(|threads| format!(" --threads {threads}"));
+        let deterministic = self.deterministic.then(|| " --deterministic".to_string());
         let data = self.data.as_ref().map(|path| format!(" --data {}", quoted(path)));
-        backend.into_iter().chain(threads).chain(data).collect()
+        backend.into_iter().chain(threads).chain(deterministic).chain(data).collect()
     }
 
     /// `config`, a run's own, with these said over it.

@@ -1,6 +1,7 @@
 //! `metaburn study`: experiments that say what they expect, measure it, and show it.
 
-use super::progress::{BETWEEN_LINES, INTERRUPTED_CODE, PARTS};
+use super::exit;
+use super::progress::{BETWEEN_LINES, PARTS};
 use super::resume::program;
 use super::setup::Setup;
 use super::{Outcome, output};
@@ -278,7 +279,7 @@ impl Terminal {
         // Fails only where a handler is set already, which is then this one.
         let _ = ctrlc::set_handler(move || {
             eprintln!("\nwhat is finished is kept; to go on:\n  {command}");
-            std::process::exit(i32::from(INTERRUPTED_CODE));
+            std::process::exit(i32::from(exit::INTERRUPTED));
         });
         let bar =
             if std::io::stderr().is_terminal() { ProgressBar::new(PARTS) } else { ProgressBar::hidden() };

@@ -3,8 +3,11 @@
 use super::checker::Checker;
 use super::error::Error;
 use super::raw::RawConfig;
-use super::section::{checkpoint, data, estimator, eval, fit, inner, memory, model, outer, root, task};
-use super::{Backend, Checkpoint, Data, Estimator, Eval, Inner, MemoryPlan, Model, Outer, Task};
+use super::section::{
+    checkpoint, data, divergence, estimator, eval, fit, inner, memory, model, outer, root, task,
+};
+use super::{Backend, Checkpoint, Data, Divergence, Estimator, Eval, Inner, MemoryPlan, Model, Outer, Task};
+use root::Root;
 use serde::Serialize;
 use std::path::Path;
 
@@ -21,6 +24,8 @@ pub struct Config {
     /// Threads of a CPU that compute, 1 to 1024; `None` for one for each core. They change no result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// Whether equal configurations must give equal bits; what cannot promise that is refused.
+    pub deterministic: bool,
     /// Which images, and how their classes are split.
     pub data: Data,
     /// The shape of an episode.
@@ -35,6 +40,8 @@ pub struct Config {
     pub memory: MemoryPlan,
     /// How the initial weights are learned.
     pub outer: Outer,
+    /// What is done about an outer step that is not finite.
+    pub divergence: Divergence,
     /// When training is saved.
     pub checkpoint: Checkpoint,
     /// When and on how many episodes accuracy is measured.
@@ -74,17 +81,33 @@ impl Config {
 
     /// Reads every section. What the checker collects decides whether the result may be used.
     pub(super) fn check(checker: &mut Checker) -> Self {
+        let Root { seed, backend, threads, deterministic } = root::check(checker);
         let task = task::check(checker);
         let data = data::check(checker);
         let model = model::check(checker, data.image_size);
         let inner = inner::check(checker);
-        let estimator = estimator::check(checker, inner.steps);
+        let estimator = estimator::check(checker, inner.steps, deterministic);
         fit::check(checker, &inner, &estimator);
         let memory = memory::check(checker, inner.steps);
         let outer = outer::check(checker);
+        let divergence = divergence::check(checker);
         let checkpoint = checkpoint::check(checker);
         let eval = eval::check(checker, &task, &data);
-        let (seed, backend, threads) = root::check(checker);
-        Self { seed, backend, threads, data, task, model, inner, estimator, memory, outer, checkpoint, eval }
+        Self {
+            seed,
+            backend,
+            threads,
+            deterministic,
+            data,
+            task,
+            model,
+            inner,
+            estimator,
+            memory,
+            outer,
+            divergence,
+            checkpoint,
+            eval,
+        }
     }
 }

@@ -28,6 +28,7 @@ pub use key::KeyDoc;
 pub use raw::RawConfig;
 pub use section::checkpoint::Checkpoint;
 pub use section::data::{Data, Source, Split};
+pub use section::divergence::{Divergence, OnDivergence};
 pub use section::estimator::{
     Base, Coin, Compat, CostUnit, Estimator, LevelRule, Levels, Probabilities, Tracking, Tuning,
 };

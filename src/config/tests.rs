@@ -1,8 +1,8 @@
 //! The room as its users meet it: text and overrides go in, a configuration or a message comes out.
 
 use super::{
-    Architecture, Base, Budget, Coin, Config, Data, Error, Estimator, Fault, KeyDoc, MemoryPlan, Optimizer,
-    Place, RawConfig, Source, Split, Tracking, keys,
+    Architecture, Backend, Base, Budget, Coin, Config, CostUnit, Data, Error, Estimator, Fault, KeyDoc,
+    MemoryPlan, Optimizer, Place, RawConfig, Source, Split, Tracking, keys,
 };
 use std::collections::BTreeSet;
 use std::fs;
@@ -116,6 +116,9 @@ fn every_variant_survives_a_round_trip() {
         "memory.plan = 'store'",
         "memory = { plan = 'snapshots', snapshots = 3 }",
         "memory.plan = 'recompute'",
+        "divergence = { drop_tasks = false, action = 'skip', most = 3 }",
+        "divergence.action = 'rewind'",
+        "deterministic = true\nestimator.name = 'adaptive'",
         "outer = { optimizer = 'sgd', momentum = 0.9, clip = 10 }",
         "outer = { optimizer = 'adamw', beta_1 = 0.5, beta_2 = 0.75, epsilon = 1e-3 }",
         "outer = { schedule = 'constant', weight_decay = 0.1, rate = 0.1234567890123456 }",
@@ -139,6 +142,10 @@ fn defaults_follow_what_they_depend_on() {
     assert_eq!(with_budget("outer.optimizer = 'adamw'").outer.weight_decay, 0.01);
     let memory = with_budget("inner.steps = 10\nmemory.plan = 'snapshots'").memory;
     assert_eq!(memory, MemoryPlan::Snapshots { snapshots: 4 });
+
+    let same = checked("deterministic = true\nouter.steps = 1\nestimator.name = 'adaptive'", &[]);
+    let Estimator::Adaptive { tuning, .. } = &same.estimator else { panic!("{:?}", same.estimator) };
+    assert_eq!((tuning.costs, same.backend), (CostUnit::Counted, Backend::Flex));
 
     let omniglot = with_budget("data.source = 'omniglot'").data;
     assert_eq!(omniglot.path.as_deref(), Some(Path::new("datasets/omniglot")));
@@ -373,6 +380,15 @@ fn contradictions_name_both_sides() {
             "`memory.snapshots` (= 3) has no meaning with memory.plan = \"auto\": only \"snapshots\"",
         ),
         ("memory = { plan = 'store', budget = 1 }", "with memory.plan = \"store\": only \"auto\""),
+        ("divergence.most = 3", "`divergence.most` (= 3) has no meaning with divergence.action = \"stop\""),
+        (
+            "deterministic = true\nbackend = 'wgpu'",
+            "`deterministic` = true does not go with backend = \"wgpu\": kernels of a GPU are chosen by their times",
+        ),
+        (
+            "deterministic = true\nestimator = { name = 'adaptive', costs = 'measured' }",
+            "`estimator.costs` = \"measured\" does not go with deterministic = true",
+        ),
         ("model.hidden = [3]", "has no meaning with model.kind = \"conv4\""),
         ("model = { kind = 'mlp', blocks = 3 }", "has no meaning with model.kind = \"mlp\""),
         ("model.blocks = 6", "from 1 to 5: each block halves the image, and data.image_size = 28"),

@@ -19,6 +19,8 @@ const CURVE: f64 = 1.5;
 const HAIR: f64 = 0.6;
 const MARK: f64 = 2.6;
 const BAND_OPACITY: f64 = 0.2;
+/// Bands of one panel that may lie over each other at that; more of them are paler.
+const FEW_BANDS: f64 = 3.0;
 /// Markers on a curve are at least this far apart.
 const BETWEEN_MARKERS: f64 = 26.0;
 /// Of a reference level.
@@ -266,7 +268,7 @@ impl<'a> Room<'a> {
             });
             let bounds: Vec<[[f64; 2]; 2]> = bounds.collect();
             if series.connected {
-                bands.extend((bounds.len() > 1).then(|| band(&bounds, look.colour)));
+                bands.extend((bounds.len() > 1).then(|| self.band(&bounds, look.colour)));
                 shapes.push(stroke(line(&places), look.colour, CURVE, look.dash));
             } else {
                 shapes.extend(bounds.iter().map(|bar| stroke(line(bar), look.colour, 1.0, &[])));
@@ -279,6 +281,16 @@ impl<'a> Room<'a> {
             shapes.extend(marked.into_iter().flat_map(|place| mark(place, look)));
         }
         (bands, shapes)
+    }
+
+    fn band(&self, bounds: &[[[f64; 2]; 2]], colour: Colour) -> Shape {
+        let low = bounds.iter().map(|[low, _]| *low);
+        let high = bounds.iter().rev().map(|[_, high]| *high);
+        let outline: Vec<[f64; 2]> = low.chain(high).collect();
+        let bands =
+            self.panel.series.iter().filter(|series| series.connected && !series.band.is_empty()).count();
+        let opacity = BAND_OPACITY * (FEW_BANDS / bands as f64).min(1.0);
+        Shape::Filled { path: polygon(&outline), colour, opacity }
     }
 }
 
@@ -330,13 +342,6 @@ fn spaced(places: &[[f64; 2]]) -> Vec<[f64; 2]> {
         }
     }
     kept
-}
-
-fn band(bounds: &[[[f64; 2]; 2]], colour: Colour) -> Shape {
-    let low = bounds.iter().map(|[low, _]| *low);
-    let high = bounds.iter().rev().map(|[_, high]| *high);
-    let outline: Vec<[f64; 2]> = low.chain(high).collect();
-    Shape::Filled { path: polygon(&outline), colour, opacity: BAND_OPACITY }
 }
 
 /// A marker, with a white rim that sets it off from what it lies on.

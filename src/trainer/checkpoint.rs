@@ -33,6 +33,12 @@ pub struct Standing {
     pub seconds: f64,
     /// The best validation so far.
     pub best: Option<Best>,
+    /// Outer steps that left θ as it was, since they diverged.
+    #[serde(default)]
+    pub skipped_steps: u64,
+    /// How often the run went back to a checkpoint, since it diverged.
+    #[serde(default)]
+    pub rewinds: u64,
     /// The estimator's own state.
     pub estimator: Value,
     /// Digest of the images trained on.

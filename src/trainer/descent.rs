@@ -112,6 +112,10 @@ impl Descent {
     }
 
     fn finite(&self, what: &'static str, value: f64) -> Result<(), Error> {
-        if value.is_finite() { Ok(()) } else { Err(Error::Diverged { step: self.steps + 1, what }) }
+        if value.is_finite() {
+            Ok(())
+        } else {
+            Err(Error::Diverged { step: self.steps + 1, what, report: None })
+        }
     }
 }

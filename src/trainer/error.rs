@@ -44,7 +44,34 @@ pub enum Error {
     OtherData { found: String, expected: String },
     #[error(
         "training diverged at outer step {step}: {what} is not finite; start a new run with a lower outer.rate or \
-         inner.rate, or with outer.clip. The last checkpoint is kept"
+         inner.rate, with outer.clip, or with divergence.action = \"skip\" or \"rewind\". The last checkpoint is \
+         kept{}",
+        report.as_ref().map(|path| format!(", and what it takes to see the step again is in {}", path.display())).unwrap_or_default()
     )]
-    Diverged { step: u64, what: &'static str },
+    Diverged { step: u64, what: &'static str, report: Option<PathBuf> },
+    #[error(
+        "outer step {step} is not saved: {reason}. {}; mend that, then go on with `metaburn resume {}`",
+        latest.map_or("No checkpoint can be read".into(), |latest| format!("The latest checkpoint is that after outer step {latest}")),
+        quoted(path)
+    )]
+    Unsaved { step: u64, path: PathBuf, latest: Option<u64>, reason: String },
+    #[error(
+        "computing failed after outer step {step}: {reason}. If memory ran out, lower outer.meta_batch, task.queries \
+         or model.filters, or set memory.plan = \"snapshots\"; the last checkpoint is kept, and `metaburn resume {}` \
+         goes on from there",
+        quoted(path)
+    )]
+    Computing { step: u64, path: PathBuf, reason: String },
+}
+
+impl Error {
+    /// Whether a disk is full, or a share of it.
+    pub(super) fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let source = match self {
+            Self::Io { source, .. } | Self::Archive(archive::Error::Write { source, .. }) => source,
+            _ => return false,
+        };
+        matches!(source.kind(), StorageFull | QuotaExceeded)
+    }
 }

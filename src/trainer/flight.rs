@@ -4,9 +4,10 @@
 //! then the GPU waits for more. So what a step shows is read in one go, and where no later step depends
 //! on it, in one go with that of other steps. A CPU computes as it is told, and has nothing to wait for.
 
-use super::{Error, StepRecord};
+use super::StepRecord;
+use super::divergence::Before;
 use crate::host::host_together;
-use crate::hypergradient::{Draw, Estimate};
+use crate::hypergradient::{Draw, Estimate, Evaluations};
 use crate::interval::mean;
 use crate::stack::Stack;
 use burn::tensor::Tensor;
@@ -19,10 +20,18 @@ pub const MOST: usize = 8;
 pub struct Flight {
     /// What `metrics.jsonl` is to have of it; its loss and its gradient's norm are filled in on landing.
     pub record: StepRecord,
+    /// The number of its draw: of its episodes and coins.
+    pub draw: u64,
+    /// What it cost.
+    pub spent: Evaluations,
     /// The share of the budget that is used after it.
     pub progress: f64,
     /// The norm that its gradient was clipped to, if it was longer.
     pub clip: Option<f64>,
+    /// Where the run stood before it.
+    pub before: Before,
+    /// The estimate of each task, `[tasks, …]`.
+    pub estimates: Stack,
     /// L_out of each task, `[tasks]`.
     pub losses: Tensor<1>,
     /// ‖g‖² of the averaged estimate before clipping, `[1]`.
@@ -47,14 +56,14 @@ pub struct Lesson {
 
 /// An outer step whose numbers are read.
 pub struct Landed {
-    /// Complete.
-    pub record: StepRecord,
-    /// The share of the budget that is used after it.
-    pub progress: f64,
+    /// With its record complete.
+    pub flight: Flight,
+    /// L_out of each task.
+    pub losses: Vec<f64>,
     /// ‖θ‖² after the step.
-    weights: f64,
-    /// What the estimator learns from, and the values of what it looks at.
-    pub lesson: Option<(Lesson, Vec<Vec<f64>>)>,
+    pub weights: f64,
+    /// The values of what the estimator looks at.
+    pub seen: Vec<Vec<f64>>,
 }
 
 /// Reads all that `flights` show, in one go.
@@ -70,37 +79,32 @@ impl Flight {
     }
 
     /// With the values of [`Self::shown`], which `seen` yields.
-    fn landed(self, seen: &mut impl Iterator<Item = Vec<f64>>) -> Landed {
-        let Self { mut record, progress, clip, lesson, .. } = self;
+    fn landed(mut self, seen: &mut impl Iterator<Item = Vec<f64>>) -> Landed {
         let mut next = || seen.next().unwrap_or_default();
         let [losses, gradient, weights] = [next(), next(), next()];
-        record.loss = mean(&losses);
-        record.gradient_norm = gradient.iter().sum::<f64>().sqrt();
-        record.clipped = clip.is_some_and(|most| record.gradient_norm > most);
-        let lesson = lesson.map(|lesson| {
-            let values = seen.take(lesson.shown.len()).collect();
-            (lesson, values)
-        });
-        Landed { record, progress, weights: weights.iter().sum(), lesson }
+        self.fill_in(mean(&losses), gradient.iter().sum());
+        let looks = self.lesson.as_ref().map_or(0, |lesson| lesson.shown.len());
+        Landed { losses, weights: weights.iter().sum(), seen: seen.take(looks).collect(), flight: self }
+    }
+
+    /// Completes the record with the mean loss and the meta-gradient's squared norm before clipping.
+    pub fn fill_in(&mut self, loss: f64, gradient: f64) {
+        let record = &mut self.record;
+        (record.loss, record.gradient_norm) = (loss, gradient.sqrt());
+        record.clipped = self.clip.is_some_and(|most| record.gradient_norm > most);
     }
 }
 
 impl Landed {
-    /// That the step went well.
-    ///
-    /// # Errors
-    /// [`Error::Diverged`] if something of it is not finite.
-    pub fn check(&self) -> Result<(), Error> {
-        let StepRecord { step, loss, gradient_norm, .. } = self.record;
+    /// What of the step is not finite, if something is.
+    pub fn fault(&self) -> Option<&'static str> {
+        let StepRecord { loss, gradient_norm, .. } = self.flight.record;
         let all = [
             ("the loss", loss),
             ("the meta-gradient", gradient_norm),
             ("the new weights' norm", self.weights),
         ];
-        match all.into_iter().find(|(_, value)| !value.is_finite()) {
-            None => Ok(()),
-            Some((what, _)) => Err(Error::Diverged { step, what }),
-        }
+        all.into_iter().find(|(_, value)| !value.is_finite()).map(|(what, _)| what)
     }
 }
 
@@ -114,6 +118,8 @@ pub fn clipped(gradient: Stack, square: Tensor<1>, most: f64) -> Stack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::trainer::optimizer;
     use burn::tensor::{Device, TensorData};
 
     fn tensor<const D: usize>(values: &[f64], shape: [usize; D]) -> Tensor<D> {
@@ -140,21 +146,37 @@ mod tests {
         let record = StepRecord { step, ..StepRecord::default() };
         let [gradient, weights] = [gradient, weights].map(|value| tensor(&[value], [1]));
         let losses = tensor(losses, [losses.len()]);
-        Flight { record, progress: 0.0, clip: Some(2.0), losses, gradient, weights, lesson: None }
+        let theta = Stack::new(vec![tensor(&[0.0], [1, 1, 1])]);
+        let optimizer = optimizer::from_config(&Config::load(None, &[]).unwrap().outer, 1);
+        let before = Before { theta: theta.clone(), optimizer, evaluations: Evaluations::default() };
+        let (progress, clip) = (0.0, Some(2.0));
+        Flight {
+            record,
+            draw: step,
+            spent: Evaluations::default(),
+            progress,
+            clip,
+            before,
+            estimates: theta,
+            losses,
+            gradient,
+            weights,
+            lesson: None,
+        }
     }
 
     #[test]
     fn flights_land_together_each_with_its_own_numbers() {
         let landed = land(vec![flight(1, &[1.0, 2.0], 9.0, 1.0), flight(2, &[4.0], 4.0, 1.0)]);
-        let records: Vec<_> = landed.iter().map(|landed| &landed.record).collect();
+        let records: Vec<_> = landed.iter().map(|landed| &landed.flight.record).collect();
         assert_eq!((records[0].step, records[0].loss, records[0].gradient_norm), (1, 1.5, 3.0));
         assert_eq!((records[1].step, records[1].loss, records[1].gradient_norm), (2, 4.0, 2.0));
         assert_eq!((records[0].clipped, records[1].clipped), (true, false));
-        assert!(landed.iter().all(|landed| landed.check().is_ok()));
+        assert!(landed.iter().all(|landed| landed.fault().is_none()));
     }
 
     #[test]
-    fn what_diverged_is_named_with_its_step() {
+    fn what_diverged_is_named() {
         let nan = f64::NAN;
         for (losses, gradient, weights, what) in [
             ([nan, 1.0], 1.0, 1.0, "the loss"),
@@ -162,9 +184,7 @@ mod tests {
             ([1.0, 1.0], 1.0, nan, "the new weights' norm"),
         ] {
             let landed = land(vec![flight(6, &[1.0], 1.0, 1.0), flight(7, &losses, gradient, weights)]);
-            assert!(landed[0].check().is_ok());
-            let error = landed[1].check().unwrap_err().to_string();
-            assert!(error.contains(&format!("at outer step 7: {what} is not finite")), "{error}");
+            assert_eq!([landed[0].fault(), landed[1].fault()], [None, Some(what)]);
         }
     }
 }

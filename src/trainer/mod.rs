@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod descent;
+mod divergence;
 mod error;
 mod flight;
 mod gallery;
@@ -10,8 +11,11 @@ mod learner;
 mod memory;
 mod optimizer;
 mod run_dir;
+mod saving;
 mod schedule;
 mod supply;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
 pub use checkpoint::{Best, Saved, Standing};
@@ -26,15 +30,22 @@ pub use supply::{check_data, evaluation_shape, sampler, training_shape};
 pub use watcher::{StepRecord, ValidationRecord, Watcher};
 
 use crate::backend;
+use crate::caught::caught;
 use crate::config::Config;
 use crate::data::{Part, Sampler};
 use crate::estimator::{self, Estimator, State};
 use crate::random;
 use crate::stack::Stack;
-use flight::{Flight, Lesson};
+use burn::tensor::Tensor;
+use divergence::{Before, Turn};
+use flight::{Flight, Landed, Lesson};
 use journal::Journal;
+use saving::Unsaved;
 use std::path::Path;
 use std::time::Instant;
+
+/// Steps of a run whose draws are numbered apart after each way back: 2 to this power.
+const DRAWS_BITS: u32 = 32;
 
 /// Why [`Trainer::run`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +70,8 @@ pub struct Trainer {
     _lock: Lock,
     metrics: Journal,
     clock: Journal,
+    unsaved: Option<Unsaved>,
+    told_of_dropped: bool,
 }
 
 impl Trainer {
@@ -91,17 +104,26 @@ impl Trainer {
         };
         faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; going on from the one before")));
         check_data(&sampler, &saved.standing)?;
-        let device = learner.opened.device.clone();
-        let theta = saved.theta(&learner.leaves(), &device)?;
+        let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
         let mut trainer = Self::assemble(config, learner, sampler, theta, saved.standing.clone(), run, lock)?;
-        saved.restore(&mut *trainer.optimizer, &device)?;
-        let values = std::mem::take(&mut trainer.standing.estimator);
-        let vector = saved.vector(&trainer.learner.leaves(), &device)?;
-        trainer.estimator.restore(&State { values, vector }).map_err(|reason| Error::Checkpoint {
-            path: trainer.run.checkpoint_file(trainer.standing.step),
-            reason,
-        })?;
+        trainer.take_up(&saved)?;
         Ok(trainer)
+    }
+
+    /// Everything as a checkpoint has it.
+    fn take_up(&mut self, saved: &Saved) -> Result<(), Error> {
+        let (leaves, device) = (self.learner.leaves(), self.learner.opened.device.clone());
+        self.theta = saved.theta(&leaves, &device)?;
+        self.optimizer = optimizer::from_config(&self.config.outer, leaves.len());
+        saved.restore(&mut *self.optimizer, &device)?;
+        self.estimator = estimator::from_config(&self.config.estimator);
+        self.standing = saved.standing.clone();
+        let state = State {
+            values: std::mem::take(&mut self.standing.estimator),
+            vector: saved.vector(&leaves, &device)?,
+        };
+        let path = self.run.checkpoint_file(self.standing.step);
+        self.estimator.restore(&state).map_err(|reason| Error::Checkpoint { path, reason })
     }
 
     /// A run before its first step.
@@ -118,11 +140,13 @@ impl Trainer {
             evaluations: Default::default(),
             seconds: 0.0,
             best: None,
+            skipped_steps: 0,
+            rewinds: 0,
             estimator: serde_json::Value::Null,
             data: sampler.set().digest(),
         };
         let mut trainer = Self::assemble(config, learner, sampler, theta, standing, run, lock)?;
-        trainer.save()?;
+        trainer.try_save()?;
         Ok(trainer)
     }
 
@@ -150,106 +174,178 @@ impl Trainer {
             theta,
             standing,
             run,
+            unsaved: None,
+            told_of_dropped: false,
         })
     }
 
-    /// Trains until the budget is used up or the watcher stops it; either way the last step is in a
-    /// checkpoint.
+    /// Trains until the budget is used up or the watcher stops it. Either way the last step is in a
+    /// checkpoint then, unless [`Self::kept`] says that it could not be saved.
     ///
     /// # Errors
-    /// If training diverges or something cannot be written.
+    /// If training diverges or the device fails. The latest checkpoint is kept; what this trainer holds is
+    /// no good after that.
     pub fn run(&mut self, watcher: &mut dyn Watcher) -> Result<Ended, Error> {
-        let (eval, checkpoint) = (self.config.eval.clone(), self.config.checkpoint.clone());
-        let due = |step: u64, every: u64| every > 0 && step.is_multiple_of(every);
-        let (shape, tasks) = (training_shape(&self.config), self.config.outer.meta_batch);
-        let mut feed = self.gallery.feed(shape, tasks, self.standing.step);
+        caught(|| self.train(watcher)).unwrap_or_else(|reason| {
+            let (step, path) = (self.standing.step, self.run.path().to_path_buf());
+            Err(Error::Computing { step, path, reason })
+        })
+    }
+
+    fn train(&mut self, watcher: &mut dyn Watcher) -> Result<Ended, Error> {
+        let mut feed = self.feed();
         let mut flights = Vec::new();
         while self.progress() < 1.0 {
             if watcher.stops() {
+                // A step that is taken back now is taken again when the run is resumed.
                 self.land(flights, watcher)?;
-                self.save()?;
+                self.save(watcher);
                 return Ok(Ended::Stopped);
             }
             flights.push(self.launch(&mut feed));
-            let step = self.standing.step;
-            let validates = due(step, eval.every);
-            let saves = due(step, checkpoint.every) || self.progress() >= 1.0;
-            if validates || saves || !self.may_wait(&flights) {
-                self.land(std::mem::take(&mut flights), watcher)?;
+            if self.may_wait(&flights) {
+                continue;
             }
-            let improved = validates && self.validate(watcher)?;
-            if improved || saves {
-                self.save()?;
+            match self.land(std::mem::take(&mut flights), watcher)? {
+                None => {}
+                Some(Turn::Onward) => feed = self.feed(),
+                Some(Turn::Back) => {
+                    feed = self.feed();
+                    continue;
+                }
+            }
+            let improved = self.validates() && self.validate(watcher)?;
+            if improved || self.saves() || self.tries_again() {
+                self.save(watcher);
             }
         }
+        if self.unsaved.is_some() {
+            self.save(watcher);
+        }
         Ok(Ended::Finished)
+    }
+
+    /// The meta-batches from the next step on.
+    fn feed(&self) -> Feed {
+        self.gallery.feed(training_shape(&self.config), self.config.outer.meta_batch, self.next_draw())
+    }
+
+    /// The number of the next step's draw: after a way back, none that was used before.
+    fn next_draw(&self) -> u64 {
+        self.standing.step + (self.standing.rewinds << DRAWS_BITS)
+    }
+
+    /// Whether it is time to validate.
+    fn validates(&self) -> bool {
+        let every = self.config.eval.every;
+        every > 0 && self.standing.step.is_multiple_of(every)
+    }
+
+    /// Whether it is time for a checkpoint.
+    fn saves(&self) -> bool {
+        self.standing.step.is_multiple_of(self.config.checkpoint.every) || self.progress() >= 1.0
     }
 
     /// Queues one outer step, on the next meta-batch of `feed`.
     fn launch(&mut self, feed: &mut Feed) -> Flight {
         let began = Instant::now();
-        let (outer, step) = (&self.config.outer, self.standing.step);
-        let rate = outer.rate * schedule::share(outer.schedule, self.progress());
+        let (outer, number) = (&self.config.outer, self.next_draw());
+        let (rate, clip) = (outer.rate * schedule::share(outer.schedule, self.progress()), outer.clip);
         let problem = self.learner.classify(feed.take(), &training_shape(&self.config));
-        let mut coins = random::generator(self.config.seed, "coin", step);
+        let mut coins = random::generator(self.config.seed, "coin", number);
         let (tasks, steps) = (outer.meta_batch, self.config.inner.steps);
         let draw = self.estimator.draw(&mut coins, tasks, steps);
         let report = self.estimator.report(tasks, steps);
         let drawn = Instant::now();
         let estimate = self.learner.opened.workers.estimate(&problem, &self.theta, &draw);
-        let mean = estimate.gradient.clone().mean();
-        let gradient = mean.clone().squared_norm();
-        // Only the finished meta-gradient is clipped: inside the walk it would bias the estimate.
-        let mean = match outer.clip {
-            Some(most) => flight::clipped(mean, gradient.clone(), most),
-            None => mean,
-        };
-        self.theta = self.optimizer.step(self.theta.clone(), mean, rate);
+        let (estimates, losses) = (estimate.gradient.clone(), estimate.outer_loss.clone());
+        let (theta, optimizer) = (self.theta.clone(), self.optimizer.duplicate());
+        let before = Before { theta, optimizer, evaluations: self.standing.evaluations };
+        let gradient = self.descend(estimates.clone(), rate);
+        let weights = self.theta.clone().squared_norm();
 
+        let spent = estimate.evaluations;
         self.standing.step += 1;
-        self.standing.evaluations += estimate.evaluations;
+        self.standing.evaluations += spent;
         let record = StepRecord {
             step: self.standing.step,
             rate,
-            products: estimate.evaluations.products,
-            recomputed: estimate.evaluations.recomputed,
+            products: spent.products,
+            recomputed: spent.recomputed,
             iterate_bytes: estimate.iterate_bytes,
             gradient_evaluations: self.standing.evaluations.total(),
+            skipped_steps: self.standing.skipped_steps,
+            rewinds: self.standing.rewinds,
             estimator: report,
             ..StepRecord::default()
         };
-        let (losses, weights) = (estimate.outer_loss.clone(), self.theta.clone().squared_norm());
         let lesson = draw.observes().then(|| {
             let shown = self.estimator.look(&draw, &estimate);
             Lesson { draw, estimate, shown, began: drawn }
         });
         self.standing.seconds += began.elapsed().as_secs_f64();
-        Flight { record, progress: self.progress(), clip: outer.clip, losses, gradient, weights, lesson }
+        let progress = self.progress();
+        Flight {
+            record,
+            draw: number,
+            spent,
+            progress,
+            clip,
+            before,
+            estimates,
+            losses,
+            gradient,
+            weights,
+            lesson,
+        }
+    }
+
+    /// θ and the optimiser a step on along the mean of `estimates`, clipped; ‖mean‖² before that, `[1]`.
+    fn descend(&mut self, estimates: Stack, rate: f64) -> Tensor<1> {
+        let mean = estimates.mean();
+        let square = mean.clone().squared_norm();
+        // Only the finished meta-gradient is clipped: inside the walk it would bias the estimate.
+        let mean = match self.config.outer.clip {
+            Some(most) => flight::clipped(mean, square.clone(), most),
+            None => mean,
+        };
+        self.theta = self.optimizer.step(self.theta.clone(), mean, rate);
+        square
     }
 
     /// Whether more steps may be queued before `flights` are read.
     fn may_wait(&self, flights: &[Flight]) -> bool {
         let learns = flights.iter().any(|flight| flight.lesson.is_some());
-        self.learner.opened.is_gpu && !learns && flights.len() < flight::MOST
+        let due = self.validates() || self.saves() || self.tries_again();
+        self.learner.opened.is_gpu && !learns && !due && flights.len() < flight::MOST
     }
 
-    /// Reads what `flights` show, in one go, learns from it and records it.
-    fn land(&mut self, flights: Vec<Flight>, watcher: &mut dyn Watcher) -> Result<(), Error> {
+    /// Reads what `flights` show, in one go, learns from it and records it. A step that is not finite is taken
+    /// back, with all after it; how the run goes on then is returned.
+    fn land(&mut self, flights: Vec<Flight>, watcher: &mut dyn Watcher) -> Result<Option<Turn>, Error> {
         let began = Instant::now();
         let landed = flight::land(flights);
         self.standing.seconds += began.elapsed().as_secs_f64();
         for step in landed {
-            step.check()?;
-            if let Some((lesson, seen)) = &step.lesson {
+            if let Some(what) = step.fault() {
+                return self.recover(step, what, watcher).map(Some);
+            }
+            if let Some(lesson) = &step.flight.lesson {
                 // What it looks at was read, so a GPU has done the step's work by now too.
                 let seconds = lesson.began.elapsed().as_secs_f64();
-                self.estimator.learn(&lesson.draw, &lesson.estimate, seen, seconds);
+                self.estimator.learn(&lesson.draw, &lesson.estimate, &step.seen, seconds);
             }
-            self.metrics.write(&step.record)?;
-            let clock = serde_json::json!({ "step": step.record.step, "seconds": self.standing.seconds });
-            self.clock.write(&clock)?;
-            watcher.step(&step.record, step.progress);
+            self.record(&step, watcher)?;
         }
+        Ok(None)
+    }
+
+    /// Writes down an outer step.
+    fn record(&mut self, step: &Landed, watcher: &mut dyn Watcher) -> Result<(), Error> {
+        let record = &step.flight.record;
+        self.metrics.write(record)?;
+        self.clock.write(&serde_json::json!({ "step": record.step, "seconds": self.standing.seconds }))?;
+        watcher.step(record, step.flight.progress);
         Ok(())
     }
 
@@ -268,32 +364,23 @@ impl Trainer {
         self.metrics.write(&record)?;
         watcher.validation(&record);
         let best = Best { step: record.step, accuracy: accuracy.mean };
-        if self.standing.best.is_some_and(|before| before.accuracy >= best.accuracy) {
+        let before = self.standing.best;
+        if before.is_some_and(|before| before.accuracy >= best.accuracy) {
             return Ok(false);
         }
         self.standing.best = Some(best);
-        self.write_checkpoint(&self.run.best_file())?;
-        Ok(true)
+        let kept = self.save_best(watcher);
+        if !kept {
+            // What the file holds is still the one before.
+            self.standing.best = before;
+        }
+        Ok(kept)
     }
 
     /// Accuracy at θ as it stands, on `episodes` episodes of `part`.
     pub fn evaluate(&self, part: Part, episodes: usize, progress: impl FnMut(usize)) -> Accuracy {
         let (shape, steps) = (evaluation_shape(&self.config), self.config.inner.eval_steps);
         self.learner.evaluate(&self.theta, &self.gallery, part, &shape, (episodes, steps), progress)
-    }
-
-    /// Writes a checkpoint, after the journals, so that it never knows more than they do.
-    fn save(&mut self) -> Result<(), Error> {
-        self.metrics.flush()?;
-        self.clock.flush()?;
-        self.write_checkpoint(&self.run.checkpoint_file(self.standing.step))?;
-        self.run.prune(self.config.checkpoint.keep)
-    }
-
-    fn write_checkpoint(&self, path: &Path) -> Result<(), Error> {
-        let (leaves, State { values, vector }) = (self.learner.leaves(), self.estimator.state());
-        let standing = Standing { estimator: values, ..self.standing.clone() };
-        checkpoint::save(path, &leaves, &self.theta, &*self.optimizer, vector.as_ref(), &standing)
     }
 
     /// How much of the budget is used, 0 to 1 or a little more.
@@ -325,119 +412,5 @@ impl Trainer {
     /// Where it is kept.
     pub fn run_dir(&self) -> &RunDir {
         &self.run
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::archive::Archive;
-    use crate::backend::Opened;
-    use crate::data::{Glyphs, Split, SplitRule};
-    use std::fs;
-    use std::sync::Arc;
-
-    /// Takes note of what it hears, and stops after some steps.
-    #[derive(Default)]
-    struct Notes {
-        steps: Vec<(u64, f64)>,
-        stop_after: Option<usize>,
-    }
-
-    impl Watcher for Notes {
-        fn step(&mut self, record: &StepRecord, progress: f64) {
-            self.steps.push((record.step, progress));
-        }
-
-        fn stops(&self) -> bool {
-            self.stop_after.is_some_and(|most| self.steps.len() >= most)
-        }
-    }
-
-    /// A tiny run in `path`, as on a GPU if `late`: with steps in flight.
-    fn trainer(path: &Path, late: bool, more: &[&str]) -> Trainer {
-        let tiny = "data.image_size=9 model.filters=2 model.blocks=2 outer.meta_batch=2 task.ways=2 \
-                    task.queries=2 backend=flex threads=1 eval.every=10 eval.episodes=2 eval.test_episodes=2 \
-                    checkpoint.every=7 checkpoint.keep=100";
-        let overrides: Vec<String> =
-            tiny.split_whitespace().chain(more.iter().copied()).map(String::from).collect();
-        let config = Config::load(None, &overrides).unwrap();
-        let set = Glyphs { alphabets: 1, ..Glyphs::default() }.draw(9).unwrap();
-        let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 3, false, 0).unwrap();
-        let opened = backend::open(config.backend).unwrap();
-        let learner = Learner::new(&config, Opened { is_gpu: late, ..opened });
-        let (run, lock) = RunDir::create(path, &config).unwrap();
-        Trainer::begin(learner, config, Sampler::new(Arc::new(set), split, 0), run, lock).unwrap()
-    }
-
-    /// Everything that a run left, but for times.
-    fn left(run: &Path) -> (String, Vec<(String, String)>) {
-        let mut kept: Vec<_> = fs::read_dir(run.join("checkpoints"))
-            .unwrap()
-            .map(|entry| {
-                let entry = entry.unwrap();
-                let name = entry.file_name().into_string().unwrap();
-                (name, Archive::read(&entry.path()).unwrap().digest())
-            })
-            .collect();
-        kept.sort();
-        (fs::read_to_string(run.join("metrics.jsonl")).unwrap(), kept)
-    }
-
-    #[test]
-    fn steps_that_are_read_late_leave_what_steps_read_at_once_leave() {
-        for more in [
-            &["outer.steps=24", "inner.steps=2", "outer.clip=0.5"][..],
-            &["outer.evaluations=200", "estimator.name=ufom", "estimator.q=0.5"],
-            &["outer.steps=12", "estimator.name=adaptive", "estimator.costs=counted"],
-            &["outer.steps=12", "estimator.name=ufom", "estimator.tracking=fitted", "estimator.q=0.5"],
-        ] {
-            let folder = tempfile::tempdir().unwrap();
-            let [at_once, late] = ["at_once", "late"].map(|name| folder.path().join(name));
-            let mut heard = [Notes::default(), Notes::default()];
-            for (path, notes) in [&at_once, &late].into_iter().zip(&mut heard) {
-                let ended = trainer(path, *path == late, more).run(notes).unwrap();
-                assert_eq!(ended, Ended::Finished);
-            }
-            assert_eq!(left(&at_once), left(&late), "{more:?}");
-            assert_eq!(heard[0].steps, heard[1].steps, "{more:?}");
-        }
-    }
-
-    #[test]
-    fn a_run_stopped_with_steps_in_flight_has_them_in_its_checkpoint() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut notes = Notes { stop_after: Some(1), ..Notes::default() };
-        let mut trainer = trainer(folder.path(), true, &["outer.steps=30", "checkpoint.every=30"]);
-        assert_eq!(trainer.run(&mut notes).unwrap(), Ended::Stopped);
-        // The first that was heard of came with all that were in flight.
-        assert!(notes.steps.iter().map(|step| step.0).eq(1..=flight::MOST as u64));
-        let (saved, faults) = trainer.run.latest().unwrap().unwrap();
-        assert_eq!((saved.standing.step, faults.len()), (flight::MOST as u64, 0));
-    }
-
-    #[test]
-    fn divergence_in_flight_is_named_with_its_step_and_never_saved() {
-        let folder = tempfile::tempdir().unwrap();
-        let said = [false, true].map(|late| {
-            let path = folder.path().join(late.to_string());
-            // θ grows fourfold at every step, until something is beyond single precision.
-            let more = [
-                "outer.steps=30",
-                "checkpoint.every=1000",
-                "eval.every=0",
-                "outer.optimizer=sgd",
-                "outer.rate=1",
-                "outer.schedule=constant",
-                "outer.weight_decay=5",
-            ];
-            let mut notes = Notes::default();
-            let error = trainer(&path, late, &more).run(&mut notes).unwrap_err();
-            let Error::Diverged { step, .. } = error else { panic!("{error}") };
-            assert!(step > flight::MOST as u64 && notes.steps.len() as u64 == step - 1, "{error}");
-            assert_eq!(left(&path).1.len(), 1, "only what was before the first step");
-            (error.to_string(), left(&path), notes.steps)
-        });
-        assert_eq!(said[0], said[1]);
     }
 }

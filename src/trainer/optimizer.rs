@@ -21,6 +21,9 @@ pub trait OuterOptimizer: Send {
     /// One step from `theta` along `gradient` at learning rate `rate`.
     fn step(&mut self, theta: Stack, gradient: Stack, rate: f64) -> Stack;
 
+    /// The same, with the state of now: what a step that diverges is taken back to.
+    fn duplicate(&self) -> Box<dyn OuterOptimizer>;
+
     /// Writes the state into a checkpoint.
     fn save(&self, archive: &mut Archive);
 
@@ -94,6 +97,11 @@ where
             }
             leaf
         })
+    }
+
+    fn duplicate(&self) -> Box<dyn OuterOptimizer> {
+        let states = self.states.iter().map(|state| state.as_ref().cloned()).collect();
+        Box::new(Self { name: self.name, rule: self.rule.clone(), states })
     }
 
     fn save(&self, archive: &mut Archive) {

@@ -5,6 +5,7 @@
 //! metrics.jsonl    a line per outer step and per validation; the same bits for the same run
 //! clock.jsonl      when each step was over and read, in seconds of training; differs from machine to machine
 //! checkpoints/     step-00000100.safetensors …, best.safetensors
+//! divergence/      step-00000101.json …, and the checkpoint before each: outer steps that were not finite
 //! results/         test.json …: evaluations
 //! run.lock         held while somebody trains here
 //! ```
@@ -114,6 +115,12 @@ impl RunDir {
     /// The checkpoint with the best validation.
     pub fn best_file(&self) -> PathBuf {
         self.checkpoints().join("best.safetensors")
+    }
+
+    /// What is written of outer step `step`, which diverged, and the checkpoint from which it can be taken again.
+    pub fn divergence_files(&self, step: u64) -> [PathBuf; 2] {
+        let name = |ending| self.path.join("divergence").join(format!("step-{step:08}.{ending}"));
+        [name("json"), name("safetensors")]
     }
 
     /// The checkpoints by step, latest first.

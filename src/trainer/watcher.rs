@@ -27,9 +27,23 @@ pub struct StepRecord {
     pub iterate_bytes: u64,
     /// Gradient evaluations so far.
     pub gradient_evaluations: u64,
+    /// Numbers of the training episodes that were left out of the mean, since their loss or gradient is not
+    /// finite.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped_episodes: Vec<u64>,
+    /// Outer steps so far that left θ as it was, since they diverged; the loss of such a step may be none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skipped_steps: u64,
+    /// How often the run went back to a checkpoint so far, since it diverged.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rewinds: u64,
     /// What the estimator knew and did, for one that adapts.
     #[serde(flatten)]
     pub estimator: Map<String, Value>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One validation, as `metrics.jsonl` has it.

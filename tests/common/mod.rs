@@ -4,6 +4,7 @@
 pub mod problems;
 
 use image::{GrayImage, Luma};
+use metaburn::archive::Archive;
 use serde_json::Value;
 use std::fmt::Display;
 use std::fs;
@@ -39,6 +40,16 @@ pub fn relative(a: &[f64], b: &[f64]) -> f64 {
 pub const TINY: &str = "--set model.filters=4 --set outer.meta_batch=2 --set data.image_size=14 \
                         --set task.queries=2 --set eval.every=0 --set eval.test_episodes=4 --backend flex";
 
+/// A perceptron so small that a step takes about a millisecond, learning from the class folders in `images`.
+pub const SMALL: &str = "--set data.source=folder --data images --set model.kind=mlp --set model.hidden=[4] \
+                         --set data.image_size=8 --set task.ways=2 --set task.queries=1 --set outer.meta_batch=2 \
+                         --set eval.episodes=2 --set eval.test_episodes=2 --backend flex --threads 1";
+
+/// Whether tests that can take long are to take long: whether METABURN_LONG is set.
+pub fn is_long() -> bool {
+    std::env::var_os("METABURN_LONG").is_some()
+}
+
 /// Learning from the class folders in `images` instead of the built-in characters, two at a time.
 pub const IMAGES: &str = "--set data.source=folder --data images --set task.ways=2";
 
@@ -56,6 +67,33 @@ pub struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
+}
+
+/// What a run left: its record, line by line but for times, and the name and the content of its last checkpoint.
+#[derive(Debug, PartialEq)]
+pub struct Left {
+    metrics: String,
+    clock: Vec<u64>,
+    last: (String, String),
+}
+
+/// What the run in `path` left.
+pub fn left(path: &Path) -> Left {
+    let last = names(&path.join("checkpoints")).pop().expect("a checkpoint");
+    let arrays = Archive::read(&path.join("checkpoints").join(&last)).expect("a sound checkpoint");
+    let steps = lines(&path.join("clock.jsonl"));
+    Left {
+        metrics: fs::read_to_string(path.join("metrics.jsonl")).expect("a record"),
+        clock: steps.iter().map(|line| line["step"].as_u64().expect("a step")).collect(),
+        last: (last, arrays.digest()),
+    }
+}
+
+/// The last step that a checkpoint of `run` knows of.
+pub fn saved(run: &Path) -> Option<u64> {
+    let entries = fs::read_dir(run.join("checkpoints")).ok()?;
+    let step = |name: String| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
+    entries.filter_map(|entry| step(entry.ok()?.file_name().into_string().ok()?)).max()
 }
 
 /// Runs the program to its end.
@@ -91,10 +129,19 @@ impl Ran {
         value
     }
 
-    /// That it ended in an error, not in a panic and with nothing on standard output, whose message
+    /// That it was refused for what the user must mend, and wrote nothing on standard output, with a message that
     /// has all these `words`; gives the message.
     pub fn refused(self, words: &[&str]) -> String {
-        assert!(!matches!(self.code, None | Some(0 | 101)), "{self:?}");
+        self.ended(2, words)
+    }
+
+    /// That something failed in it, with a message that has all these `words`; gives the message.
+    pub fn failed(self, words: &[&str]) -> String {
+        self.ended(1, words)
+    }
+
+    fn ended(self, code: i32, words: &[&str]) -> String {
+        assert_eq!(self.code, Some(code), "{self:?}");
         assert!(self.stderr.starts_with("error: ") && !self.stderr.contains("panicked"), "{self:?}");
         assert_eq!(self.stdout, "");
         for word in words {
@@ -112,6 +159,23 @@ impl Running {
     pub fn start(command: &mut Command) -> Self {
         let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(Some(piped.spawn().expect("the program starts")))
+    }
+
+    /// Starts `command`, whose messages go to the file `log`.
+    pub fn logging(command: &mut Command, log: &Path) -> Self {
+        let log = fs::File::create(log).expect("a log");
+        Self(Some(command.stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts")))
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let child = self.0.as_mut().expect("it was not ended yet");
+        child.try_wait().expect("it is our child").is_some()
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ran {
+        self.0.take().expect("it was not ended yet").wait_with_output().expect("it is our child").into()
     }
 
     /// Its process id.

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod divergence;
 pub mod estimator;
 pub mod eval;
 pub mod fit;
@@ -26,6 +27,7 @@ pub fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
         estimator::KEYS,
         memory::KEYS,
         outer::KEYS,
+        divergence::KEYS,
         checkpoint::KEYS,
         eval::KEYS,
     ]

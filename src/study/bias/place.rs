@@ -73,6 +73,7 @@ fn trained(config: &Config, step: u64, desk: &mut Desk) -> Result<Saved, Error> 
     }
     (messages.from, messages.now) = (from, from);
     trainer.run(&mut messages)?;
+    trainer.kept()?;
     Ok(Saved::read(&trainer.run_dir().checkpoint_file(step))?)
 }
 

@@ -40,6 +40,7 @@ pub fn follow(config: &Config, name: &str, count: u64, desk: &mut Desk) -> Resul
             }
             ended => ended?,
         };
+        trainer.kept()?;
         let seconds = began.elapsed().as_secs_f64();
         cores = busy.zip(Busy::now()).map(|(before, after)| before.cores(after, seconds).into());
     }

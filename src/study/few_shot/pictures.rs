@@ -63,12 +63,9 @@ fn target(race: &Race) -> Illustration {
         both.filter_map(|(evaluations, seconds)| Some([evaluations?, seconds?])).collect()
     };
     let runs: Vec<_> = race.entries.iter().map(|entry| (entry, reached(entry))).collect();
-    let most =
-        |at: usize| runs.iter().flat_map(|(_, points)| points).map(|point| point[at]).fold(0.0, f64::max);
-    let axis = |at, label: &str| {
-        Axis::linear(format!("{label}, to {} %", significant(race.target, 3))).range(0.0, 1.06 * most(at))
-    };
-    let empty = Panel::new(axis(0, Cost::Evaluations.label()), axis(1, Cost::Seconds.label()));
+    let axis =
+        |cost: Cost| Axis::logarithmic(format!("{}, to {} %", cost.label(), significant(race.target, 3)));
+    let empty = Panel::new(axis(Cost::Evaluations), axis(Cost::Seconds));
     let panel = runs.into_iter().enumerate().fold(empty, |panel, (look, (entry, points))| match points[..] {
         [] => panel,
         _ => panel.with(Series::marks(entry.method.to_string(), points).look(look)),
@@ -76,8 +73,9 @@ fn target(race: &Race) -> Illustration {
     Illustration {
         name: "target",
         caption: format!(
-            "What each run had spent when its accuracy was first {} %: the closer to the corner, the better. \
-             A ray from there is a time that an evaluation takes. Runs that did not get there are not shown.",
+            "What each run had spent when its accuracy was first {} %, on logarithmic scales: the closer to the \
+             lower left corner, the better. Lines at 45° are times that an evaluation takes. Runs that did not get \
+             there are not shown.",
             significant(race.target, 3)
         ),
         figure: Figure { panels: vec![panel] },

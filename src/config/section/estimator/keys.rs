@@ -39,7 +39,8 @@ keys! {
     /// The smallest probability that an adapting estimator takes.
     FLOOR: Fixed<Number> = "estimator.floor", probability(), Is(|| 0.05);
     /// In what an adapting estimator counts costs; only "counted" and "reference" resume to the same bits.
-    COSTS: Fixed<OneOf<CostUnit>> = "estimator.costs", one_of(), Is(|| CostUnit::Measured);
+    COSTS: Open<OneOf<CostUnit>> = "estimator.costs", one_of(),
+        Otherwise("\"measured\", or \"counted\" if deterministic");
     /// κ: adapting "step-coins" keep each probability above κ × inner rate × the largest curvature found.
     CURVATURE_FLOOR: Fixed<Number> = "estimator.curvature_floor", non_negative(), Is(|| 0.75);
     /// Whether "adaptive" behaves as the method's reference code does, which is biased if it clips.

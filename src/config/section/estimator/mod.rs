@@ -8,7 +8,7 @@ pub use kinds::{LevelRule, Levels, Probabilities};
 
 pub(super) use keys::NAME;
 
-use super::inner;
+use super::{inner, root};
 use crate::config::checker::Checker;
 use crate::config::choice::Choice;
 use keys::{
@@ -155,8 +155,8 @@ impl Estimator {
     }
 }
 
-/// The section, checked, for `steps` inner steps.
-pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
+/// The section, checked, for `steps` inner steps; `deterministic` runs measure no times.
+pub fn check(checker: &mut Checker, steps: usize, deterministic: bool) -> Estimator {
     let name = checker.get(&NAME);
     refuse_unused(checker, name);
     let coin = checker.get(&COIN);
@@ -190,7 +190,7 @@ pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
             }
             Estimator::Adaptive {
                 base: base(checker, steps, false),
-                tuning: tuning(checker),
+                tuning: tuning(checker, deterministic),
                 compat,
                 clip_products: checker.find(&CLIP_PRODUCTS),
             }
@@ -199,7 +199,7 @@ pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
             Some(p) => Estimator::StepCoins { p: one_each(checker, p, steps), coin },
             None => Estimator::AdaptiveStepCoins {
                 coin,
-                tuning: tuning(checker),
+                tuning: tuning(checker, deterministic),
                 curvature_floor: checker.get(&CURVATURE_FLOOR),
             },
         },
@@ -208,7 +208,7 @@ pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
             match checker.find(&SURVIVAL) {
                 Some(survival) => Estimator::Telescoping { survival, levels, truncate, coin },
                 None => {
-                    let tuning = tuning(checker);
+                    let tuning = tuning(checker, deterministic);
                     Estimator::AdaptiveTelescoping { levels, truncate, coin, tuning }
                 }
             }
@@ -216,12 +216,27 @@ pub fn check(checker: &mut Checker, steps: usize) -> Estimator {
     }
 }
 
-fn tuning(checker: &mut Checker) -> Tuning {
+fn tuning(checker: &mut Checker, deterministic: bool) -> Tuning {
     Tuning {
         exponent: checker.get(&EXPONENT),
         beta: checker.get(&BETA),
         floor: checker.get(&FLOOR),
-        costs: checker.get(&COSTS),
+        costs: costs(checker, deterministic),
+    }
+}
+
+/// Measured unless that would make of equal runs different ones.
+fn costs(checker: &mut Checker, deterministic: bool) -> CostUnit {
+    match checker.find(&COSTS) {
+        Some(CostUnit::Measured) if deterministic => {
+            let reason = "`estimator.costs` = \"measured\" does not go with deterministic = true: no two runs take \
+                          the same time; use \"counted\"";
+            checker.contradicts(&COSTS, &root::DETERMINISTIC, reason.into());
+            CostUnit::Counted
+        }
+        Some(costs) => costs,
+        None if deterministic => CostUnit::Counted,
+        None => CostUnit::Measured,
     }
 }
 

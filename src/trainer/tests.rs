@@ -1,0 +1,261 @@
+//! Whole runs of a tiny network: what they leave, however their steps are read and whatever goes wrong.
+
+use super::*;
+use crate::archive::Archive;
+use crate::backend::Opened;
+use crate::data::{Glyphs, Split, SplitRule};
+use crate::host::host;
+use std::fs;
+use std::sync::Arc;
+
+/// Takes note of what it hears, and stops after some steps.
+#[derive(Default)]
+struct Notes {
+    steps: Vec<(u64, f64)>,
+    warnings: Vec<String>,
+    stop_after: Option<usize>,
+}
+
+impl Watcher for Notes {
+    fn step(&mut self, record: &StepRecord, progress: f64) {
+        self.steps.push((record.step, progress));
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.warnings.push(text.into());
+    }
+
+    fn stops(&self) -> bool {
+        self.stop_after.is_some_and(|most| self.steps.len() >= most)
+    }
+}
+
+/// A tiny run in `path`, as on a GPU if `late`: with steps in flight.
+fn trainer(path: &Path, late: bool, more: &[&str]) -> Trainer {
+    let tiny = "data.image_size=9 model.filters=2 model.blocks=2 outer.meta_batch=2 task.ways=2 \
+                task.queries=2 backend=flex threads=1 eval.every=10 eval.episodes=2 eval.test_episodes=2 \
+                checkpoint.every=7 checkpoint.keep=100";
+    let overrides: Vec<String> =
+        tiny.split_whitespace().chain(more.iter().copied()).map(String::from).collect();
+    let config = Config::load(None, &overrides).unwrap();
+    let set = Glyphs { alphabets: 1, ..Glyphs::default() }.draw(9).unwrap();
+    let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 3, false, 0).unwrap();
+    let opened = backend::open(config.backend).unwrap();
+    let learner = Learner::new(&config, Opened { is_gpu: late, ..opened });
+    let (run, lock) = RunDir::create(path, &config).unwrap();
+    Trainer::begin(learner, config, Sampler::new(Arc::new(set), split, 0), run, lock).unwrap()
+}
+
+/// Everything that a run left, but for times.
+fn left(run: &Path) -> (String, Vec<(String, String)>) {
+    let mut kept: Vec<_> = fs::read_dir(run.join("checkpoints"))
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            (name, Archive::read(&entry.path()).unwrap().digest())
+        })
+        .collect();
+    kept.sort();
+    (fs::read_to_string(run.join("metrics.jsonl")).unwrap(), kept)
+}
+
+#[test]
+fn steps_that_are_read_late_leave_what_steps_read_at_once_leave() {
+    for more in [
+        &["outer.steps=24", "inner.steps=2", "outer.clip=0.5"][..],
+        &["outer.evaluations=200", "estimator.name=ufom", "estimator.q=0.5"],
+        &["outer.steps=12", "estimator.name=adaptive", "estimator.costs=counted"],
+        &["outer.steps=12", "estimator.name=ufom", "estimator.tracking=fitted", "estimator.q=0.5"],
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let [at_once, late] = ["at_once", "late"].map(|name| folder.path().join(name));
+        let mut heard = [Notes::default(), Notes::default()];
+        for (path, notes) in [&at_once, &late].into_iter().zip(&mut heard) {
+            let ended = trainer(path, *path == late, more).run(notes).unwrap();
+            assert_eq!(ended, Ended::Finished);
+        }
+        assert_eq!(left(&at_once), left(&late), "{more:?}");
+        assert_eq!(heard[0].steps, heard[1].steps, "{more:?}");
+    }
+}
+
+#[test]
+fn a_run_stopped_with_steps_in_flight_has_them_in_its_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut notes = Notes { stop_after: Some(1), ..Notes::default() };
+    let mut trainer = trainer(folder.path(), true, &["outer.steps=30", "checkpoint.every=30"]);
+    assert_eq!(trainer.run(&mut notes).unwrap(), Ended::Stopped);
+    // The first that was heard of came with all that were in flight.
+    assert!(notes.steps.iter().map(|step| step.0).eq(1..=flight::MOST as u64));
+    let (saved, faults) = trainer.run.latest().unwrap().unwrap();
+    assert_eq!((saved.standing.step, faults.len()), (flight::MOST as u64, 0));
+}
+
+/// θ grows fourfold at every step, until something is beyond single precision.
+const GROWS: [&str; 7] = [
+    "outer.steps=30",
+    "checkpoint.every=1000",
+    "eval.every=0",
+    "outer.optimizer=sgd",
+    "outer.rate=1",
+    "outer.schedule=constant",
+    "outer.weight_decay=5",
+];
+
+#[test]
+fn divergence_in_flight_is_named_with_its_step_and_never_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = [false, true].map(|late| {
+        let path = folder.path().join(late.to_string());
+        let mut notes = Notes::default();
+        let error = trainer(&path, late, &GROWS).run(&mut notes).unwrap_err();
+        let Error::Diverged { step, what, report: Some(ref report) } = error else { panic!("{error}") };
+        assert!(step > flight::MOST as u64 && notes.steps.len() as u64 == step - 1, "{error}");
+        assert_eq!(left(&path).1.len(), 1, "only what was before the first step");
+        assert_eq!(*report, path.join(format!("divergence/step-{step:08}.json")));
+        (step, what, left(&path), notes.steps)
+    });
+    assert_eq!(said[0], said[1]);
+}
+
+#[test]
+fn skipping_and_rewinding_end_at_last_and_the_same_on_every_device() {
+    for (more, warned) in [
+        (&["divergence.action=skip", "divergence.most=2"][..], "is skipped"),
+        (
+            &["divergence.action=rewind", "divergence.most=2", "checkpoint.every=6"],
+            "going on after outer step",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let said = [false, true].map(|late| {
+            let path = folder.path().join(late.to_string());
+            let mut notes = Notes::default();
+            let error = trainer(&path, late, &[&GROWS, more].concat()).run(&mut notes).unwrap_err();
+            let Error::Diverged { step, .. } = error else { panic!("{error}") };
+            let warnings: Vec<_> = notes.warnings.iter().filter(|text| text.contains(warned)).collect();
+            assert_eq!(warnings.len(), 2, "{:?}", notes.warnings);
+            let written = fs::read_dir(path.join("divergence")).unwrap().count();
+            assert!(written >= 2, "a report and a checkpoint for each step that diverged");
+            (step, left(&path), notes.steps.len())
+        });
+        assert_eq!(said[0], said[1], "{more:?}");
+    }
+}
+
+/// Makes a step in flight what it would be if the inner loops of `tasks` had blown up.
+fn blow_up(trainer: &mut Trainer, flight: &mut Flight, tasks: &[usize]) {
+    let all = flight.estimates.tasks();
+    let factors: Vec<f64> = (0..all).map(|task| if tasks.contains(&task) { f64::NAN } else { 1.0 }).collect();
+    flight.estimates = flight.estimates.clone().scale(&factors);
+    let factors = Tensor::from_data(burn::tensor::TensorData::new(factors, [all]), &flight.losses.device());
+    flight.losses = flight.losses.clone() * factors;
+    flight.gradient = flight.gradient.clone() * f64::NAN;
+    flight.weights = flight.weights.clone() * f64::NAN;
+    trainer.theta = trainer.theta.clone().scale(&[f64::NAN]);
+}
+
+/// θ's values.
+fn values(theta: &Stack) -> Vec<f32> {
+    theta
+        .leaves()
+        .iter()
+        .flat_map(|leaf| leaf.clone().into_data().iter::<f32>().collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn a_task_that_blows_up_is_left_out_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = ["outer.steps=9", "outer.meta_batch=3", "outer.clip=0.1"];
+    let mut notes = Notes::default();
+    let mut trainer = trainer(&folder.path().join("run"), false, &more);
+    let mut feed = trainer.feed();
+    let first = trainer.launch(&mut feed);
+    assert!(trainer.land(vec![first], &mut notes).unwrap().is_none());
+    let mut flight = trainer.launch(&mut feed);
+    // What the step is with the others alone.
+    let (before, estimates) = (flight.before.theta.clone(), flight.estimates.select(&[0, 2]));
+    let (rate, losses) = (flight.record.rate, host(flight.losses.clone()));
+    blow_up(&mut trainer, &mut flight, &[1]);
+    assert!(matches!(trainer.land(vec![flight], &mut notes).unwrap(), Some(Turn::Onward)));
+    assert_eq!(trainer.standing.step, 2);
+    let taken = values(&trainer.theta);
+    let mut other = self::trainer(&folder.path().join("other"), false, &more);
+    let mut feed = other.feed();
+    other.launch(&mut feed);
+    assert_eq!(values(&other.theta), values(&before));
+    other.descend(estimates, rate);
+    assert_eq!(values(&other.theta), taken);
+
+    trainer.metrics.flush().unwrap();
+    let record = fs::read_to_string(trainer.run.metrics_file()).unwrap();
+    let record: serde_json::Value = serde_json::from_str(record.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(record["dropped_episodes"], serde_json::json!([4]), "the second of the second three");
+    let loss = record["loss"].as_f64().unwrap();
+    assert!((loss - (losses[0] + losses[2]) / 2.0).abs() < 1e-9);
+    assert!(notes.warnings.len() == 1 && notes.warnings[0].contains("1 of 3 tasks left out"));
+}
+
+#[test]
+fn a_step_that_no_task_survives_is_skipped_and_can_be_seen_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut notes = Notes::default();
+    let mut trainer = trainer(&path, false, &["outer.steps=9", "divergence.action=skip"]);
+    let mut feed = trainer.feed();
+    let mut flight = trainer.launch(&mut feed);
+    let before = values(&flight.before.theta);
+    let after = values(&trainer.theta);
+    blow_up(&mut trainer, &mut flight, &[0, 1]);
+    trainer.land(vec![flight], &mut notes).unwrap();
+    assert_eq!((trainer.standing.step, trainer.standing.skipped_steps), (1, 1));
+    assert_eq!(values(&trainer.theta), before);
+    let [report, checkpoint] = trainer.run.divergence_files(1);
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert_eq!(
+        (&report["episodes"], &report["losses"]),
+        (&serde_json::json!([0, 1]), &serde_json::json!(["NaN", "NaN"]))
+    );
+
+    // As the report says: the step again.
+    let again = folder.path().join("again");
+    fs::create_dir_all(again.join("checkpoints")).unwrap();
+    fs::copy(path.join("config.toml"), again.join("config.toml")).unwrap();
+    fs::copy(checkpoint, again.join("checkpoints/step-00000000.safetensors")).unwrap();
+    let (run, _) = RunDir::open(&again).unwrap();
+    let (saved, _) = run.latest().unwrap().unwrap();
+    trainer.take_up(&saved).unwrap();
+    let mut feed = trainer.feed();
+    trainer.launch(&mut feed);
+    assert_eq!(values(&trainer.theta), after);
+}
+
+#[test]
+fn a_way_back_draws_what_was_never_drawn_and_survives_a_resumption() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = ["outer.steps=12", "divergence.action=rewind", "checkpoint.every=3", "eval.every=0"];
+    let mut notes = Notes { stop_after: Some(4), ..Notes::default() };
+    let mut trainer = trainer(folder.path(), false, &more);
+    trainer.run(&mut notes).unwrap();
+    fs::remove_file(trainer.run.checkpoint_file(4)).unwrap();
+    let mut feed = trainer.feed();
+    let mut flight = trainer.launch(&mut feed);
+    let (spent, draw) = (trainer.standing.evaluations, flight.draw);
+    blow_up(&mut trainer, &mut flight, &[0, 1]);
+    assert!(matches!(trainer.land(vec![flight], &mut notes).unwrap(), Some(Turn::Back)));
+    assert_eq!((trainer.standing.step, trainer.standing.rewinds, draw), (3, 1, 4));
+    assert_eq!(trainer.standing.evaluations, spent, "what was spent is spent");
+    let drawn = trainer.next_draw();
+    assert_eq!(drawn, 3 + (1 << 32));
+    let (saved, _) = trainer.run.latest().unwrap().unwrap();
+    assert_eq!((saved.standing.step, saved.standing.rewinds), (3, 1));
+    trainer.run(&mut Notes::default()).unwrap();
+    let record = fs::read_to_string(trainer.run.metrics_file()).unwrap();
+    let steps: Vec<u64> = record
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps, (1..=12).collect::<Vec<_>>());
+}
