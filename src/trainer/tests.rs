@@ -14,11 +14,17 @@ struct Notes {
     steps: Vec<(u64, f64)>,
     warnings: Vec<String>,
     stop_after: Option<usize>,
+    /// As a device does that fails in the midst of a run.
+    panics_after: Option<usize>,
 }
 
 impl Watcher for Notes {
     fn step(&mut self, record: &StepRecord, progress: f64) {
         self.steps.push((record.step, progress));
+        assert!(
+            self.panics_after.is_none_or(|most| self.steps.len() < most),
+            "out of memory, as it should be"
+        );
     }
 
     fn warning(&mut self, text: &str) {
@@ -90,6 +96,23 @@ fn a_run_stopped_with_steps_in_flight_has_them_in_its_checkpoint() {
     assert!(notes.steps.iter().map(|step| step.0).eq(1..=flight::MOST as u64));
     let (saved, faults) = trainer.run.latest().unwrap().unwrap();
     assert_eq!((saved.standing.step, faults.len()), (flight::MOST as u64, 0));
+}
+
+#[test]
+fn a_device_that_fails_is_told_with_what_to_do_and_costs_no_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut notes = Notes { panics_after: Some(5), ..Notes::default() };
+    let error = trainer(folder.path(), false, &["outer.steps=9", "checkpoint.every=3", "eval.every=0"])
+        .run(&mut notes)
+        .unwrap_err();
+    assert!(matches!(error, Error::Computing { step: 5, .. }), "{error}");
+    let said = error.to_string();
+    for words in ["after outer step 5: out of memory", "lower outer.meta_batch", "metaburn resume"] {
+        assert!(said.contains(words), "{said}");
+    }
+    let (run, _) = RunDir::open(folder.path()).unwrap();
+    let (saved, faults) = run.latest().unwrap().unwrap();
+    assert_eq!((saved.standing.step, faults.len()), (3, 0));
 }
 
 /// θ grows fourfold at every step, until something is beyond single precision.

@@ -1,4 +1,5 @@
 //! The kernels of Burn's CPU backend, flex, in `f32` and `f64`.
+#![allow(unsafe_code)] // loops over memory that is not written yet, by vectors that know no bounds
 
 mod columns;
 mod convolution;
