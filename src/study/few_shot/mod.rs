@@ -30,7 +30,7 @@ pub const ABOUT: About = About {
     shows: "First-order, unbiased and exact gradients and Reptile train the same learner from the same seeds \
             on equally many gradient evaluations: how accurate each is then, and after equally many seconds, \
             and which one reaches an accuracy first.",
-    takes: ["40 minutes", "5 minutes"],
+    takes: ["30 minutes", "4 minutes"],
 };
 
 /// Who is compared unless others are asked for.
