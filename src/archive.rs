@@ -3,13 +3,18 @@
 use crate::hex::hex;
 use crate::whole;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{
+    Dtype,
+    tensor::{Metadata, TensorView},
+};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-/// Larger files are refused unread: no case or checkpoint of this program comes near.
+/// Larger files are neither read nor written: no case or checkpoint of this program comes near.
 const LARGEST_FILE: u64 = 4 << 30;
+/// Nor are larger headers. They are some kilobytes, and taken apart a hostile one needs fifty times its size.
+const LARGEST_HEADER: u64 = 8 << 20;
 
 /// What went wrong with an archive.
 #[derive(Debug, thiserror::Error)]
@@ -87,22 +92,32 @@ impl Archive {
     /// If the file cannot be read, is too large, is not safetensors, is cut short, or holds an
     /// array that is neither F32, F64 nor I64.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let read = |source| Error::Read { path: path.into(), source };
+        let bytes = whole::read(path, LARGEST_FILE);
+        Self::parse(path, &bytes.map_err(|source| Error::Read { path: path.into(), source })?)
+    }
+
+    /// Reads the safetensors file `bytes`; messages call it `path`.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
         let malformed = |reason: String| Error::Malformed { path: path.into(), reason };
-        let length = std::fs::metadata(path).map_err(read)?.len();
-        if length > LARGEST_FILE {
-            return Err(malformed(format!("{length} bytes is more than the {LARGEST_FILE} that are read")));
+        let (header, data) = split(bytes).map_err(malformed)?;
+        let header: Metadata =
+            serde_json::from_slice(header).map_err(|error| malformed(format!("its header: {error}")))?;
+        if header.data_len() != data.len() {
+            let (announced, found) = (header.data_len(), data.len());
+            return Err(malformed(format!("it announces {announced} bytes of arrays and holds {found}")));
         }
-        let bytes = std::fs::read(path).map_err(read)?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| malformed(error.to_string()))?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| malformed(error.to_string()))?;
         let text = header.metadata().clone().unwrap_or_default().into_iter().collect();
         let mut arrays = BTreeMap::new();
-        for (name, view) in tensors.tensors() {
-            let values = Values::parse(view.dtype(), view.data()).ok_or_else(|| {
-                malformed(format!("array `{name}` holds {}; use F32, F64 or I64", view.dtype()))
+        for (name, array) in header.tensors() {
+            // In order and without gaps up to the end: the header was not read otherwise.
+            let values = Values::parse(array.dtype, &data[array.data_offsets.0..array.data_offsets.1]);
+            let values = values.ok_or_else(|| {
+                malformed(format!("array `{name}` holds {}; use F32, F64 or I64", array.dtype))
             })?;
-            arrays.insert(name, (view.shape().to_vec(), values));
+            arrays.insert(name, (array.shape.clone(), values));
         }
         Ok(Self { path: path.into(), text, arrays })
     }
@@ -110,9 +125,11 @@ impl Archive {
     /// Writes the archive to `path`, whole or not at all.
     ///
     /// # Errors
-    /// If the file cannot be written; the old one is then untouched.
+    /// If the file cannot be written, or would be too large to be read again; the old one is then
+    /// untouched.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let failed = |source| Error::Write { path: path.into(), source };
+        let refused = |reason: String| failed(std::io::Error::other(reason));
         let arrays: Vec<_> =
             self.arrays.iter().map(|(name, (shape, values))| (name, shape, values.bytes())).collect();
         let views: Result<Vec<_>, _> = arrays
@@ -124,7 +141,8 @@ impl Archive {
         let text: HashMap<String, String> = self.text.clone().into_iter().collect();
         let bytes = views
             .and_then(|views| safetensors::serialize(views, Some(text)))
-            .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+            .map_err(|error| refused(error.to_string()))?;
+        split(&bytes).map_err(refused)?;
         whole::write(path, &[&bytes]).map_err(failed)
     }
 
@@ -157,8 +175,8 @@ impl Archive {
         shape: &[usize],
         (device, dtype): (&Device, DType),
     ) -> Result<Tensor<2>, Error> {
-        let count = shape.iter().product();
         self.shaped(name, shape)?;
+        let count = shape.iter().product();
         let data = self.floats(name, vec![1, count])?.convert_dtype(dtype);
         Ok(Tensor::from_data(data, (device, dtype)))
     }
@@ -243,5 +261,122 @@ impl Archive {
 
     fn kind(&self, name: &str, values: &Values, expected: &'static str) -> Error {
         Error::Kind { path: self.path.clone(), name: name.into(), found: values.kind(), expected }
+    }
+}
+
+/// Header and data of the safetensors file `bytes`: 8 bytes of the header's length, the header, the data.
+fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(format!("it is larger than {} MB", LARGEST_FILE >> 20));
+    }
+    let (length, rest) = bytes.split_first_chunk().ok_or("it is cut short")?;
+    let length = u64::from_le_bytes(*length);
+    if length > LARGEST_HEADER {
+        let most = LARGEST_HEADER >> 20;
+        return Err(format!("its header is said to have {length} bytes, but at most {most} MB are read"));
+    }
+    rest.split_at_checked(length as usize).ok_or_else(|| "it is cut short".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A safetensors file with this header and `data` bytes of arrays.
+    fn file(header: &str, data: usize) -> Vec<u8> {
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; data]].concat()
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        let error = Archive::parse(Path::new("case.safetensors"), bytes).expect_err("should be refused");
+        let error = error.to_string();
+        assert!(error.starts_with("case.safetensors is not a sound safetensors file: "), "{error}");
+        assert!(error.len() < 1000, "{error}");
+        error
+    }
+
+    /// The header's entry of an array.
+    fn entry(name: &str, kind: &str, shape: &str, [start, end]: [u64; 2]) -> String {
+        format!(r#""{name}":{{"dtype":"{kind}","shape":{shape},"data_offsets":[{start},{end}]}}"#)
+    }
+
+    fn header(entries: &[String]) -> String {
+        format!("{{{}}}", entries.join(","))
+    }
+
+    #[test]
+    fn arrays_and_text_come_back() {
+        let mut archive = Archive::default();
+        archive.text.insert("key".into(), "text".into());
+        archive.set("a", &[2, 0], Values::I64(vec![]));
+        archive.set("b", &[1, 2], Values::F64(vec![1.0, f64::MAX]));
+        archive.set("c", &[], Values::F32(vec![3.0]));
+        let folder = tempfile::tempdir().unwrap();
+        archive.path = folder.path().join("file");
+        archive.write(&archive.path).unwrap();
+        assert_eq!(Archive::read(&archive.path).unwrap(), archive);
+    }
+
+    #[test]
+    fn headers_of_absurd_lengths_are_refused_unread() {
+        let sound = file(&header(&[entry("a", "F32", "[1]", [0, 4])]), 4);
+        assert!(Archive::parse(Path::new(""), &sound).is_ok());
+        for length in 0..sound.len() {
+            refusal(&sound[..length]);
+        }
+        for length in [u64::MAX, u64::MAX / 2, 100_000_000, LARGEST_HEADER + 1] {
+            let mut bytes = sound.clone();
+            bytes[..8].copy_from_slice(&length.to_le_bytes());
+            assert!(refusal(&bytes).contains(&format!("said to have {length} bytes")));
+        }
+        refusal(&file(&"[".repeat(1 << 20), 0));
+        refusal(&file(&format!("{{\"a\":{}", "[".repeat(1 << 20)), 0));
+        refusal(&file("{\"__metadata__\":{\"key\":1}}", 0));
+    }
+
+    #[test]
+    fn arrays_that_overlap_leave_gaps_or_overflow_are_refused() {
+        let array = |name: &str, shape: &str, offsets| entry(name, "F32", shape, offsets);
+        // The most floats whose bits can be counted, and their bytes.
+        let (most, bytes) = ("[576460752303423487]", (1 << 61) - 4);
+        let in_a_row = |at: u64| array(&at.to_string(), most, [at * bytes, (at + 1) * bytes]);
+        for (entries, data) in [
+            (vec![array("a", "[2]", [0, 8]), array("b", "[1]", [4, 8])], 8),
+            (vec![array("a", "[1]", [0, 4]), array("b", "[1]", [8, 12])], 12),
+            (vec![array("a", "[1]", [4, 0])], 4),
+            (vec![array("a", "[2]", [0, 4])], 4),
+            (vec![array("a", "[1]", [0, 4])], 8),
+            (vec![array("a", "[1]", [0, 4])], 0),
+            (vec![array("a", "[1]", [0, 4]), array("a", "[1]", [4, 8])], 8),
+            (vec![array("a", "[4294967296,4294967296]", [0, 0])], 0),
+            (vec![array("a", "[4611686018427387904]", [0, 0])], 0),
+            (vec![array("a", "[18446744073709551616]", [0, 0])], 0),
+            (vec![array("a", "[-1]", [0, 0])], 0),
+            (vec![in_a_row(0)], 0),
+            // With the header, more bytes than can be counted.
+            ((0..8).map(in_a_row).collect(), 0),
+        ] {
+            refusal(&file(&header(&entries), data));
+        }
+    }
+
+    #[test]
+    fn arrays_of_other_kinds_are_named() {
+        for kind in ["F16", "BF16", "U8", "BOOL", "I32"] {
+            let bytes = file(&header(&[entry("theta", kind, "[0]", [0, 0])]), 0);
+            let error = refusal(&bytes);
+            assert!(error.contains("`theta`") && error.contains(kind), "{error}");
+        }
+        refusal(&file(&header(&[entry("theta", "F1024", "[0]", [0, 0])]), 0));
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut archive = Archive::default();
+        archive.text.insert("key".into(), "x".repeat(LARGEST_HEADER as usize));
+        let error = archive.write(&folder.path().join("file")).expect_err("too large").to_string();
+        assert!(error.contains("its header"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -7,8 +7,8 @@
 //! `query_loss [T]`, `phi.X [T, …]`, and per task and averaged the gradients asked for.
 
 use crate::archive::{self, Archive};
-use crate::config::BatchNorm;
-use crate::hypergradient::{self, Draw};
+use crate::config::{BatchNorm, halvings};
+use crate::hypergradient::{self, Draw, Memory};
 use crate::model::{Architecture, Conv4Config, EPSILON};
 use crate::problem::{Batch, Bilevel, FewShot};
 use crate::stack::Stack;
@@ -16,6 +16,9 @@ use burn::tensor::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// The most values of any array that a case may lead to: a gigabyte in single precision.
+const MOST_VALUES: usize = 1 << 28;
 
 /// What is wrong with a case.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +38,50 @@ pub struct Case {
     architecture: Arc<Conv4Config>,
     theta: Stack,
     steps: usize,
+    /// Every iterate, where they fit.
+    memory: Memory,
     text: BTreeMap<String, String>,
+}
+
+/// What decides how much memory a case takes.
+struct Size {
+    tasks: usize,
+    /// Images of a task's larger part.
+    count: usize,
+    /// Of an image behind the first convolution.
+    pixels: usize,
+    /// Of such a pixel, or of the patch that it is made of.
+    features: usize,
+    ways: usize,
+    /// Of a network.
+    weights: usize,
+    /// Inner steps.
+    steps: usize,
+}
+
+impl Size {
+    /// The memory plan that the case fits in.
+    ///
+    /// # Errors
+    /// If it fits in none.
+    fn memory(&self) -> Result<Memory, String> {
+        let Self { tasks, count, pixels, features, ways, weights, steps } = *self;
+        let all = |sizes: &[usize]| sizes.iter().try_fold(1_usize, |all, size| all.checked_mul(*size));
+        let fits = |sizes: &[usize]| all(sizes).is_some_and(|all| all <= MOST_VALUES);
+        let refused = |what| format!("its {what} would be more than {MOST_VALUES} values; make it smaller");
+        for (what, sizes) in [
+            ("features", &[tasks, count, pixels, features][..]),
+            ("logits", &[tasks, count, ways]),
+            ("losses", &[tasks, steps + 1]),
+        ] {
+            if !fits(sizes) {
+                return Err(refused(what));
+            }
+        }
+        let mut plans = [Memory::Store, Memory::square_root(steps)].into_iter();
+        let plan = plans.find(|plan| fits(&[tasks, weights, plan.kept(steps).max(1)]));
+        plan.ok_or_else(|| refused("iterates"))
+    }
 }
 
 /// Which gradient of a case is wanted.
@@ -51,7 +97,8 @@ impl Case {
     /// Reads the case in `archive` onto `device`, computing in `dtype` (F32 or F64).
     ///
     /// # Errors
-    /// If an array or a piece of text is missing or does not fit the others.
+    /// If an array or a piece of text is missing or does not fit the others, or the case would lead to arrays
+    /// that no memory should be tried with.
     pub fn read(archive: &Archive, device: &Device, dtype: DType) -> Result<Self, Error> {
         let unusable = |reason: String| Error::Unusable { path: archive.path.clone(), reason };
         let ways: usize = number(archive, "n_way")?;
@@ -84,7 +131,29 @@ impl Case {
             )));
         }
         let blocks = (1..).take_while(|block| archive.contains(&format!("theta.conv{block}.weight"))).count();
+        if blocks > halvings(side) {
+            let most = halvings(side);
+            return Err(unusable(format!(
+                "it has {blocks} convolutions; each halves the image, and {side} pixels are one after {most}"
+            )));
+        }
         let architecture = Arc::new(Conv4Config::new(side, blocks, filters, ways));
+        let count = |part: &str| -> Result<usize, Error> {
+            match archive.get(&format!("{part}_x"))?.0 {
+                [_, count, ..] if *count > 0 => Ok(*count),
+                shape => Err(unusable(format!("{part}_x has shape {shape:?}, which holds no images"))),
+            }
+        };
+        let size = Size {
+            tasks,
+            count: count("support")?.max(count("query")?),
+            pixels: side.div_ceil(2).pow(2),
+            features: filters.max(9),
+            ways,
+            weights: architecture.leaves().iter().map(|leaf| leaf.layout.count()).sum(),
+            steps,
+        };
+        let memory = size.memory().map_err(unusable)?;
         let options = (device, dtype);
         let theta: Result<Vec<_>, archive::Error> = architecture
             .leaves()
@@ -96,12 +165,8 @@ impl Case {
             })
             .collect();
         let batch = |part: &str| -> Result<Batch, Error> {
-            let name = format!("{part}_x");
-            let count = match archive.get(&name)?.0 {
-                [_, count, ..] if *count > 0 => *count,
-                shape => return Err(unusable(format!("{name} has shape {shape:?}, which holds no images"))),
-            };
-            let images = archive.flat(&name, &[tasks, count, 1, side, side], options)?;
+            let count = count(part)?;
+            let images = archive.flat(&format!("{part}_x"), &[tasks, count, 1, side, side], options)?;
             let labels = archive.integers(&format!("{part}_y"), &[tasks, count])?;
             let labels: Option<Vec<usize>> = labels
                 .iter()
@@ -113,7 +178,8 @@ impl Case {
         let (support, query) = (batch("support")?, batch("query")?);
         let network: Arc<dyn Architecture> = architecture.clone();
         let problem = FewShot::new(network, support, query, rate, BatchNorm::Transductive);
-        Ok(Self { problem, architecture, theta: Stack::new(theta?), steps, text: archive.text.clone() })
+        let theta = Stack::new(theta?);
+        Ok(Self { problem, architecture, theta, steps, memory, text: archive.text.clone() })
     }
 
     /// Everything computed, in the layout of the case; the case's own text comes along.
@@ -126,7 +192,7 @@ impl Case {
         losses.push(problem.inner_loss(&theta.constant(), &fast.constant()).primal);
         let depth = if which == Which::Exact { self.steps } else { 0 };
         let draw = Draw::truncated(tasks, self.steps, depth);
-        let estimate = hypergradient::estimate(problem, &self.theta, &draw);
+        let estimate = hypergradient::estimate_within(self.memory, problem, &self.theta, &draw);
 
         let mut out = Archive::default();
         out.text = self.text.clone();

@@ -123,7 +123,7 @@ fn unknown(entry: &Entry) -> Option<Fault> {
         return None; // A section's header with nothing below it.
     }
 
-    let key = shown::short(&entry.key);
+    let key = entry.key.clone();
     let value = shown::value(&entry.value);
     let reason = if is_section {
         format!("`{key}` (= {value}) is a section; its keys are {}", list(&inside, "and"))

@@ -1,8 +1,9 @@
 //! Reads a configuration file without trusting it: bounded in size, checked to be text.
 
 use super::error::Error;
+use crate::whole;
 use std::fs::File;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// The most bytes that a configuration may have.
@@ -19,12 +20,11 @@ pub fn read(path: &Path) -> Result<String, Error> {
         return Err(Error::Directory { path: path.to_owned() });
     }
 
-    // The length in the metadata says nothing about pipes and devices: count what arrives.
-    let mut bytes = Vec::new();
-    file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(Error::TooLarge { path: path.to_owned(), limit: LIMIT });
-    }
+    // From whatever it is, a pipe too: `<(…)` is one.
+    let bytes = whole::drain(file, LIMIT).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => Error::TooLarge { path: path.to_owned(), limit: LIMIT },
+        _ => unreadable(error),
+    })?;
 
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];

@@ -36,7 +36,7 @@ pub use section::eval::Eval;
 pub use section::inner::{Adapts, Inner, RateKind};
 pub use section::keys;
 pub use section::memory::MemoryPlan;
-pub use section::model::{Architecture, BatchNorm, Model};
+pub use section::model::{Architecture, BatchNorm, Model, halvings};
 pub use section::outer::{Budget, Moments, Optimizer, Outer, Schedule};
 pub use section::root::Backend;
 pub use section::task::Task;

@@ -5,6 +5,7 @@ use super::checker::Checker;
 use super::error::{Error, Place};
 use super::{file, shown};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::Path;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Value};
@@ -24,6 +25,7 @@ pub struct RawConfig {
 /// One key and its value.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
+    /// Shortened, if it is longer than any key that exists.
     pub key: String,
     pub value: Value,
     pub place: Place,
@@ -84,7 +86,7 @@ impl RawConfig {
             return Err(malformed());
         }
 
-        let key = key.split('.').map(shown::key_part).collect::<Vec<_>>().join(".");
+        let key = shown::short(&key.split('.').map(shown::key_part).collect::<Vec<_>>().join("."));
         let place = Place::Override { text: shown::line(assignment) };
         let mut leaves = Vec::new();
         match DeValue::parse(text).map(Spanned::into_inner) {
@@ -92,10 +94,10 @@ impl RawConfig {
             Ok(plain) => leaves.push((key, to_value(plain), 0)),
             Err(_) => leaves.push((key, Value::String(text.to_owned()), 0)),
         }
-        for (key, value, _) in leaves {
-            self.entries.retain(|entry| entry.key != key);
-            self.entries.push(Entry { key, value, place: place.clone() });
-        }
+        let replaced: BTreeSet<&str> = leaves.iter().map(|(key, ..)| &**key).collect();
+        self.entries.retain(|entry| !replaced.contains(&*entry.key));
+        let entry = |(key, value, _)| Entry { key, value, place: place.clone() };
+        self.entries.extend(leaves.into_iter().map(entry));
         Ok(())
     }
 
@@ -112,12 +114,13 @@ impl RawConfig {
 }
 
 /// Adds everything below `table`, with its dotted key and the byte at which its key stands. An empty
-/// table is a value too, so that a mistyped empty section is seen.
+/// table is a value too, so that a mistyped empty section is seen. Keys are shortened here already: a long
+/// table's name stands in each key below it.
 fn flatten(prefix: &str, table: DeTable<'_>, leaves: &mut Vec<(String, Value, usize)>) {
     for (part, value) in table {
         let offset = part.span().start;
         let part = shown::key_part(part.get_ref());
-        let key = if prefix.is_empty() { part } else { format!("{prefix}.{part}") };
+        let key = shown::short(&if prefix.is_empty() { part } else { format!("{prefix}.{part}") });
         match value.into_inner() {
             DeValue::Table(table) if !table.is_empty() => flatten(&key, table, leaves),
             plain => leaves.push((key, to_value(plain), offset)),

@@ -469,10 +469,46 @@ fn hostile_text_gets_a_short_message() {
     let deep_table = format!("[{}]", ["a"; 100_000].join("."));
     let long_key = format!("{} = 1", "k".repeat(1_000_000));
     let long_value = format!("inner.rate = '{}'", "v".repeat(1_000_000));
+    let deep_inline = format!("a = {}", "{a = ".repeat(100_000));
+    let deep_mixed = format!("a = {}", "[{a = ".repeat(100_000));
+    let deep_steps: String = (1..500).map(|depth| format!("[{}]\n", vec!["a"; depth].join("."))).collect();
+    let signs = format!("seed = {}1", "-".repeat(1_000_000));
     let many: String = (0..50_000).map(|index| format!("inner.key{index} = 1\n")).collect();
-    for text in [deep_array, deep_key, deep_table, long_key, long_value, many] {
+    let many_tables = "[[inner]]\n".repeat(100_000);
+    // Were each key kept in full, these would be gigabytes.
+    let names: String = (0..60_000).map(|index| format!("a{index}=1\n")).collect();
+    let below_long_name = format!("[{}]\n{names}", "k".repeat(400_000));
+    let below_long_path = format!("[{}]\n{names}", vec!["k".repeat(5_000); 70].join("."));
+    for text in [
+        deep_array,
+        deep_key,
+        deep_table,
+        deep_inline,
+        deep_mixed,
+        deep_steps,
+        long_key,
+        long_value,
+        signs,
+        many,
+        many_tables,
+        below_long_name,
+        below_long_path,
+        "\0".repeat(1_000_000),
+        "\u{feff}\u{feff}".into(),
+    ] {
         let message = message(&text, &[]);
         assert!(message.len() < 10_000, "{}", &message[..200]);
+    }
+    let deep = |part: &str| part.repeat(100_000);
+    for set in [
+        format!("{}a=1", deep("a.")),
+        format!("a={}", deep("[")),
+        format!("a={}", deep("{a=")),
+        format!("a={{{}}}", (0..20_000).map(|index| format!("a{index}=1,")).collect::<String>()),
+        format!("{}={}", deep("a"), deep("b")),
+    ] {
+        let message = message(BUDGET, &[&set]);
+        assert!(message.len() < 20_000, "{}", &message[..200]);
     }
     let written = message("backend = \"\\u001b[31m\\nred\"\n\"\\u001b\" = 1", &["outer.steps=1"]);
     let set = message(BUDGET, &["backend=\u{1b}[31m\nred", "\u{1b}=1"]);

@@ -19,6 +19,8 @@ const VERSION: u32 = 1;
 /// Where the header starts: behind magic, version and length.
 const HEADER: usize = 16;
 const CHECKSUM: usize = 32;
+/// Larger sets are not kept: a million images of 128×128 pixels.
+const MOST_BYTES: u64 = 16 << 30;
 
 /// What the pixels are of, and of which state of the source.
 #[derive(Deserialize, Serialize)]
@@ -55,7 +57,7 @@ pub fn cached(
 
 /// `None` if there is no cache, or it is stale, damaged or of another version.
 fn load(file: &Path, fingerprint: &str) -> Option<ImageSet> {
-    let mut bytes = fs::read(file).ok()?;
+    let mut bytes = whole::read(file, MOST_BYTES).ok()?;
     let (content, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
     let (magic, rest) = content.split_first_chunk::<8>()?;
     let (version, rest) = rest.split_first_chunk()?;
@@ -86,6 +88,9 @@ fn save(file: &Path, fingerprint: &str, set: &ImageSet) -> io::Result<()> {
     let version = VERSION.to_le_bytes();
     let length = length.to_le_bytes();
     let pieces = [MAGIC, &version[..], &length, &header, set.pixels()];
+    if pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() + CHECKSUM as u64 > MOST_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
     let mut hash = Sha256::new();
     pieces.iter().for_each(|piece| hash.update(piece));
     let [magic, version, length, header, pixels] = pieces;

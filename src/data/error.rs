@@ -139,6 +139,12 @@ pub enum Error {
     Status { url: String, status: u16 },
 
     #[error(
+        "{url} sends more than {} MB, which no file of this dataset has; it was discarded: check the address",
+        most >> 20
+    )]
+    Endless { url: String, most: u64 },
+
+    #[error(
         "what {url} sent has md5 {found}, not {expected}; it was discarded: try again, or another address"
     )]
     Checksum { url: String, found: String, expected: &'static str },

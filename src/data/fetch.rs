@@ -38,6 +38,8 @@ pub const MNIST: [Remote; 4] = [
 const FAILURES: u32 = 3;
 /// The wait after the first such failure; it doubles with each.
 const PAUSE: Duration = Duration::from_millis(250);
+/// The most bytes of a file; the official ones have less than 10 MB.
+const MOST_BYTES: u64 = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -202,7 +204,7 @@ impl Download<'_> {
                 return Err(Error::Status { url: self.url.clone(), status: status.as_u16() }.into());
             }
         };
-        let total = response.body().content_length().map(|length| start + length);
+        let total = response.body().content_length().map(|length| start.saturating_add(length));
         self.save(&mut response.body_mut().as_reader(), start, total)
     }
 
@@ -220,6 +222,10 @@ impl Download<'_> {
         let mut buffer = vec![0; 1 << 16];
         loop {
             (self.progress)(Progress { file: self.remote.name, done, total, resumed_from: start });
+            if total.unwrap_or(done).max(done) > MOST_BYTES {
+                self.discard()?;
+                return Err(Error::Endless { url: self.url.clone(), most: MOST_BYTES }.into());
+            }
             let read = match body.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => read,
@@ -265,7 +271,7 @@ fn md5_of(path: &Path) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::thread::{JoinHandle, spawn};
 
     use tempfile::TempDir;
@@ -304,21 +310,26 @@ mod tests {
         let url = format!("http://{}/python/", listener.local_addr().expect("bound"));
         let server = spawn(move || {
             let answer = |answer: Vec<u8>| {
-                let (mut stream, _) = listener.accept().expect("client");
-                let mut head = vec![];
-                while !head.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    stream.read_exact(&mut byte).expect("request");
-                    head.push(byte[0]);
-                }
+                let (mut stream, head) = asked(&listener);
                 stream.write_all(&answer).expect("client");
-                let head = String::from_utf8(head).expect("text").to_ascii_lowercase();
                 assert!(head.starts_with("get /python/file.zip "));
                 head.lines().find_map(|line| line.strip_prefix("range: ")).unwrap_or("").to_string()
             };
             answers.into_iter().map(answer).collect()
         });
         (url, server)
+    }
+
+    /// The next client of `listener` and what it asks, in lower case.
+    fn asked(listener: &TcpListener) -> (TcpStream, String) {
+        let (mut stream, _) = listener.accept().expect("client");
+        let mut head = vec![];
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("request");
+            head.push(byte[0]);
+        }
+        (stream, String::from_utf8(head).expect("text").to_ascii_lowercase())
     }
 
     /// The file or what went wrong, the ranges asked for, and the progress as (from, done).
@@ -401,6 +412,25 @@ mod tests {
         let text = run(&dir, vec![wrong]).0.expect_err("wrong");
         assert!(text.contains(FILE.md5) && text.contains("discarded"), "{text}");
         assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 0);
+    }
+
+    #[test]
+    fn a_server_that_sends_too_much_is_left_and_leaves_nothing() {
+        let announced = response("200 OK", "Content-Length: 1000000000000\r\n", &body());
+        let unannounced = response("200 OK", "", &vec![0; MOST_BYTES as usize + (1 << 20)]);
+        for answer in [announced, unannounced] {
+            let dir = TempDir::new().expect("dir");
+            let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+            let url = format!("http://{}", listener.local_addr().expect("bound"));
+            let server = spawn(move || {
+                // The client hangs up before the end.
+                let _ = asked(&listener).0.write_all(&answer);
+            });
+            let error = fetch(&url, &[FILE], dir.path(), &|_| ()).expect_err("too much").to_string();
+            assert!(error.contains("more than 64 MB") && error.contains("discarded"), "{error}");
+            assert_eq!(fs::read_dir(dir.path()).expect("dir").count(), 0);
+            server.join().expect("server");
+        }
     }
 
     #[test]

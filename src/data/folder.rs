@@ -10,10 +10,14 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::decode::{Grey, decode};
+use super::decode::{Grey, PHOTOGRAPH, decode};
 use super::image_set::check_size;
 use super::resize::resize;
 use super::{Class, Error, ImageSet, Part};
+use crate::whole;
+
+/// The most bytes of an image's file: more than photographs have.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// Reads the images below `dir` and resizes them to `size`×`size` pixels.
 ///
@@ -31,8 +35,8 @@ pub fn load(dir: &Path, size: usize, invert: Option<bool>) -> Result<ImageSet, E
         .par_chunks_exact_mut(size * size)
         .zip(files)
         .map(|(image, path)| {
-            let bytes = fs::read(path).map_err(Error::io("read the image", path))?;
-            let grey = decode(&bytes, path)?;
+            let bytes = whole::read(path, MOST_BYTES).map_err(Error::io("read the image", path))?;
+            let grey = decode(&bytes, path, PHOTOGRAPH)?;
             image.copy_from_slice(&resize(&grey.pixels, grey.width, grey.height, size));
             Ok(border(&grey))
         })

@@ -7,14 +7,17 @@
 use std::path::Path;
 
 use super::{Error, gzip};
+use crate::whole;
 
-/// MNIST's largest file has 47 MB.
+/// MNIST's largest file has 47 MB, once inflated.
 const MOST_BYTES: u64 = 256 << 20;
 
 /// An array of bytes with N dimensions.
 #[derive(Debug, PartialEq)]
 pub struct Array<const N: usize> {
+    /// How long it is in each dimension.
     pub sizes: [usize; N],
+    /// Its values, the last dimension's side by side.
     pub values: Vec<u8>,
 }
 
@@ -24,14 +27,16 @@ pub struct Array<const N: usize> {
 /// If the file cannot be read, or is no such array from its first byte to its last.
 pub fn read<const N: usize>(path: &Path) -> Result<Array<N>, Error> {
     let damaged = |reason: String| Error::Idx { path: path.to_path_buf(), reason };
-    let bytes = gzip::read(path, MOST_BYTES).map_err(|error| damaged(error.to_string()))?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(damaged(format!("it holds more than {} MB", MOST_BYTES >> 20)));
-    }
+    let bytes = whole::read(path, MOST_BYTES).map_err(|error| damaged(error.to_string()))?;
     parse(bytes).map_err(damaged)
 }
 
-fn parse<const N: usize>(mut bytes: Vec<u8>) -> Result<Array<N>, String> {
+/// The array in a file's `bytes`, which may be gzipped.
+///
+/// # Errors
+/// If they are no such array from the first to the last.
+pub fn parse<const N: usize>(bytes: Vec<u8>) -> Result<Array<N>, String> {
+    let mut bytes = gzip::inflated(bytes, MOST_BYTES).map_err(|error| error.to_string())?;
     let head = 4 + 4 * N;
     if bytes.len() < head || !bytes.starts_with(&[0, 0, 8, N as u8]) {
         return Err(format!("it does not begin as an idx file of bytes in {N} dimensions does"));

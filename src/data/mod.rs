@@ -7,15 +7,15 @@
 //! Ordinary classification has [`Labelled`] images instead, [`mnist`]'s for one.
 
 pub mod cache;
-mod container;
-mod decode;
+pub mod container;
+pub mod decode;
 mod error;
 pub mod fetch;
 mod fingerprint;
 pub mod folder;
 pub mod glyphs;
 mod gzip;
-mod idx;
+pub mod idx;
 mod image_set;
 mod labelled;
 pub mod mnist;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::container::{self, Container, Drawing};
-use super::decode::decode;
+use super::decode::{DRAWING, decode};
 use super::image_set::check_size;
 use super::resize::resize;
 use super::{Class, Error, ImageSet, Part};
@@ -78,7 +78,8 @@ fn load_halves(dir: &Path, size: usize, halves: &[Half]) -> Result<ImageSet, Err
     let mut pixels = vec![0; drawings.len() * size * size];
     pixels.par_chunks_exact_mut(size * size).zip(&drawings).try_for_each(
         |(image, (container, drawing))| {
-            let grey = decode(&container.read(drawing)?, &container.path().join(drawing.join("/")))?;
+            let path = container.path().join(drawing.join("/"));
+            let grey = decode(&container.read(drawing)?, &path, DRAWING)?;
             let ink: Vec<u8> = grey.pixels.iter().map(|grey| 255 - grey).collect();
             image.copy_from_slice(&resize(&ink, grey.width, grey.height, size));
             Ok(())
@@ -254,6 +255,15 @@ mod tests {
         hostile[79].1 = vec![0; 64 << 20];
         zipped(dir.path(), &hostile);
         assert!(refusal(&dir).contains("Korean/character01/0020_01.png"));
+
+        // Neither a zip in a drawing's place nor a drawing of a million and a half pixels is taken for one.
+        let mut large = Cursor::new(vec![]);
+        GrayImage::new(1500, 1000).write_to(&mut large, ImageFormat::Png).expect("memory");
+        for odd in [b"PK\x03\x04".to_vec(), large.into_inner()] {
+            hostile[79].1 = odd;
+            zipped(dir.path(), &hostile);
+            assert!(refusal(&dir).contains("cannot decode the image"));
+        }
 
         zipped(dir.path(), &files());
         let whole = fs::read(&evaluation).expect("zip");

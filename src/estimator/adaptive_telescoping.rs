@@ -63,7 +63,9 @@ impl AdaptiveTelescoping {
     pub fn survival(&self, tasks: usize, steps: usize) -> Vec<f64> {
         let depths = depths(&self.levels, self.depth, steps);
         let Tuning { exponent, floor, costs, .. } = self.tuning;
-        let (Some(exact), Some(variances)) = (self.learned.exact.get(), self.variances()) else {
+        // A checkpoint may know of other levels.
+        let variances = self.variances().filter(|variances| variances.len() + 1 == depths.len());
+        let (Some(exact), Some(variances)) = (self.learned.exact.get(), variances) else {
             return vec![floor; depths.len() - 1];
         };
         let costs = self.learned.prices.costs(costs, [tasks, steps, depths[0]]);
@@ -156,7 +158,11 @@ impl Estimator for AdaptiveTelescoping {
     }
 
     fn restore(&mut self, state: &State) -> Result<(), String> {
-        self.learned = state.read()?.unwrap_or_default();
+        let learned: Learned = state.read()?.unwrap_or_default();
+        if learned.products.iter().enumerate().any(|(row, products)| products.len() != row + 1) {
+            return Err("the estimator's products of levels are not as many as its levels have".into());
+        }
+        self.learned = learned;
         Ok(())
     }
 }

@@ -1,13 +1,18 @@
 //! A training run's curves, from what it left on disk: `config.toml`, `metrics.jsonl`, `clock.jsonl`.
 
+use crate::whole;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use toml::Table;
 
 /// What runs may differ in and still be repetitions of each other: chance, and where they ran.
 const INCIDENTAL: [&str; 2] = ["seed", "backend"];
+
+/// The most bytes of a configuration and of a journal that are read.
+const MOST_CONFIG: u64 = 1 << 20;
+const MOST_JOURNAL: u64 = 1 << 30;
 
 /// Why a run cannot be drawn.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +22,7 @@ pub enum RunError {
     NoRun { path: PathBuf },
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is not the configuration of a run: {source}")]
+    #[error("{path} is not the configuration of a run: {}", source.message())]
     Config { path: PathBuf, source: Box<toml::de::Error> },
     #[error("{path} has no outer step yet; there is nothing to draw")]
     Empty { path: PathBuf },
@@ -55,15 +60,16 @@ impl RunCurves {
     /// If there is no run, it cannot be read, or it has not taken a step.
     pub fn read(path: &Path) -> Result<Self, RunError> {
         let config = path.join("config.toml");
-        let text = text(&config)?.ok_or_else(|| RunError::NoRun { path: path.into() })?;
+        let text = text(&config, MOST_CONFIG)?.ok_or_else(|| RunError::NoRun { path: path.into() })?;
         let settings =
             text.parse().map_err(|source| RunError::Config { path: config, source: Box::new(source) })?;
-        let clock = lines(&path.join("clock.jsonl"))?;
-        let clock = clock.iter().filter_map(|line| Some((line["step"].as_u64()?, line["seconds"].as_f64()?)));
-        let clock: BTreeMap<u64, f64> = clock.collect();
-        let metrics = lines(&path.join("metrics.jsonl"))?;
-        let curve = |value: &str, ci95: &str| -> Vec<Moment> {
-            let moment = |line: &Value| {
+        let mut clock = BTreeMap::new();
+        each_line(&path.join("clock.jsonl"), |line| {
+            clock.extend(line["step"].as_u64().zip(line["seconds"].as_f64()));
+        })?;
+        let (mut losses, mut accuracies) = (Vec::new(), Vec::new());
+        each_line(&path.join("metrics.jsonl"), |line| {
+            let moment = |value: &str, ci95: &str| {
                 let step = line["step"].as_u64()?;
                 Some(Moment {
                     steps: step as f64,
@@ -73,20 +79,15 @@ impl RunCurves {
                     ci95: line[ci95].as_f64().unwrap_or_default(),
                 })
             };
-            metrics.iter().filter_map(moment).collect()
-        };
-        let losses = curve("loss", "");
+            losses.extend(moment("loss", ""));
+            accuracies.extend(moment("validation_accuracy", "ci95"));
+        })?;
         if losses.is_empty() {
             return Err(RunError::Empty { path: path.into() });
         }
         let whole = path.canonicalize().unwrap_or_else(|_| path.into());
         let name = whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self {
-            name,
-            settings: lasting(settings),
-            losses,
-            accuracies: curve("validation_accuracy", "ci95"),
-        })
+        Ok(Self { name, settings: lasting(settings), losses, accuracies })
     }
 }
 
@@ -99,15 +100,17 @@ fn lasting(mut settings: Table) -> Table {
     settings
 }
 
-/// The JSON lines of a file as far as they are whole; none if there is no file.
-fn lines(path: &Path) -> Result<Vec<Value>, RunError> {
-    let text = text(path)?.unwrap_or_default();
-    Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+/// Shows the JSON lines of a file as far as they are whole; none if there is no file.
+fn each_line(path: &Path, show: impl FnMut(Value)) -> Result<(), RunError> {
+    let text = text(path, MOST_JOURNAL)?.unwrap_or_default();
+    text.lines().map_while(|line| serde_json::from_str(line).ok()).for_each(show);
+    Ok(())
 }
 
 /// `None` if there is no such file.
-fn text(path: &Path) -> Result<Option<String>, RunError> {
-    match std::fs::read_to_string(path) {
+fn text(path: &Path, most: u64) -> Result<Option<String>, RunError> {
+    let text = |bytes| String::from_utf8(bytes).map_err(|error| Error::new(ErrorKind::InvalidData, error));
+    match whole::read(path, most).and_then(text) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(RunError::Read { path: path.into(), source }),

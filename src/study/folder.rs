@@ -20,6 +20,9 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// The most bytes of a record that are read: more than any study keeps.
+const MOST_BYTES: u64 = 256 << 20;
+
 /// A study's folder, held for writing.
 pub struct Folder {
     path: PathBuf,
@@ -113,9 +116,12 @@ fn record_name(key: &str) -> String {
     format!("records/{key}.json")
 }
 
-/// `None` if there is no such file.
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    match fs::read(path) {
+/// The JSON in a file; `None` if there is no such file.
+///
+/// # Errors
+/// If it cannot be read, or is something else.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    match whole::read(path, MOST_BYTES) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| Error::Record { path: path.into(), reason: error.to_string() }),

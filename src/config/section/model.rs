@@ -98,7 +98,7 @@ fn conv4(checker: &mut Checker, image_size: usize) -> Architecture {
     Architecture::Conv4 { filters, blocks }
 }
 
-/// How often `size` pixels can be halved, rounding up, until one is left.
-fn halvings(size: usize) -> usize {
+/// How often `size` ≥ 1 pixels can be halved, rounding up, until one is left: the most blocks of a "conv4".
+pub fn halvings(size: usize) -> usize {
     size.next_power_of_two().ilog2() as usize
 }

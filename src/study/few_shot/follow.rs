@@ -5,13 +5,11 @@ use super::{Record, budget};
 use crate::bench::Busy;
 use crate::config::Config;
 use crate::data::Part;
-use crate::study::folder::failed;
+use crate::study::folder::{failed, read};
 use crate::study::training::take_up;
 use crate::study::{Desk, Error};
 use crate::trainer::{self, StepRecord, Trainer, Watcher};
 use crate::whole;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -70,12 +68,7 @@ impl Album {
     /// As far as `trainer` has come.
     fn open(folder: &Path, trainer: &Trainer) -> Result<Self, Error> {
         let path = folder.join("looks.json");
-        let mut looks: Vec<Look> = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|error| Error::Record { path: path.clone(), reason: error.to_string() })?,
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(failed("read", &path)(error)),
-        };
+        let mut looks: Vec<Look> = read(&path)?.unwrap_or_default();
         looks.retain(|look| look.steps <= trainer.standing().step);
         Ok(Self { path, looks })
     }

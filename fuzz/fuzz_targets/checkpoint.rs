@@ -1,0 +1,68 @@
+//! A checkpoint as safetensors: as it is, and sealed anew, so that what is in it is taken up by those whose it is.
+
+#![no_main]
+
+use burn::tensor::Device;
+use libfuzzer_sys::fuzz_target;
+use metaburn::archive::Archive;
+use metaburn::config::RawConfig;
+use metaburn::estimator::{self, State};
+use metaburn::model::{Architecture, Conv4Config, Leaf};
+use metaburn::random::generator;
+use metaburn::trainer::{Saved, Standing};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+/// Those that keep a state.
+const ESTIMATORS: [&str; 4] = [
+    "name = 'ufom', tracking = 'fitted'",
+    "name = 'adaptive', tracking = 'fitted'",
+    "name = 'step-coins'",
+    "name = 'telescoping', levels = 'every'",
+];
+const TASKS: usize = 2;
+const STEPS: usize = 3;
+
+fuzz_target!(|data: &[u8]| {
+    let memory = Path::new("/dev/shm");
+    let place = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+    let dir = tempfile::tempdir_in(place).expect("a folder");
+    let path = dir.path().join("step-00000001.safetensors");
+    fs::write(&path, data).expect("a file");
+    let _ = Saved::read(&path);
+
+    let Ok(mut archive) = Archive::read(&path) else { return };
+    if sealed(&mut archive).is_none() {
+        return;
+    }
+    archive.write(&path).expect("a file");
+    let saved = Saved::read(&path).expect("it was sealed");
+    let in_files = |leaf: Leaf| Leaf { name: format!("theta.{}", leaf.name), ..leaf };
+    let leaves: Vec<Leaf> = Conv4Config::new(8, 1, 2, 2).leaves().into_iter().map(in_files).collect();
+    let device = Device::flex();
+    let _ = saved.theta(&leaves, &device);
+    let Ok(vector) = saved.vector(&leaves, &device) else { return };
+    for estimator in ESTIMATORS {
+        let text = format!("outer.steps = 1\ninner.steps = {STEPS}\nestimator = {{ {estimator} }}");
+        let config = RawConfig::parse("fuzz", &text).and_then(RawConfig::check).expect("a configuration");
+        let mut estimator = estimator::from_config(&config.estimator);
+        let state = State { values: saved.standing.estimator.clone(), vector: vector.clone() };
+        if estimator.restore(&state).is_ok() {
+            let _ = estimator.draw(&mut generator(0, "fuzz", 0), TASKS, STEPS);
+            let _ = estimator.report(TASKS, STEPS);
+        }
+    }
+});
+
+/// Puts the seal of what the archive holds in its place, if it is a checkpoint otherwise.
+fn sealed(archive: &mut Archive) -> Option<()> {
+    let value: Value = serde_json::from_str(archive.text.get("metaburn")?).ok()?;
+    let standing: Standing = serde_json::from_value(value).ok()?;
+    let mut header = json!({ "format": 1, "seal": "" });
+    header.as_object_mut()?.extend(json!(standing).as_object()?.clone());
+    archive.text.insert("metaburn".into(), header.to_string());
+    header["seal"] = archive.seal().into();
+    archive.text.insert("metaburn".into(), header.to_string());
+    Some(())
+}
