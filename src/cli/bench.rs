@@ -93,8 +93,9 @@ impl Bench {
                 .stderr(Stdio::inherit())
                 .output()?;
             if !ended.status.success() {
-                // It has said why.
-                return Ok(ExitCode::FAILURE);
+                // It has said why, and by its code whose fault it is.
+                let code = ended.status.code().and_then(|code| u8::try_from(code).ok());
+                return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
             }
             self.print(&serde_json::from_slice(&ended.stdout)?, row == 0)?;
         }

@@ -6,6 +6,10 @@ use super::digits::{grouped, power_of_ten};
 const MARGIN: f64 = 0.04;
 /// A logarithmic axis reaches at most this far below its largest value.
 const DECADES: f64 = 14.0;
+/// Values farther from zero are not shown, and those nearer to each other are one: margins and ticks must be
+/// numbers too.
+const FARTHEST: f64 = 1e300;
+const NEAREST: f64 = 1e-300;
 
 /// An axis with its range.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,16 +34,16 @@ pub struct Ticks {
 impl Scale {
     /// The range of `values`, of which those that the axis cannot show are passed over.
     pub fn of(values: impl Iterator<Item = f64>, logarithmic: bool) -> Self {
-        let shown = values.filter(|value| value.is_finite() && (!logarithmic || *value > 0.0));
+        let shown = values.filter(|value| value.abs() <= FARTHEST && (!logarithmic || *value > 0.0));
         let shown = shown.map(|value| if logarithmic { value.log10() } else { value });
         let (low, high) =
             shown.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
         let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
         let low = if logarithmic { low.max(high - DECADES) } else { low };
         // A single value stands in the middle.
-        let half = if high > low {
+        let half = if high - low > NEAREST {
             0.0
-        } else if logarithmic || low == 0.0 {
+        } else if logarithmic || low.abs() < NEAREST {
             0.5
         } else {
             0.05 * low.abs()
@@ -51,7 +55,7 @@ impl Scale {
     /// The same with these ends, which must be in order, and positive on a logarithmic axis; else unchanged.
     pub fn within(self, [low, high]: [f64; 2]) -> Self {
         let [low, high] = if self.logarithmic { [low.log10(), high.log10()] } else { [low, high] };
-        let fits = low < high && low.is_finite() && high.is_finite();
+        let fits = high - low > NEAREST && low.abs() <= FARTHEST && high.abs() <= FARTHEST;
         if fits { Self { low, high, ..self } } else { self }
     }
 
@@ -141,6 +145,22 @@ mod tests {
         assert_eq!(labels(scale(&[0.02, 0.06], true), 5), ["0.02", "0.03", "0.04", "0.05", "0.06"]);
         let ticks = scale(&[0.0, 3e6], false).ticks(4, false);
         assert_eq!((ticks.factor.as_deref(), &*ticks.major[1].1), (Some("10⁶"), "1"));
+    }
+
+    #[test]
+    fn values_of_any_size_have_few_ticks() {
+        let sizes = [0.0, 5e-324, 1e-310, 1e-300, 1e-9, 1.0, 1e15, 1e300, f64::MAX, f64::INFINITY, f64::NAN];
+        let sizes = sizes.map(|size| [size, -size, f64::next_up(size)]).concat();
+        for (one, other) in sizes.iter().flat_map(|one| sizes.iter().map(move |other| (*one, *other))) {
+            for logarithmic in [false, true] {
+                let scale = Scale::of([one, other].into_iter(), logarithmic);
+                for scale in [scale, scale.within([one, other])] {
+                    let ticks = scale.ticks(5, false);
+                    assert!(ticks.major.len() <= 20, "{one} to {other}: {ticks:?}");
+                    assert!(!one.is_finite() || (-1.0..=2.0).contains(&scale.place(one)), "{one} to {other}");
+                }
+            }
+        }
     }
 
     #[test]
