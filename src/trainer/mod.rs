@@ -186,10 +186,15 @@ impl Trainer {
     /// If training diverges or the device fails. The latest checkpoint is kept; what this trainer holds is
     /// no good after that.
     pub fn run(&mut self, watcher: &mut dyn Watcher) -> Result<Ended, Error> {
-        caught(|| self.train(watcher)).unwrap_or_else(|reason| {
+        let ended = caught(|| self.train(watcher)).unwrap_or_else(|reason| {
             let (step, path) = (self.standing.step, self.run.path().to_path_buf());
             Err(Error::Computing { step, path, reason })
-        })
+        });
+        if ended.is_err() {
+            // Whoever asks why wants the last lines too. A resumption cuts them off.
+            let _ = self.metrics.flush().and_then(|()| self.clock.flush());
+        }
+        ended
     }
 
     fn train(&mut self, watcher: &mut dyn Watcher) -> Result<Ended, Error> {

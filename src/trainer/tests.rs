@@ -136,6 +136,7 @@ fn divergence_in_flight_is_named_with_its_step_and_never_saved() {
         let Error::Diverged { step, what, report: Some(ref report) } = error else { panic!("{error}") };
         assert!(step > flight::MOST as u64 && notes.steps.len() as u64 == step - 1, "{error}");
         assert_eq!(left(&path).1.len(), 1, "only what was before the first step");
+        assert_eq!(left(&path).0.lines().count() as u64, step - 1, "every step before it is told");
         assert_eq!(*report, path.join(format!("divergence/step-{step:08}.json")));
         (step, what, left(&path), notes.steps)
     });
