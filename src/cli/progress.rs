@@ -125,9 +125,11 @@ pub fn duration(seconds: f64) -> String {
 impl Watcher for Terminal {
     fn step(&mut self, record: &StepRecord, progress: f64) {
         // A step that diverged and was skipped has no loss that counts.
-        let next = if record.loss.is_finite() { record.loss } else { self.loss.unwrap_or(f64::NAN) };
-        let loss = self.loss.map_or(next, |past| SMOOTHING * past + (1.0 - SMOOTHING) * next);
-        self.loss = Some(loss).filter(|loss| loss.is_finite());
+        if record.loss.is_finite() {
+            let smoothed = |past| SMOOTHING * past + (1.0 - SMOOTHING) * record.loss;
+            self.loss = Some(self.loss.map_or(record.loss, smoothed));
+        }
+        let loss = self.loss.unwrap_or(f64::NAN);
         let left = self.time_left(progress);
         let text = format!("step {}{}, loss {loss:.3}{}, {left} left", record.step, self.unit, self.accuracy);
         if !self.bar.is_hidden() {

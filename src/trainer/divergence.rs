@@ -6,17 +6,19 @@
 //! counted and named in the metrics.
 
 use super::flight::Landed;
+use super::gallery::members;
 use super::optimizer::OuterOptimizer;
 use super::run_dir::failed;
 use super::{Error, Trainer, Watcher};
 use crate::config::OnDivergence;
-use crate::host::host_together;
+use crate::host::{host, host_together};
 use crate::hypergradient::Evaluations;
 use crate::interval::mean;
 use crate::stack::Stack;
 use crate::whole;
 use serde_json::{Value, json};
 use std::ops::Range;
+use std::path::PathBuf;
 
 /// Where a run stood before an outer step.
 pub struct Before {
@@ -35,7 +37,7 @@ pub enum Turn {
 
 impl Trainer {
     /// Takes back the step in `landed`, of which `what` is not finite, and does about it what the
-    /// configuration says. `spent` is what the step cost.
+    /// configuration says.
     ///
     /// # Errors
     /// [`Error::Diverged`] if the run is to stop, or there is no checkpoint to go back to.
@@ -48,7 +50,7 @@ impl Trainer {
         let step = landed.flight.record.step;
         let spent = landed.flight.spent;
         self.take_back(&landed);
-        let norms = host_together(vec![landed.flight.estimates.clone().squared_norm()]).concat();
+        let norms = host(landed.flight.estimates.clone().squared_norm());
         if self.config.divergence.drop_tasks && self.leave_out(&mut landed, &norms) {
             self.standing.step = step;
             self.standing.evaluations += spent;
@@ -137,8 +139,8 @@ impl Trainer {
     fn rewind(&mut self, watcher: &mut dyn Watcher) -> Result<(), Error> {
         let (spent, seconds, rewinds) =
             (self.standing.evaluations, self.standing.seconds, self.standing.rewinds + 1);
-        let path = || self.run.path().to_path_buf();
-        let (saved, faults) = self.run.latest()?.ok_or_else(|| Error::NoCheckpoint { path: path() })?;
+        let none = || Error::NoCheckpoint { path: self.run.path().to_path_buf() };
+        let (saved, faults) = self.run.latest()?.ok_or_else(none)?;
         faults.iter().for_each(|fault| watcher.warning(fault));
         self.take_up(&saved)?;
         // What was spent is spent.
@@ -157,16 +159,15 @@ impl Trainer {
         what: &str,
         norms: &[f64],
         watcher: &mut dyn Watcher,
-    ) -> Option<std::path::PathBuf> {
+    ) -> Option<PathBuf> {
         let record = &landed.flight.record;
         let [report, checkpoint] = self.run.divergence_files(record.step);
-        let episodes = self.episodes(landed.flight.draw);
         let number = |value: &f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
         let told = json!({
             "step": record.step,
             "not_finite": what,
             "seed": self.config.seed,
-            "episodes": episodes.clone().collect::<Vec<u64>>(),
+            "episodes": self.episodes(landed.flight.draw).collect::<Vec<u64>>(),
             "coins": landed.flight.draw,
             "losses": landed.losses.iter().map(number).collect::<Vec<Value>>(),
             "squared_gradient_norms": norms.iter().map(number).collect::<Vec<Value>>(),
@@ -196,7 +197,6 @@ impl Trainer {
 
     /// The numbers of the training episodes of draw number `draw`.
     fn episodes(&self, draw: u64) -> Range<u64> {
-        let tasks = self.config.outer.meta_batch as u64;
-        draw * tasks..(draw + 1) * tasks
+        members(draw, self.config.outer.meta_batch as u64)
     }
 }

@@ -93,7 +93,7 @@ impl Feed {
 }
 
 /// The numbers of the episodes in a meta-batch of `tasks`.
-fn members(batch: u64, tasks: u64) -> Range<u64> {
+pub fn members(batch: u64, tasks: u64) -> Range<u64> {
     batch * tasks..(batch + 1) * tasks
 }
 
