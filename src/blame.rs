@@ -134,6 +134,7 @@ impl Blame for study::Error {
             Self::Data(error) => error.is_input(),
             Self::Trainer(error) => error.is_input(),
             Self::Figure(error) => error.is_input(),
+            Self::Curves(error) => error.is_input(),
             Self::Io { source, .. } => source.is_input(),
             Self::InUse { .. } | Self::OtherSettings { .. } | Self::Record { .. } | Self::Unfit(_) => true,
         }

@@ -8,6 +8,8 @@ use serde_json::json;
 use std::process::ExitCode;
 
 /// List the backends that this machine has, and why it lacks the others
+///
+/// Example: metaburn backends
 #[derive(Args)]
 pub struct Backends {
     /// Print one JSON object per backend on standard output

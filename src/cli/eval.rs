@@ -14,6 +14,8 @@ use std::process::ExitCode;
 
 /// Measure a run's accuracy on episodes that it was not trained on
 ///
+/// The result is printed, and kept in the run's results/.
+///
 /// Example: metaburn eval checkpoints/glyphs-5way-1shot-exact-001 --split test --episodes 2000
 #[derive(Args)]
 pub struct Eval {

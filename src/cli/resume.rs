@@ -9,11 +9,14 @@ use clap::Args;
 use metaburn::config::Config;
 use metaburn::data::Part;
 use metaburn::estimator;
-use metaburn::trainer::{Ended, RunDir, Trainer, Watcher, quoted};
-use std::path::PathBuf;
+use metaburn::trainer::{self, Ended, RunDir, Trainer, Watcher, quoted};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Continue an interrupted run
+///
+/// It goes on in its directory from the latest checkpoint, as if it had not been interrupted, and is then
+/// tested.
 ///
 /// Example: metaburn resume checkpoints/glyphs-5way-1shot-exact-001
 #[derive(Args)]
@@ -40,11 +43,30 @@ impl Resume {
     }
 }
 
-/// Trains until the budget is used up, then tests; `flags` are those that a resumption needs again.
+/// Trains until the budget is used up, tests, and prints; `flags` are those that a resumption needs again.
 pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, flags: &str, json: bool) -> Outcome {
-    let config = trainer.config().clone();
     let json_flag = if json { " --json" } else { "" };
     let command = format!("{} resume {}{flags}{json_flag}", program(), quoted(trainer.run_dir().path()));
+    let Some(result) = finish(&mut trainer, &mut terminal, &command)? else {
+        return Ok(ExitCode::from(exit::INTERRUPTED));
+    };
+    result.print(json)?;
+    trainer.kept()?;
+    result.keep(trainer.run_dir(), Part::Test.name())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Trains until the budget is used up, and tests. `None` where the user stopped it: it is saved then, and told that
+/// `command` goes on.
+///
+/// # Errors
+/// If training fails, or what was stopped could not be saved.
+pub fn finish(
+    trainer: &mut Trainer,
+    terminal: &mut Terminal,
+    command: &str,
+) -> Result<Option<TestResult>, trainer::Error> {
+    let config = trainer.config().clone();
     let opened = &trainer.learner().opened;
     terminal.note(&format!(
         "{}-way {}-shot {}, estimator {}, on {} ({}); run directory {}",
@@ -57,25 +79,21 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, flags: &str, jso
         trainer.run_dir().path().display(),
     ));
     terminal.note(&trainer.plan().to_string());
-    terminal.begin(&config, trainer.progress(), &command);
-    let ended = trainer.run(&mut terminal);
+    terminal.begin(&config, trainer.progress(), command);
+    let ended = trainer.run(terminal);
     terminal.end();
     if ended? == Ended::Stopped {
         trainer.kept()?;
         let step = trainer.standing().step;
         terminal.warning(&format!("stopped and saved after outer step {step}; to go on:\n  {command}"));
-        return Ok(ExitCode::from(exit::INTERRUPTED));
+        return Ok(None);
     }
     let episodes = config.eval.test_episodes;
     terminal.note(&format!("testing on {episodes} episodes"));
     let bar = terminal.counter(episodes, "test episodes");
     let accuracy = trainer.evaluate(Part::Test, episodes, |done| bar.set_position(done as u64));
     bar.finish_and_clear();
-    let result = TestResult::new(&config, Part::Test, accuracy, trainer.standing());
-    result.print(json)?;
-    trainer.kept()?;
-    result.keep(trainer.run_dir(), Part::Test.name())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Some(TestResult::new(&config, Part::Test, accuracy, trainer.standing())))
 }
 
 /// How this program was called, so that a command that is printed can be typed.
@@ -84,6 +102,12 @@ pub fn program() -> String {
     called
         .filter(|path| path.components().count() > 1)
         .map_or_else(|| "metaburn".into(), |path| quoted(&path))
+}
+
+/// The words after the program's name, as a shell takes them.
+pub fn words() -> String {
+    let words: Vec<String> = std::env::args_os().skip(1).map(|word| quoted(Path::new(&word))).collect();
+    words.join(" ")
 }
 
 /// The estimator as its configuration has it, and whether it is biased.

@@ -2,7 +2,7 @@
 
 use super::exit;
 use super::progress::{BETWEEN_LINES, PARTS};
-use super::resume::program;
+use super::resume::{program, words};
 use super::setup::Setup;
 use super::{Outcome, output};
 use clap::{Args, Subcommand};
@@ -13,7 +13,7 @@ use metaburn::study::hypercleaning::{self, Hypercleaning};
 use metaburn::study::hyperparameters::{self, Hyperparameters};
 use metaburn::study::quadratic::Quadratic;
 use metaburn::study::{self, ALL, Digits, Finished, Observer, bias};
-use metaburn::trainer::{RunDir, quoted};
+use metaburn::trainer::RunDir;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -64,14 +64,22 @@ const KEPT: usize = 1_000_000;
 #[derive(Subcommand)]
 pub enum Study {
     /// What studies there are, what they show and how long they take
+    ///
+    /// Example: metaburn study list
     List,
     /// Where first-order steps settle, what stationarity costs, and the best q, on one-dimensional problems
+    ///
+    /// Example: metaburn study quadratic --quick
     Quadratic(Common),
     Bias(Bias),
     FewShot(FewShot),
     /// Which of MNIST's labels are wrong, by every estimator at equal cost, against training on everything
+    ///
+    /// Example: metaburn study hypercleaning --quick
     Hypercleaning(OnDigits),
     /// Rates and penalties of a perceptron's layers on MNIST, by hypergradients and by random search
+    ///
+    /// Example: metaburn study hyperparameters --quick
     Hyperparameters(OnDigits),
 }
 
@@ -235,9 +243,8 @@ impl Common {
         let size = if self.quick { "-quick" } else { "" };
         let usual = || Path::new("studies").join(format!("{}{size}", study.about().name));
         let out = self.out.clone().unwrap_or_else(usual);
-        let words: Vec<String> = std::env::args_os().skip(1).map(|word| quoted(Path::new(&word))).collect();
-        let mut terminal = Terminal::new(format!("{} {}", program(), words.join(" ")));
-        let command = format!("metaburn {}", words.join(" "));
+        let mut terminal = Terminal::new(format!("{} {}", program(), words()));
+        let command = format!("metaburn {}", words());
         let finished = study::carry_out(study, &out, &command, &mut terminal);
         terminal.bar.finish_and_clear();
         self.print(&finished?)?;

@@ -12,6 +12,11 @@ use std::path::PathBuf;
 
 /// Train a learner and test it
 ///
+/// Everything is written to the run directory, a new one under checkpoints/: the configuration, a line of
+/// metrics a step, checkpoints, and results/test.json. Ctrl-C saves, and says how to go on.
+///
+/// Example: metaburn train
+///
 /// Example: metaburn train configs/omniglot-5way-1shot.toml --data PATH --set outer.steps=2000
 #[derive(Args)]
 pub struct Train {

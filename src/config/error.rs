@@ -93,6 +93,13 @@ pub enum Place {
         /// The line, from 1; `None` for what is missing from the file.
         line: Option<usize>,
     },
+    /// In a sweep file, over its base.
+    Sweep {
+        /// The path as given.
+        name: String,
+        /// The line, from 1.
+        line: usize,
+    },
     /// In `--set`.
     Override {
         /// The override as given, shortened.
@@ -101,11 +108,12 @@ pub enum Place {
 }
 
 impl Place {
-    /// Files come first and by line, overrides after them.
-    pub(super) fn order(&self) -> (bool, usize) {
+    /// Files come first and by line, what is set over them after that.
+    pub(super) fn order(&self) -> (u8, usize) {
         match self {
-            Place::File { line, .. } => (false, line.unwrap_or(usize::MAX)),
-            Place::Override { .. } => (true, 0),
+            Place::File { line, .. } => (0, line.unwrap_or(usize::MAX)),
+            Place::Sweep { line, .. } => (1, *line),
+            Place::Override { .. } => (2, 0),
         }
     }
 }
@@ -113,7 +121,9 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::File { name, line: Some(line) } => write!(out, "{name}, line {line}"),
+            Place::File { name, line: Some(line) } | Place::Sweep { name, line } => {
+                write!(out, "{name}, line {line}")
+            }
             Place::File { name, line: None } => write!(out, "{name}"),
             Place::Override { text } => write!(out, "--set {text}"),
         }

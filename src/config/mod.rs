@@ -19,6 +19,8 @@ mod nearest;
 mod raw;
 mod section;
 mod shown;
+mod sweep;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -40,3 +42,5 @@ pub use section::model::{Architecture, BatchNorm, Model, halvings};
 pub use section::outer::{Budget, Moments, Optimizer, Outer, Schedule};
 pub use section::root::Backend;
 pub use section::task::Task;
+pub use sweep::{Sweep, Variant};
+pub use template::template;

@@ -32,9 +32,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Whether the value comes from `--set`.
+    /// Whether the value was set over a file: by `--set`, or by a sweep.
     pub fn is_override(&self) -> bool {
-        matches!(self.place, Place::Override { .. })
+        matches!(self.place, Place::Override { .. } | Place::Sweep { .. })
     }
 }
 
@@ -58,13 +58,9 @@ impl RawConfig {
         let name = name.into();
         let lines = file::Lines::of(text);
         let place = |offset| Place::File { name: name.clone(), line: Some(lines.number(offset)) };
-        let table = DeTable::parse(text).map_err(|error| Error::Syntax {
-            place: place(error.span().map_or(0, |span| span.start)),
-            reason: error.message().replace('\n', "; "),
-        })?;
 
         let mut leaves = Vec::new();
-        flatten("", table.into_inner(), &mut leaves);
+        flatten("", table(&name, text)?, &mut leaves);
         let entry = |(key, value, offset)| Entry { key, value, place: place(offset) };
         let entries = leaves.into_iter().map(entry).collect();
         Ok(Self { name, entries })
@@ -94,11 +90,16 @@ impl RawConfig {
             Ok(plain) => leaves.push((key, to_value(plain), 0)),
             Err(_) => leaves.push((key, Value::String(text.to_owned()), 0)),
         }
-        let replaced: BTreeSet<&str> = leaves.iter().map(|(key, ..)| &**key).collect();
-        self.entries.retain(|entry| !replaced.contains(&*entry.key));
         let entry = |(key, value, _)| Entry { key, value, place: place.clone() };
-        self.entries.extend(leaves.into_iter().map(entry));
+        self.put(leaves.into_iter().map(entry).collect());
         Ok(())
+    }
+
+    /// Puts `entries` in the place of whatever has their keys.
+    pub(super) fn put(&mut self, entries: Vec<Entry>) {
+        let replaced: BTreeSet<&str> = entries.iter().map(|entry| &*entry.key).collect();
+        self.entries.retain(|entry| !replaced.contains(&*entry.key));
+        self.entries.extend(entries);
     }
 
     /// The checked configuration.
@@ -113,10 +114,22 @@ impl RawConfig {
     }
 }
 
+/// The TOML in `text`, each key and value with its place in it; messages call it `name`.
+///
+/// # Errors
+/// Where the text is not TOML.
+pub(super) fn table<'a>(name: &str, text: &'a str) -> Result<DeTable<'a>, Error> {
+    DeTable::parse(text).map(Spanned::into_inner).map_err(|error| {
+        let line = file::Lines::of(text).number(error.span().map_or(0, |span| span.start));
+        let place = Place::File { name: name.into(), line: Some(line) };
+        Error::Syntax { place, reason: error.message().replace('\n', "; ") }
+    })
+}
+
 /// Adds everything below `table`, with its dotted key and the byte at which its key stands. An empty
 /// table is a value too, so that a mistyped empty section is seen. Keys are shortened here already: a long
 /// table's name stands in each key below it.
-fn flatten(prefix: &str, table: DeTable<'_>, leaves: &mut Vec<(String, Value, usize)>) {
+pub(super) fn flatten(prefix: &str, table: DeTable<'_>, leaves: &mut Vec<(String, Value, usize)>) {
     for (part, value) in table {
         let offset = part.span().start;
         let part = shown::key_part(part.get_ref());
@@ -130,7 +143,7 @@ fn flatten(prefix: &str, table: DeTable<'_>, leaves: &mut Vec<(String, Value, us
 
 /// An ordinary TOML value. An integer beyond 64 bits becomes a float: messages then show its size, and
 /// no key that wants a whole number accepts it.
-fn to_value(value: DeValue<'_>) -> Value {
+pub(super) fn to_value(value: DeValue<'_>) -> Value {
     let written = match &value {
         DeValue::Integer(digits) => digits.as_str().to_owned(),
         _ => String::new(),

@@ -18,13 +18,16 @@ const MOST_JOURNAL: u64 = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum RunError {
-    #[error("there is no run in {path}: it has no config.toml")]
+    #[error(
+        "there is no run in {path}: it has no config.toml; runs are the folders that `metaburn train` makes, by \
+         default under checkpoints/"
+    )]
     NoRun { path: PathBuf },
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{path} is not the configuration of a run: {}", source.message())]
     Config { path: PathBuf, source: Box<toml::de::Error> },
-    #[error("{path} has no outer step yet; there is nothing to draw")]
+    #[error("{path} has no outer step yet; there is nothing to draw: train it first with `metaburn resume`")]
     Empty { path: PathBuf },
 }
 

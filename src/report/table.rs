@@ -13,6 +13,11 @@ impl Table {
         Self { columns: columns.map(String::from).to_vec(), rows: Vec::new() }
     }
 
+    /// An empty table with as many columns as there happen to be.
+    pub fn of(columns: Vec<String>) -> Self {
+        Self { columns, rows: Vec::new() }
+    }
+
     /// One more row. Missing cells are empty, and what has no column is left out.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let mut row: Vec<String> = cells.into_iter().take(self.columns.len()).collect();

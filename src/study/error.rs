@@ -17,12 +17,14 @@ pub enum Error {
     Trainer(#[from] trainer::Error),
     #[error(transparent)]
     Figure(#[from] report::Error),
+    #[error(transparent)]
+    Curves(#[from] report::RunError),
     #[error("cannot {action} {path}: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{path} is in use by another metaburn; wait until it ends, or stop it")]
     InUse { path: PathBuf },
     #[error(
-        "{path} holds a study of other settings ({}); choose another folder with --out, or delete that one",
+        "{path} holds work of other settings ({}); choose another folder with --out, or delete that one",
         differences.join("; ")
     )]
     OtherSettings { path: PathBuf, differences: Vec<String> },

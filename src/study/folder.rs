@@ -131,7 +131,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
 }
 
 /// Where two sets of settings differ, in words.
-fn differences(there: &Value, here: &Value) -> Vec<String> {
+pub fn differences(there: &Value, here: &Value) -> Vec<String> {
     let (theirs, ours) = (flat(there), flat(here));
     let keys: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
     let said = |value: Option<&Value>| value.map_or("not set".into(), Value::to_string);

@@ -17,6 +17,7 @@ pub mod hyperparameters;
 mod laws;
 mod pool;
 pub mod quadratic;
+pub mod sweep;
 mod training;
 mod write_up;
 
@@ -24,6 +25,7 @@ pub use carry_out::{Desk, Observer, carry_out};
 pub use claim::{Claim, Expected, Measured, Verdict};
 pub use digits::{Digits, Size};
 pub use error::Error;
+pub use training::take_up;
 pub use write_up::Finished;
 
 use crate::report::{Figure, Table};

@@ -35,7 +35,11 @@ pub enum Error {
     NoCheckpoint { path: PathBuf },
     #[error("the checkpoint {path} is not usable: {reason}")]
     Checkpoint { path: PathBuf, reason: String },
-    #[error("no checkpoint in {path} is usable; {}", faults.join("; "))]
+    #[error(
+        "no checkpoint in {path} is usable: {}. Put back a copy, or start anew with `metaburn train {} --run-dir DIR`",
+        faults.join("; "),
+        quoted(&path.join("config.toml"))
+    )]
     NoSoundCheckpoint { path: PathBuf, faults: Vec<String> },
     #[error(
         "the data is not what this run was trained on (its digest is {found:.12}…, the run's {expected:.12}…); point \

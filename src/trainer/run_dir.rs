@@ -15,7 +15,7 @@ use super::checkpoint::Saved;
 use crate::config::Config;
 use crate::whole;
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 /// A run's directory.
@@ -185,6 +185,19 @@ impl RunDir {
         fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
         let file = folder.join(format!("{name}.json"));
         whole::write(&file, &[format!("{result:#}\n").as_bytes()]).map_err(failed("write", &file))
+    }
+
+    /// What [`RunDir::write_result`] wrote as `name`; `None` if there is nothing that is whole.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub fn result(&self, name: &str) -> Result<Option<serde_json::Value>, Error> {
+        let file = self.path.join("results").join(format!("{name}.json"));
+        match fs::read(&file) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", &file)(error)),
+        }
     }
 
     fn config_file(&self) -> PathBuf {

@@ -1,0 +1,468 @@
+//! A sweep file: one configuration, and what varies in it.
+//!
+//! ```toml
+//! base = "glyphs.toml"      # beside this file, or a table [base]; without it, the built-in configuration
+//! seeds = [0, 1, 2]         # without it, the base's own
+//!
+//! [set]                     # for every run
+//! outer.steps = 300
+//!
+//! [grid]                    # every combination
+//! estimator.name = ["first-order", "exact"]
+//! inner.rate = [0.1, 0.4]
+//!
+//! [[run]]                   # settings with a name, each with every combination of the grid
+//! name = "wide"
+//! model.filters = 128
+//! ```
+
+use super::checked::Config;
+use super::error::{Error, Fault, Place};
+use super::file::{self, Lines};
+use super::raw::{self, Entry, RawConfig};
+use super::shown;
+use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Value};
+
+/// More runs than anybody waits for.
+const MOST: usize = 10_000;
+/// What stands in a sweep file.
+const KEYS: &str = "`base`, `seeds`, [set], [grid] and [[run]]";
+
+/// What a sweep file asks for: every variant, with every seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sweep {
+    /// The grid's keys, dotted, in the order of the file.
+    pub varied: Vec<String>,
+    /// Every named setting with every combination of the grid; at least one.
+    pub variants: Vec<Variant>,
+    /// At least one, each once.
+    pub seeds: Vec<u64>,
+}
+
+/// A setting of everything but the seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// What folders and tables call it: letters, digits, points, hyphens and underscores.
+    pub name: String,
+    /// Its values of [`Sweep::varied`], as TOML.
+    pub values: Vec<String>,
+    /// The configuration, with the first seed.
+    pub config: Config,
+}
+
+impl Sweep {
+    /// The sweep in the file at `path`, with `overrides` of the form `key=value` over every configuration.
+    ///
+    /// # Errors
+    /// Where the file or its base cannot be read or is not TOML, or with every fault of every configuration,
+    /// each with its place.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, Error> {
+        let text = file::read(path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&path.display().to_string(), &text, folder, overrides)
+    }
+
+    /// The sweep in `text`, whose base lies in `folder`; messages call it `name`.
+    ///
+    /// # Errors
+    /// As [`Sweep::read`].
+    pub fn parse(name: &str, text: &str, folder: &Path, overrides: &[String]) -> Result<Self, Error> {
+        let table = raw::table(name, text)?;
+        let mut reader = Reader { name, lines: Lines::of(text), faults: Vec::new() };
+        let plan = reader.plan(table);
+        reader.check(&plan, overrides);
+        match reader.faults.is_empty() {
+            true => plan.sweep(name, folder, overrides),
+            false => Err(Error::Impossible(sorted(reader.faults))),
+        }
+    }
+}
+
+/// A sweep file as written.
+struct Plan {
+    base: Base,
+    seeds: Vec<u64>,
+    set: Vec<Entry>,
+    grid: Vec<Axis>,
+    runs: Vec<Named>,
+}
+
+enum Base {
+    BuiltIn,
+    File(PathBuf),
+    Inline(Vec<Entry>),
+}
+
+/// A key of the grid and its values, at least one.
+struct Axis {
+    key: String,
+    values: Vec<Value>,
+    place: Place,
+}
+
+/// A named setting.
+struct Named {
+    name: String,
+    entries: Vec<Entry>,
+    place: Place,
+}
+
+/// Reads a sweep file and collects what is wrong with it.
+struct Reader<'a> {
+    name: &'a str,
+    lines: Lines,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn plan(&mut self, table: DeTable<'_>) -> Plan {
+        let mut plan = Plan { base: Base::BuiltIn, seeds: vec![], set: vec![], grid: vec![], runs: vec![] };
+        for (key, value) in table {
+            let offset = key.span().start;
+            let key: &str = key.get_ref();
+            match (key, value.into_inner()) {
+                ("base", DeValue::String(path)) => plan.base = Base::File(PathBuf::from(path.into_owned())),
+                ("base", DeValue::Table(table)) => plan.base = Base::Inline(self.own(table)),
+                ("base", _) => self.refuse(key, offset, "must be a path in quotes or a table [base]"),
+                ("seeds", DeValue::Array(seeds)) => {
+                    let seed = |seed: Spanned<DeValue<'_>>| {
+                        u64::try_from(raw::to_value(seed.into_inner()).as_integer()?).ok()
+                    };
+                    match seeds.into_iter().map(seed).collect::<Option<Vec<u64>>>() {
+                        Some(seeds) if !seeds.is_empty() => plan.seeds = seeds,
+                        _ => self.refuse(key, offset, "must be a list of whole numbers ≥ 0"),
+                    }
+                }
+                ("seeds", _) => self.refuse(key, offset, "must be a list of whole numbers, as in [0, 1, 2]"),
+                ("set", DeValue::Table(table)) => plan.set = self.entries(table),
+                ("grid", DeValue::Table(table)) => plan.grid = self.grid(table),
+                ("set" | "grid", _) => self.refuse(key, offset, "must be a table of configuration keys"),
+                ("run", DeValue::Array(runs)) => {
+                    for run in runs {
+                        let offset = run.span().start;
+                        match run.into_inner() {
+                            DeValue::Table(table) => plan.runs.extend(self.named(table, offset)),
+                            _ => self.refuse(key, offset, "must be tables, each headed by [[run]]"),
+                        }
+                    }
+                }
+                ("run", _) => self.refuse(key, offset, "must be tables, each headed by [[run]]"),
+                _ => self.refuse(key, offset, &format!("is no part of a sweep, which has {KEYS}")),
+            }
+        }
+        plan
+    }
+
+    /// What stands below a table, to be set over a base.
+    fn entries(&mut self, table: DeTable<'_>) -> Vec<Entry> {
+        let mut leaves = Vec::new();
+        raw::flatten("", table, &mut leaves);
+        // "inner.rate" in quotes means inner.rate; no key has a quote in it.
+        let entry = |(key, value, offset): (String, Value, usize)| Entry {
+            key: key.replace('"', ""),
+            value,
+            place: Place::Sweep { name: self.name.into(), line: self.lines.number(offset) },
+        };
+        leaves.into_iter().map(entry).collect()
+    }
+
+    /// What stands below [base]: a file of its own.
+    fn own(&mut self, table: DeTable<'_>) -> Vec<Entry> {
+        let mut entries = self.entries(table);
+        for entry in &mut entries {
+            if let Place::Sweep { name, line } = &entry.place {
+                entry.place = Place::File { name: name.clone(), line: Some(*line) };
+            }
+        }
+        entries
+    }
+
+    fn grid(&mut self, table: DeTable<'_>) -> Vec<Axis> {
+        let mut grid: Vec<Axis> = Vec::new();
+        for Entry { key, value, place } in self.entries(table) {
+            match value {
+                _ if grid.iter().any(|axis| axis.key == key) => {
+                    self.refuse_at(&key, place, "is in [grid] twice; put all its values in one list");
+                }
+                Value::Array(values) if !values.is_empty() => grid.push(Axis { key, values, place }),
+                _ => self.refuse_at(&key, place, "must be a list of values in [grid], as in [0.1, 0.4]"),
+            }
+        }
+        grid
+    }
+
+    fn named(&mut self, table: DeTable<'_>, offset: usize) -> Option<Named> {
+        let place = Place::Sweep { name: self.name.into(), line: self.lines.number(offset) };
+        let (names, entries): (Vec<_>, Vec<_>) =
+            self.entries(table).into_iter().partition(|entry| entry.key == "name");
+        match names.first().and_then(|entry| entry.value.as_str()) {
+            Some(name) if !name.is_empty() && clean(name) == name => {
+                Some(Named { name: name.into(), entries, place })
+            }
+            _ => {
+                let reason = "needs a `name` of letters, digits, points, underscores and single hyphens";
+                self.refuse_at("run", place, reason);
+                None
+            }
+        }
+    }
+
+    /// Refuses what does not go together.
+    fn check(&mut self, plan: &Plan, overrides: &[String]) {
+        let axes = plan.grid.iter().map(|axis| (&axis.key, &axis.place));
+        let entries = plan.set.iter().chain(plan.runs.iter().flat_map(|run| &run.entries));
+        let all = axes.clone().chain(entries.map(|entry| (&entry.key, &entry.place)));
+        for (key, place) in all.filter(|(key, _)| *key == "seed") {
+            self.refuse_at(key, place.clone(), "has no place here; list the seeds in `seeds = [0, 1, 2]`");
+        }
+        for run in &plan.runs {
+            for entry in run.entries.iter().filter(|entry| axes.clone().any(|(key, _)| *key == entry.key)) {
+                let reason = "is in [grid] too; remove it from one of the two";
+                self.refuse_at(&entry.key, entry.place.clone(), reason);
+            }
+        }
+        for assignment in overrides {
+            let key = assignment.split('=').next().unwrap_or_default().trim();
+            let set = || plan.runs.iter().flat_map(|run| &run.entries);
+            let varies = axes.clone().any(|(known, _)| *known == key) || set().any(|entry| entry.key == key);
+            if varies || key == "seed" {
+                let place = Place::Override { text: shown::line(assignment) };
+                self.refuse_at(key, place, "varies in this sweep; change the file instead");
+            }
+        }
+        let name = self.name;
+        let first = || Place::Sweep { name: name.into(), line: 1 };
+        for (at, seed) in plan.seeds.iter().enumerate() {
+            if plan.seeds[..at].contains(seed) {
+                let (place, reason) = (first(), format!("has {seed} twice; a run of it is made once"));
+                self.refuse_at("seeds", place, &reason);
+            }
+        }
+        let counts = plan.grid.iter().map(|axis| axis.values.len());
+        let runs = counts
+            .chain([plan.runs.len().max(1), plan.seeds.len().max(1)])
+            .fold(1_usize, usize::saturating_mul);
+        if runs > MOST {
+            let (place, reason) =
+                (first(), format!("and seeds make {runs} runs; at most {MOST} are possible"));
+            self.refuse_at("grid", place, &reason);
+        }
+        for (at, run) in plan.runs.iter().enumerate() {
+            if plan.runs[..at].iter().any(|other| other.name == run.name) {
+                let reason =
+                    format!("is called \"{}\" as another one is; give each a name of its own", run.name);
+                self.refuse_at("run", run.place.clone(), &reason);
+            }
+        }
+    }
+
+    fn refuse(&mut self, key: &str, offset: usize, reason: &str) {
+        let place = Place::Sweep { name: self.name.into(), line: self.lines.number(offset) };
+        self.refuse_at(key, place, reason);
+    }
+
+    fn refuse_at(&mut self, key: &str, place: Place, reason: &str) {
+        let key = shown::short(key);
+        self.faults.push(Fault { reason: format!("`{key}` {reason}"), key, value: None, place });
+    }
+}
+
+impl Plan {
+    /// Every configuration, checked.
+    fn sweep(self, name: &str, folder: &Path, overrides: &[String]) -> Result<Sweep, Error> {
+        let mut base = match self.base {
+            Base::BuiltIn => RawConfig::read(None)?,
+            Base::File(path) => RawConfig::read(Some(&folder.join(path)))?,
+            Base::Inline(entries) => RawConfig { name: name.into(), entries },
+        };
+        base.put(self.set);
+        for assignment in overrides {
+            base.set(assignment)?;
+        }
+        if let Some(seed) = self.seeds.first() {
+            base.set(&format!("seed={seed}"))?;
+        }
+        let unnamed = [Named {
+            name: String::new(),
+            entries: vec![],
+            place: Place::Sweep { name: name.into(), line: 1 },
+        }];
+        let runs = if self.runs.is_empty() { &unnamed[..] } else { &self.runs[..] };
+        let (mut variants, mut faults): (Vec<Variant>, Vec<Fault>) = (Vec::new(), Vec::new());
+        for run in runs {
+            for combination in combinations(&self.grid) {
+                let mut raw = base.clone();
+                raw.put([&run.entries[..], &combination].concat());
+                let (name, values) = (called(run, &self.grid, &combination), values(&combination));
+                match raw.check() {
+                    Ok(config) => variants.push(Variant { name, values, config }),
+                    // What is wrong in the base is so in every variant.
+                    Err(Error::Impossible(found)) => {
+                        found.into_iter().for_each(|fault| {
+                            if !faults.contains(&fault) {
+                                faults.push(fault);
+                            }
+                        });
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        for (at, variant) in variants.iter().enumerate() {
+            if variants[..at].iter().any(|other| other.name == variant.name) {
+                let reason = format!("makes two runs called \"{}\"; write each value once", variant.name);
+                let place = Place::Sweep { name: name.into(), line: 1 };
+                faults.push(Fault {
+                    key: "grid".into(),
+                    value: None,
+                    place,
+                    reason: format!("`grid` {reason}"),
+                });
+            }
+        }
+        let own = variants.first().map(|variant| vec![variant.config.seed]).unwrap_or_default();
+        let seeds = if self.seeds.is_empty() { own } else { self.seeds };
+        let varied = self.grid.into_iter().map(|axis| axis.key).collect();
+        if faults.is_empty() {
+            Ok(Sweep { varied, variants, seeds })
+        } else {
+            Err(Error::Impossible(sorted(faults)))
+        }
+    }
+}
+
+fn sorted(mut faults: Vec<Fault>) -> Vec<Fault> {
+    faults.sort_by_key(|fault| fault.place.order());
+    faults
+}
+
+/// Every choice of one value for each key; the last key's changes fastest.
+fn combinations(grid: &[Axis]) -> Vec<Vec<Entry>> {
+    let mut all: Vec<Vec<Entry>> = vec![Vec::new()];
+    for axis in grid {
+        let mut longer = Vec::new();
+        for chosen in &all {
+            for value in &axis.values {
+                let (key, value, place) = (axis.key.clone(), value.clone(), axis.place.clone());
+                let mut combination = chosen.clone();
+                combination.push(Entry { key, value, place });
+                longer.push(combination);
+            }
+        }
+        all = longer;
+    }
+    all
+}
+
+fn values(combination: &[Entry]) -> Vec<String> {
+    combination.iter().map(|entry| entry.value.to_string()).collect()
+}
+
+/// The name of a variant: its run's, and what it takes of the grid.
+fn called(run: &Named, grid: &[Axis], combination: &[Entry]) -> String {
+    let varies = |entry: &&Entry| grid.iter().any(|axis| axis.key == entry.key && axis.values.len() > 1);
+    let labels = combination.iter().filter(varies).map(|entry| label(entry, grid));
+    let parts: Vec<String> =
+        std::iter::once(run.name.clone()).chain(labels).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { "run".into() } else { parts.join("-") }
+}
+
+/// A value with its key's last part, or the whole key where another one ends alike; a word says enough itself.
+fn label(entry: &Entry, grid: &[Axis]) -> String {
+    if let Value::String(word) = &entry.value {
+        return clean(word);
+    }
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_string();
+    let alike = |axis: &&Axis| axis.values.len() > 1 && last(&axis.key) == last(&entry.key);
+    let alike = grid.iter().filter(alike).count();
+    let key = if alike > 1 { entry.key.replace('.', "-") } else { last(&entry.key) };
+    clean(&format!("{key}-{}", entry.value))
+}
+
+/// `text` as a part of a file's name.
+fn clean(text: &str) -> String {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || "._".contains(letter);
+    text.split(|letter| !fits(letter)).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Estimator;
+
+    fn parse(text: &str, overrides: &[&str]) -> Result<Sweep, Error> {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/configs"));
+        Sweep::parse("sweep.toml", text, folder, &overrides)
+    }
+
+    fn refused(text: &str, overrides: &[&str], words: &[&str]) {
+        let message = parse(text, overrides).expect_err("should be refused").to_string();
+        words.iter().for_each(|word| assert!(message.contains(word), "`{word}` is not in: {message}"));
+    }
+
+    #[test]
+    fn a_grid_is_every_combination_over_its_base() {
+        let text = "base = 'glyphs.toml'\nseeds = [3, 1]\nset.outer.steps = 7\n\
+                    [grid]\n'estimator.name' = ['first-order', 'exact']\ninner.rate = [0.1, 0.4]\nouter.rate = [0.01]";
+        let sweep = parse(text, &["task.ways=3"]).unwrap();
+        assert_eq!(sweep.seeds, [3, 1]);
+        assert_eq!(sweep.varied, ["estimator.name", "inner.rate", "outer.rate"]);
+        let names: Vec<_> = sweep.variants.iter().map(|variant| &*variant.name).collect();
+        assert_eq!(
+            names,
+            ["first-order-rate-0.1", "first-order-rate-0.4", "exact-rate-0.1", "exact-rate-0.4"]
+        );
+        let last = &sweep.variants[3];
+        assert_eq!(last.values, ["\"exact\"", "0.4", "0.01"]);
+        assert_eq!((last.config.inner.rate, last.config.task.ways, last.config.seed), (0.4, 3, 3));
+        assert_eq!(last.config.estimator, Estimator::Exact);
+    }
+
+    #[test]
+    fn named_settings_displace_what_does_not_go_with_them() {
+        let text = "[base]\nouter.steps = 5\nestimator = { name = 'ufom', q = 0.2 }\n\
+                    [[run]]\nname = 'plain'\nestimator.name = 'exact'\n[[run]]\nname = 'as-it-is'";
+        let sweep = parse(text, &[]).unwrap();
+        let [plain, own] = &sweep.variants[..] else { panic!("two settings") };
+        assert_eq!((&*plain.name, &plain.config.estimator), ("plain", &Estimator::Exact));
+        assert!(matches!(own.config.estimator, Estimator::Ufom { q, .. } if q == 0.2));
+        assert_eq!(sweep.seeds, [0]);
+        assert_eq!(parse("", &[]).unwrap().variants[0].name, "run");
+    }
+
+    #[test]
+    fn every_fault_of_every_combination_is_told_once_with_its_line() {
+        let text = "seeds = [0]\n[set]\ninner.setps = 3\n[grid]\nouter.rate = [-1, 0.1]\ntask.ways = [1, 5]";
+        let words = [
+            "3 settings",
+            "sweep.toml, line 3: unknown key `inner.setps`",
+            "did you mean `inner.steps`?",
+            "sweep.toml, line 5: `outer.rate` must be a number > 0, got -1",
+            "sweep.toml, line 6: `task.ways`",
+        ];
+        refused(text, &[], &words);
+    }
+
+    #[test]
+    fn what_is_no_sweep_is_told_so() {
+        refused("gird = 1", &[], &["sweep.toml, line 1", "`gird`", "[grid]"]);
+        refused("seeds = 3", &[], &["`seeds`", "list"]);
+        refused("seeds = [1, 1]", &[], &["`seeds`", "twice"]);
+        refused("seeds = [-1]", &[], &["`seeds`", "≥ 0"]);
+        refused("[grid]\ninner.rate = 0.1", &[], &["line 2", "`inner.rate`", "list of values"]);
+        refused("[grid]\nseed = [1, 2]", &[], &["`seed`", "seeds = "]);
+        refused("[grid]\ninner.rate = [0.1, 0.1]", &[], &["rate-0.1", "once"]);
+        refused("[[run]]\ninner.rate = 0.1", &[], &["`run`", "name"]);
+        refused("[[run]]\nname = '../up'", &[], &["`run`", "name"]);
+        refused("[[run]]\nname = 'a'\n[[run]]\nname = 'a'", &[], &["\"a\"", "name of its own"]);
+        let both = "[grid]\ninner.rate = [0.1]\n[[run]]\nname = 'a'\ninner.rate = 0.2";
+        refused(both, &[], &["line 5", "`inner.rate`", "[grid] too"]);
+        refused("[grid]\ninner.rate = [0.1]", &["inner.rate=1"], &["--set inner.rate=1", "varies"]);
+        refused("base = 'nothing.toml'", &[], &["nothing.toml", "no such file"]);
+        refused("base = 7", &[], &["`base`", "path"]);
+        refused("seeds = [", &[], &["sweep.toml, line 1", "not valid TOML"]);
+    }
+}

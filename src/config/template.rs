@@ -1,0 +1,103 @@
+//! A configuration file to begin from: every key with what it means, takes and falls back on.
+
+use super::error::Error;
+use super::key::KeyDoc;
+use super::raw::RawConfig;
+use super::section::keys;
+
+/// Where a comment's lines end.
+const WIDTH: usize = 96;
+
+/// A commented file with the built-in configuration and `assignments` (`key=value`) over it. Loading it gives what
+/// [`Config::load`](super::Config::load) gives for the same assignments. Keys that are not set are comments if
+/// `full`, else left out.
+///
+/// # Errors
+/// If an assignment is not of the form `key=value`, or what they make is impossible.
+pub fn template(assignments: &[String], full: bool) -> Result<String, Error> {
+    let mut raw = RawConfig::read(None)?;
+    assignments.iter().try_for_each(|assignment| raw.set(assignment))?;
+    raw.clone().check()?;
+    let mut text = String::new();
+    let mut section = "";
+    for key in keys() {
+        let (inside, name) = key.key.split_once('.').unwrap_or(("", key.key));
+        let set = raw.entries.iter().find(|entry| entry.key == key.key);
+        if set.is_none() && !full {
+            continue;
+        }
+        if inside != section {
+            text += &format!("\n[{inside}]\n");
+            section = inside;
+        }
+        text += &explained(key);
+        text += &match set {
+            Some(entry) => format!("{name} = {}\n", entry.value),
+            None if is_toml(&key.default) => format!("# {name} = {}\n", key.default),
+            None => format!("# {name} =\n"),
+        };
+        text.push('\n');
+    }
+    Ok(text.trim().replace("\n\n\n", "\n\n") + "\n")
+}
+
+/// What a key means, takes and falls back on, in comments.
+fn explained(key: &KeyDoc) -> String {
+    let sentence = format!("{} Takes {}; default: {}.", key.doc, key.accepts, key.default);
+    let mut lines = vec![String::from("#")];
+    for word in sentence.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!("# {word}")),
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Whether a default is a value, rather than words.
+fn is_toml(default: &str) -> bool {
+    format!("value = {default}").parse::<toml::Table>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_template_is_the_default_and_names_every_key() {
+        for assignments in
+            [vec![], vec!["data.source=omniglot".into()], vec!["data={source='folder',path='x'}".into()]]
+        {
+            let wanted = Config::load(None, &assignments).unwrap();
+            for full in [false, true] {
+                let text = template(&assignments, full).unwrap();
+                let read = RawConfig::parse("template", &text).unwrap().check();
+                assert_eq!(read.unwrap_or_else(|error| panic!("{error}\n{text}")), wanted);
+            }
+            let text = template(&assignments, true).unwrap();
+            let mut section = String::new();
+            let mut named = Vec::new();
+            for line in text.lines() {
+                if let Some(name) = line.strip_prefix('[') {
+                    section = format!("{}.", name.trim_end_matches(']'));
+                } else if let Some((name, _)) = line.trim_start_matches("# ").split_once(" = ") {
+                    named.push(format!("{section}{name}"));
+                } else if let Some(name) = line.trim_start_matches("# ").strip_suffix(" =") {
+                    named.push(format!("{section}{name}"));
+                }
+            }
+            for key in keys() {
+                assert!(named.iter().any(|name| name == key.key), "{} is not in\n{text}", key.key);
+            }
+        }
+    }
+
+    #[test]
+    fn an_impossible_template_is_refused() {
+        assert!(template(&["inner.steps=0".into()], false).is_err());
+    }
+}

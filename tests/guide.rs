@@ -1,0 +1,71 @@
+//! What helps a newcomer: a configuration to begin from, and a look at what is here.
+
+mod common;
+
+use common::{IMAGES, TINY, folder_with_images, names, run};
+use metaburn::config::Config;
+use serde_json::Value;
+use std::fs;
+use tempfile::TempDir;
+
+#[test]
+fn a_new_configuration_is_the_default_and_overwrites_nothing() {
+    let folder = TempDir::new().unwrap();
+    for (name, flags, same) in [
+        ("plain.toml", "", vec![]),
+        ("full.toml", "--full", vec![]),
+        ("omniglot.toml", "--full --source omniglot", vec!["data.source=omniglot".to_string()]),
+    ] {
+        let said = run(folder.path(), &format!("init {name} {flags}")).ok().stdout;
+        assert!(said.contains(&format!("metaburn train {name}")), "{said}");
+        let file = folder.path().join(name);
+        let config = Config::load(Some(&file), &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config, Config::load(None, &same).unwrap());
+        let before = fs::read(&file).unwrap();
+        run(folder.path(), &format!("init {name}")).refused(&[name, "not overwritten"]);
+        assert_eq!(fs::read(&file).unwrap(), before);
+    }
+    run(folder.path(), "init no/such/folder/mine.toml")
+        .refused(&["no/such/folder/mine.toml", "cannot create"]);
+}
+
+/// The checks of `doctor` in `folder`, and its exit code.
+fn doctor(folder: &TempDir) -> (Vec<Value>, Option<i32>) {
+    let ran = run(folder.path(), "doctor --json");
+    let checks = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (checks, ran.code)
+}
+
+fn check<'a>(checks: &'a [Value], what: &str) -> &'a Value {
+    checks.iter().find(|check| check["what"] == what).unwrap_or_else(|| panic!("no {what} in {checks:?}"))
+}
+
+#[test]
+fn where_nothing_is_missing_the_doctor_finds_no_problem() {
+    let folder = TempDir::new().unwrap();
+    let (checks, code) = doctor(&folder);
+    assert_eq!(code, Some(0), "{checks:?}");
+    let flex = check(&checks, "backend flex");
+    assert!(flex["state"] == "ok" && flex["found"].as_str().unwrap().contains("is right"), "{flex}");
+    let omniglot = check(&checks, "Omniglot");
+    assert_eq!(omniglot["state"], "warning");
+    assert!(omniglot["advice"].as_str().unwrap().contains("metaburn data fetch omniglot"));
+    assert_eq!(names(folder.path()), Vec::<String>::new(), "nothing is left behind");
+}
+
+#[test]
+fn damaged_data_is_a_problem_and_an_unfinished_run_is_told_how_to_go_on() {
+    let folder = folder_with_images();
+    let line = format!("train {IMAGES} {TINY} --steps 2 --run-dir checkpoints/run");
+    run(folder.path(), &line).ok();
+    let (checks, _) = doctor(&folder);
+    assert_eq!(check(&checks, "runs")["found"], "1 of 1 are finished and sound");
+
+    fs::remove_file(folder.path().join("checkpoints/run/results/test.json")).unwrap();
+    fs::create_dir_all(folder.path().join("datasets/mnist")).unwrap();
+    let (checks, code) = doctor(&folder);
+    assert_eq!(code, Some(1));
+    assert_eq!(check(&checks, "MNIST")["state"], "problem");
+    let run = check(&checks, "run checkpoints/run");
+    assert!(run["advice"].as_str().unwrap().contains("metaburn resume checkpoints/run"), "{run}");
+}
