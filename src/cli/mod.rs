@@ -6,8 +6,11 @@ mod compare;
 mod data;
 mod eval;
 pub mod exit;
+mod export;
 mod gradient;
+mod import;
 mod output;
+mod predict;
 mod progress;
 mod resume;
 mod setup;
@@ -37,6 +40,9 @@ enum Command {
     Train(train::Train),
     Resume(resume::Resume),
     Eval(eval::Eval),
+    Predict(predict::Predict),
+    Export(export::Export),
+    Import(import::Import),
     #[command(subcommand)]
     Data(data::Data),
     Backends(backends::Backends),
@@ -57,6 +63,9 @@ impl Cli {
             Command::Train(command) => command.run(),
             Command::Resume(command) => command.run(),
             Command::Eval(command) => command.run(),
+            Command::Predict(command) => command.run(),
+            Command::Export(command) => command.run(),
+            Command::Import(command) => command.run(),
             Command::Data(command) => command.run(),
             Command::Backends(command) => command.run(),
             Command::Bench(command) => command.run(),
