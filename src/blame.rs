@@ -1,7 +1,7 @@
 //! Who can mend an error: whoever asked, by another path, key or file, or nobody, since something failed.
 //! Programs tell the two apart by the exit code: 2 and 1.
 
-use crate::{archive, backend, bench, case, config, data, report, study, trainer};
+use crate::{archive, backend, bench, case, config, data, deploy, report, study, trainer};
 use std::io::{self, ErrorKind};
 
 /// An error that knows whose it is.
@@ -89,10 +89,32 @@ impl Blame for trainer::Error {
             | Self::Occupied { .. }
             | Self::InUse { .. }
             | Self::NoCheckpoint { .. }
+            | Self::NoBest { .. }
+            | Self::NoStep { .. }
             | Self::Checkpoint { .. }
             | Self::NoSoundCheckpoint { .. }
             | Self::OtherData { .. } => true,
             Self::Diverged { .. } | Self::Unsaved { .. } | Self::Computing { .. } => false,
+        }
+    }
+}
+
+impl Blame for deploy::Error {
+    fn is_input(&self) -> bool {
+        match self {
+            Self::Config(error) => error.is_input(),
+            Self::Data(error) => error.is_input(),
+            Self::Backend(error) => error.is_input(),
+            Self::Trainer(error) => error.is_input(),
+            Self::Archive(error) | Self::Unfit(error) => error.is_input(),
+            Self::Ways { .. }
+            | Self::Size { .. }
+            | Self::Alone
+            | Self::NotFinite { .. }
+            | Self::Checkpoint { .. }
+            | Self::Header { .. }
+            | Self::Extra { .. }
+            | Self::Values { .. } => true,
         }
     }
 }

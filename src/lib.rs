@@ -4,8 +4,8 @@
 //! Ground floor first: [`dual`] (tensors that carry a tangent) and [`kernel`]; [`model`];
 //! [`data`]; [`problem`] (what is optimised inside and outside); [`hypergradient`] (the one engine);
 //! [`estimator`] (laws for which products to take); [`diagnosis`] (what each errs by); [`trainer`] (the
-//! outer loop); [`mod@bench`] (what an outer step takes); [`report`] (figures and tables); [`study`] (experiments
-//! with claims). An upper room may use those below it, never the reverse; `docs/architecture.md` has the
+//! outer loop); [`deploy`] (what was trained, put to use); [`mod@bench`] (what an outer step takes);
+//! [`report`] (figures and tables); [`study`] (experiments with claims). An upper room may use those below it, never the reverse; `docs/architecture.md` has the
 //! plan, and `docs/own-problem.md` walks through a problem that is not few-shot.
 
 pub mod ahead;
@@ -17,6 +17,7 @@ pub mod case;
 pub mod caught;
 pub mod config;
 pub mod data;
+pub mod deploy;
 pub mod diagnosis;
 pub mod dual;
 pub mod estimator;

@@ -3,11 +3,11 @@
 use super::progress::Terminal;
 use super::setup::{PartName, Place};
 use super::{Outcome, output};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use metaburn::backend;
 use metaburn::config::{BatchNorm, Config};
 use metaburn::data::Part;
-use metaburn::trainer::{self, Accuracy, Error, Gallery, Learner, RunDir, Saved, Standing, Watcher};
+use metaburn::trainer::{self, Accuracy, Error, Gallery, Learner, RunDir, Standing, Which};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,8 +27,8 @@ pub struct Eval {
     /// Episodes; without it, as many as the run's configuration says
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     episodes: Option<u32>,
-    /// Which checkpoint: the latest, or the one with the best validation
-    #[arg(long, value_enum, default_value = "latest")]
+    /// Which checkpoint: latest, best (by validation), or the one after so many outer steps
+    #[arg(long, value_name = "latest|best|STEP", default_value = "latest")]
     checkpoint: Which,
     #[command(flatten)]
     place: Place,
@@ -37,27 +37,13 @@ pub struct Eval {
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Which {
-    Latest,
-    Best,
-}
-
 impl Eval {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
         let (run, config) = RunDir::open(&self.run_dir)?;
         let config = self.place.over(&config)?;
-        let saved = match self.checkpoint {
-            Which::Best => Saved::read(&run.best_file())?,
-            Which::Latest => {
-                let path = || run.path().to_path_buf();
-                let (saved, faults) = run.latest()?.ok_or_else(|| Error::NoCheckpoint { path: path() })?;
-                faults.iter().for_each(|fault| terminal.warning(&format!("{fault}; using the one before")));
-                saved
-            }
-        };
+        let saved = run.saved(self.checkpoint, &mut terminal)?;
         let part = Part::from(self.split);
         let sampler = trainer::sampler(&config, &mut terminal)?;
         trainer::check_data(&sampler, &saved.standing)?;
@@ -77,7 +63,7 @@ impl Eval {
         result.print(self.json)?;
         match self.checkpoint {
             Which::Latest => result.keep(&run, part.name())?,
-            Which::Best => result.keep(&run, &format!("{}-best", part.name()))?,
+            other => result.keep(&run, &format!("{}-{other}", part.name()))?,
         }
         Ok(ExitCode::SUCCESS)
     }

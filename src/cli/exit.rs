@@ -2,7 +2,7 @@
 //! 130 for what was stopped by a signal and saved.
 
 use metaburn::blame::Blame;
-use metaburn::{archive, backend, bench, case, config, data, report, study, trainer};
+use metaburn::{archive, backend, bench, case, config, data, deploy, report, study, trainer};
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -22,6 +22,7 @@ pub fn code(error: &(dyn Error + 'static)) -> ExitCode {
         blame::<archive::Error>(error),
         blame::<case::Error>(error),
         blame::<trainer::Error>(error),
+        blame::<deploy::Error>(error),
         blame::<bench::Error>(error),
         blame::<report::Error>(error),
         blame::<report::RunError>(error),

@@ -7,9 +7,12 @@ mod data;
 mod doctor;
 mod eval;
 pub mod exit;
+mod export;
 mod gradient;
+mod import;
 mod init;
 mod output;
+mod predict;
 mod progress;
 mod resume;
 mod setup;
@@ -56,6 +59,9 @@ enum Command {
     Compare(compare::Compare),
     Init(init::Init),
     Sweep(sweep::Sweep),
+    Predict(predict::Predict),
+    Export(export::Export),
+    Import(import::Import),
     #[command(subcommand)]
     Data(data::Data),
     #[command(subcommand)]
@@ -79,6 +85,9 @@ impl Cli {
             Command::Compare(command) => command.run(),
             Command::Init(command) => command.run(),
             Command::Sweep(command) => command.run(),
+            Command::Predict(command) => command.run(),
+            Command::Export(command) => command.run(),
+            Command::Import(command) => command.run(),
             Command::Data(command) => command.run(),
             Command::Study(command) => command.run(),
             Command::Backends(command) => command.run(),

@@ -1,7 +1,7 @@
 //! Options that several commands share, and the configuration they make.
 
 use clap::{Args, ValueEnum};
-use metaburn::config::{self, Backend, Config};
+use metaburn::config::{self, Backend, Config, RawConfig};
 use metaburn::data::Part;
 use metaburn::trainer::quoted;
 use std::path::PathBuf;
@@ -18,9 +18,19 @@ pub struct Setup {
     place: Place,
 }
 
-/// Where to compute, on how many threads, and where the data lies.
+/// Where to compute, and where the data lies.
 #[derive(Args)]
 pub struct Place {
+    #[command(flatten)]
+    machine: Machine,
+    /// Folder of the data (Omniglot's archives, or class folders of images)
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+}
+
+/// Where to compute, and on how many threads.
+#[derive(Args)]
+pub struct Machine {
     /// Where to compute: auto, flex, ndarray, wgpu, vulkan or cuda
     #[arg(long)]
     backend: Option<Backend>,
@@ -30,9 +40,6 @@ pub struct Place {
     /// Give the same bits whenever the same run is made on the same machine, at the price of a faster path
     #[arg(long)]
     deterministic: bool,
-    /// Folder of the data (Omniglot's archives, or class folders of images)
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
 }
 
 /// Whose classes episodes are made of.
@@ -74,6 +81,26 @@ impl Setup {
         Config::load(self.config.as_deref(), &assignments)
     }
 
+    /// The same, where `given` stands in for a configuration file that the user did not name.
+    ///
+    /// # Errors
+    /// If a key or a value is impossible.
+    pub fn config_over(&self, given: Option<RawConfig>) -> Result<Config, config::Error> {
+        let mut raw = match (&self.config, given) {
+            (None, Some(given)) => given,
+            (file, _) => RawConfig::read(file.as_deref())?,
+        };
+        for assignment in self.set.iter().chain(&self.place.assignments()) {
+            raw.set(assignment)?;
+        }
+        raw.check()
+    }
+
+    /// Whether it names a configuration file.
+    pub fn names_file(&self) -> bool {
+        self.config.is_some()
+    }
+
     /// Where to compute, and where the data lies.
     pub fn place(&self) -> &Place {
         &self.place
@@ -88,34 +115,59 @@ impl Place {
 
     /// As assignments of configuration keys.
     pub fn assignments(&self) -> Vec<String> {
-        let quoted = |key: &str, value: &str| format!("{key}={}", toml::Value::String(value.into()));
         // The run may be resumed from elsewhere, so what it keeps is the whole path.
         let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-        let backend = self.backend.map(|backend| quoted("backend", &backend.to_string()));
-        let data = self.data.as_ref().map(|path| quoted("data.path", &whole(path).to_string_lossy()));
-        let threads = self.threads.map(|threads| format!("threads={threads}"));
-        let deterministic = self.deterministic.then(|| "deterministic=true".to_string());
-        backend.into_iter().chain(threads).chain(deterministic).chain(data).collect()
+        let data = self.data.as_ref().map(|path| assignment("data.path", &whole(path).to_string_lossy()));
+        self.machine.assignments().into_iter().chain(data).collect()
     }
 
     /// As flags, to be typed again.
     pub fn flags(&self) -> String {
-        let backend = self.backend.map(|backend| format!(" --backend {backend}"));
-        let threads = self.threads.map(|threads| format!(" --threads {threads}"));
-        let deterministic = self.deterministic.then(|| " --deterministic".to_string());
         let data = self.data.as_ref().map(|path| format!(" --data {}", quoted(path)));
-        backend.into_iter().chain(threads).chain(deterministic).chain(data).collect()
+        self.machine.flags() + &data.unwrap_or_default()
     }
 
     /// `config`, a run's own, with these said over it.
     ///
     /// # Errors
     /// If a value is impossible.
-    pub fn over(&self, config: &Config) -> Result<Config, Box<dyn std::error::Error>> {
-        let mut raw = config::RawConfig::parse("the run's config.toml", &config.to_toml()?)?;
-        for assignment in self.assignments() {
-            raw.set(&assignment)?;
-        }
-        Ok(raw.check()?)
+    pub fn over(&self, config: &Config) -> Result<Config, config::Error> {
+        over(config, &self.assignments())
     }
+}
+
+impl Machine {
+    fn assignments(&self) -> Vec<String> {
+        let backend = self.backend.map(|backend| assignment("backend", &backend.to_string()));
+        let threads = self.threads.map(|threads| format!("threads={threads}"));
+        let deterministic = self.deterministic.then(|| "deterministic=true".to_string());
+        backend.into_iter().chain(threads).chain(deterministic).collect()
+    }
+
+    fn flags(&self) -> String {
+        let backend = self.backend.map(|backend| format!(" --backend {backend}"));
+        let threads = self.threads.map(|threads| format!(" --threads {threads}"));
+        let deterministic = self.deterministic.then(|| " --deterministic".to_string());
+        backend.into_iter().chain(threads).chain(deterministic).collect()
+    }
+
+    /// As [`Place::over`].
+    ///
+    /// # Errors
+    /// If a value is impossible.
+    pub fn over(&self, config: &Config) -> Result<Config, config::Error> {
+        over(config, &self.assignments())
+    }
+}
+
+fn assignment(key: &str, value: &str) -> String {
+    format!("{key}={}", toml::Value::String(value.into()))
+}
+
+fn over(config: &Config, assignments: &[String]) -> Result<Config, config::Error> {
+    let mut raw = RawConfig::parse("the run's config.toml", &config.to_toml()?)?;
+    for assignment in assignments {
+        raw.set(assignment)?;
+    }
+    raw.check()
 }

@@ -81,6 +81,17 @@ pub enum Error {
     )]
     SharedClass { path: PathBuf, class: String, first: Part, second: Part },
 
+    #[error(
+        "there is no folder `{path}`; --support takes a folder that holds a folder of images for each class"
+    )]
+    NoSupport { path: PathBuf },
+
+    #[error("there is no image and no folder `{path}`; --query takes files and folders of images")]
+    NoQuery { path: PathBuf },
+
+    #[error("`{path}` holds no PNG or JPEG image to name, nor do its folders; give --query others")]
+    NothingToName { path: PathBuf },
+
     #[error("images of {size}×{size} pixels cannot be made; choose a size from 1 to {most}")]
     Size { size: usize, most: usize },
 

@@ -27,9 +27,37 @@ const MOST_BYTES: u64 = 64 << 20;
 /// # Errors
 /// If there are no classes, one has no images, parts share a class, or an image cannot be decoded.
 pub fn load(dir: &Path, size: usize, invert: Option<bool>) -> Result<ImageSet, Error> {
+    read(dir, size, invert).map(|(set, _)| set)
+}
+
+/// The same, and whether dark was ink.
+pub(super) fn read(dir: &Path, size: usize, invert: Option<bool>) -> Result<(ImageSet, bool), Error> {
     check_size(size)?;
     let found = classes(dir)?;
-    let files: Vec<&PathBuf> = found.iter().flat_map(|found| &found.images).collect();
+    let (mut pixels, light) = brightness(found.iter().flat_map(|found| &found.images).collect(), size)?;
+    let inverted = invert.unwrap_or(light);
+    if inverted {
+        negate(&mut pixels);
+    }
+    let set = ImageSet::new(size, found.into_iter().map(|found| found.class).collect(), pixels)?;
+    Ok((set, inverted))
+}
+
+/// The ink of the images in `files`, `[files, size·size]`, where it is known whether dark is ink.
+pub(super) fn ink(files: Vec<&PathBuf>, size: usize, inverted: bool) -> Result<Vec<u8>, Error> {
+    let (mut pixels, _) = brightness(files, size)?;
+    if inverted {
+        negate(&mut pixels);
+    }
+    Ok(pixels)
+}
+
+fn negate(pixels: &mut [u8]) {
+    pixels.par_iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+}
+
+/// The images in `files`, `[files, size·size]`, white 255; and whether their borders are light on average.
+fn brightness(files: Vec<&PathBuf>, size: usize) -> Result<(Vec<u8>, bool), Error> {
     let mut pixels = vec![0; files.len() * size * size];
     let borders: Vec<f64> = pixels
         .par_chunks_exact_mut(size * size)
@@ -42,10 +70,7 @@ pub fn load(dir: &Path, size: usize, invert: Option<bool>) -> Result<ImageSet, E
         })
         .collect::<Result<_, Error>>()?;
     let light = borders.iter().sum::<f64>() > 127.5 * borders.len() as f64;
-    if invert.unwrap_or(light) {
-        pixels.par_iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
-    }
-    ImageSet::new(size, found.into_iter().map(|found| found.class).collect(), pixels)
+    Ok((pixels, light))
 }
 
 /// A class and the files of its images.
@@ -125,13 +150,13 @@ impl Found {
 }
 
 /// What a folder holds, sorted; hidden files and files that are no images do not count.
-struct Listing {
-    folders: Vec<PathBuf>,
-    images: Vec<PathBuf>,
+pub(super) struct Listing {
+    pub folders: Vec<PathBuf>,
+    pub images: Vec<PathBuf>,
 }
 
 impl Listing {
-    fn of(folder: &Path) -> Result<Self, Error> {
+    pub fn of(folder: &Path) -> Result<Self, Error> {
         let mut paths: Vec<PathBuf> = fs::read_dir(folder)
             .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
             .map_err(Error::io("list the folder", folder))?;

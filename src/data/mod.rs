@@ -4,6 +4,8 @@
 //! and test; a [`Sampler`] draws episodes, each a function of (seed, part, index) alone: first a
 //! [`Selection`] of images, from which an [`Episode`] or a batch of many is made.
 //!
+//! A trained learner is given a [`Request`]: images to adapt to, and others to name.
+//!
 //! Ordinary classification has [`Labelled`] images instead, [`mnist`]'s for one.
 
 pub mod cache;
@@ -23,6 +25,7 @@ mod neighbour;
 pub mod omniglot;
 mod part;
 mod preview;
+mod request;
 mod resize;
 mod sampler;
 mod selection;
@@ -38,6 +41,7 @@ pub use mnist::Mnist;
 pub use neighbour::nearest_neighbour;
 pub use part::Part;
 pub use preview::contact_sheet;
+pub use request::{Query, Request};
 pub use sampler::{Episode, EpisodeShape, Sampler};
 pub use selection::{Picture, Selection};
 pub use source::{Loaded, Source};

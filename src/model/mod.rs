@@ -8,10 +8,12 @@
 mod conv4;
 mod leaf;
 mod mlp;
+mod stored;
 
 pub use conv4::{Conv4, Conv4Config};
 pub use leaf::{Layout, Leaf};
 pub use mlp::{Mlp, MlpConfig};
+pub use stored::{store, stored};
 
 use crate::{dual::Dual, random, stack::Stack};
 use burn::tensor::{DType, Device, Tensor, TensorData};

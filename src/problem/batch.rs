@@ -15,7 +15,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// From `images [tasks, n, pixels]` (ink 1, paper 0) and `tasks·n` labels below `ways`.
+    /// From `images [tasks, n, pixels]` (ink 1, paper 0) and `tasks·n` labels below `ways`; of images
+    /// without labels, only the logits mean something.
     pub fn new(architecture: &dyn Architecture, images: Tensor<3>, labels: &[usize], ways: usize) -> Self {
         let one_hot = one_hot(&images, labels, ways);
         Self { one_hot, input: architecture.prepare(images) }

@@ -8,9 +8,9 @@ use super::Error;
 use super::optimizer::OuterOptimizer;
 use crate::archive::Archive;
 use crate::hypergradient::Evaluations;
-use crate::model::Leaf;
+use crate::model::{self, Leaf};
 use crate::stack::Stack;
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -83,11 +83,9 @@ pub fn save(
     standing: &Standing,
 ) -> Result<(), Error> {
     let mut archive = Archive::default();
-    for (prefix, stack) in [("", Some(theta)), (VECTOR, vector)] {
-        for (leaf, matrix) in leaves.iter().zip(stack.map_or(&[][..], Stack::leaves)) {
-            let flat = leaf.layout.unpack(matrix.clone());
-            archive.set_tensor(format!("{prefix}{}", leaf.name), &leaf.layout.shape(), flat);
-        }
+    model::store(&mut archive, "", leaves, theta);
+    if let Some(vector) = vector {
+        model::store(&mut archive, VECTOR, leaves, vector);
     }
     optimizer.save(&mut archive);
     let unusable =
@@ -137,7 +135,7 @@ impl Saved {
     /// # Errors
     /// If the arrays are not those of `leaves`.
     pub fn theta(&self, leaves: &[Leaf], device: &Device) -> Result<Stack, Error> {
-        self.stack("", leaves, device)
+        Ok(model::stored(&self.archive, "", leaves, device)?)
     }
 
     /// The vector that the estimator keeps, if it does, on `device`.
@@ -146,16 +144,7 @@ impl Saved {
     /// If the arrays are not in the shapes of `leaves`.
     pub fn vector(&self, leaves: &[Leaf], device: &Device) -> Result<Option<Stack>, Error> {
         let kept = self.archive.names().any(|name| name.starts_with(VECTOR));
-        kept.then(|| self.stack(VECTOR, leaves, device)).transpose()
-    }
-
-    fn stack(&self, prefix: &str, leaves: &[Leaf], device: &Device) -> Result<Stack, Error> {
-        let leaves = leaves.iter().map(|leaf| {
-            let name = format!("{prefix}{}", leaf.name);
-            let flat = self.archive.flat(&name, &leaf.layout.shape(), (device, DType::F32))?;
-            Ok(leaf.layout.pack(flat))
-        });
-        leaves.collect::<Result<_, Error>>().map(Stack::new)
+        Ok(kept.then(|| model::stored(&self.archive, VECTOR, leaves, device)).transpose()?)
     }
 
     /// Hands the optimiser its state.

@@ -33,6 +33,13 @@ pub enum Error {
     InUse { path: PathBuf, holder: String },
     #[error("{path} has no checkpoint yet; train it first with `metaburn resume {}`", quoted(path))]
     NoCheckpoint { path: PathBuf },
+    #[error("there is no {path}: the run was not validated yet, see eval.every; take --checkpoint latest")]
+    NoBest { path: PathBuf },
+    #[error(
+        "{path} keeps no checkpoint after outer step {step}; it has those after {}",
+        if kept.is_empty() { "none".into() } else { kept.iter().map(u64::to_string).collect::<Vec<_>>().join(", ") }
+    )]
+    NoStep { path: PathBuf, step: u64, kept: Vec<u64> },
     #[error("the checkpoint {path} is not usable: {reason}")]
     Checkpoint { path: PathBuf, reason: String },
     #[error(

@@ -109,7 +109,8 @@ impl Learner {
         self.adapting(support, query)
     }
 
-    fn adapting(&self, support: Batch, query: Batch) -> Proximal<FewShot> {
+    /// The meta-batch that adapts to `support` and is judged on `query`.
+    pub fn adapting(&self, support: Batch, query: Batch) -> Proximal<FewShot> {
         let network = self.architecture.clone();
         let plain = FewShot::new(network, support, query, self.inner.rate, self.batch_norm);
         Proximal { problem: plain.adapting(self.adaptation()), strength: self.inner.proximal }

@@ -17,6 +17,7 @@ mod supply;
 #[cfg(test)]
 mod tests;
 mod watcher;
+mod which;
 
 pub use checkpoint::{Best, Saved, Standing};
 pub use descent::{Descended, Descent};
@@ -28,6 +29,7 @@ pub use optimizer::{OuterOptimizer, from_config as optimizer};
 pub use run_dir::{Lock, RunDir, quoted};
 pub use supply::{check_data, evaluation_shape, sampler, training_shape};
 pub use watcher::{StepRecord, ValidationRecord, Watcher};
+pub use which::Which;
 
 use crate::backend;
 use crate::caught::caught;
@@ -81,9 +83,25 @@ impl Trainer {
     /// If the data, the backend or the directory is not fit for it.
     pub fn start(config: Config, path: &Path, watcher: &mut dyn Watcher) -> Result<Self, Error> {
         let opened = backend::open(config.backend)?.with_threads(config.threads);
+        let learner = Learner::new(&config, opened);
+        let theta = learner.initialise(config.seed);
+        Self::start_at(theta, learner, config, path, watcher)
+    }
+
+    /// Starts a new run in `path` at `theta`, a stack of the leaves of `learner`, which is `config`'s.
+    ///
+    /// # Errors
+    /// If the data or the directory is not fit for it.
+    pub fn start_at(
+        theta: Stack,
+        learner: Learner,
+        config: Config,
+        path: &Path,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Self, Error> {
         let sampler = sampler(&config, watcher)?;
         let (run, lock) = RunDir::create(path, &config)?;
-        Self::begin(Learner::new(&config, opened), config, sampler, run, lock)
+        Self::begin(theta, learner, config, sampler, run, lock)
     }
 
     /// Takes up the run in `path` at its latest sound checkpoint, or at its beginning if it was ended
@@ -100,7 +118,7 @@ impl Trainer {
         let sampler = sampler(&config, watcher)?;
         let learner = Learner::new(&config, opened);
         let Some((saved, faults)) = latest else {
-            return Self::begin(learner, config, sampler, run, lock);
+            return Self::begin(learner.initialise(config.seed), learner, config, sampler, run, lock);
         };
         faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; going on from the one before")));
         check_data(&sampler, &saved.standing)?;
@@ -128,13 +146,13 @@ impl Trainer {
 
     /// A run before its first step.
     fn begin(
+        theta: Stack,
         learner: Learner,
         config: Config,
         sampler: Sampler,
         run: RunDir,
         lock: Lock,
     ) -> Result<Self, Error> {
-        let theta = learner.initialise(config.seed);
         let standing = Standing {
             step: 0,
             evaluations: Default::default(),
