@@ -8,11 +8,15 @@ mod eval;
 pub mod exit;
 mod gradient;
 mod output;
+mod plot;
 mod progress;
+mod report;
 mod resume;
 mod setup;
 mod study;
+mod tensorboard;
 mod train;
+mod trained;
 
 pub use output::is_closed;
 
@@ -45,6 +49,9 @@ enum Command {
     #[command(subcommand)]
     Study(study::Study),
     Compare(compare::Compare),
+    Plot(plot::Plot),
+    Report(report::Report),
+    Tensorboard(tensorboard::Tensorboard),
 }
 
 impl Cli {
@@ -63,6 +70,9 @@ impl Cli {
             Command::Gradient(command) => command.run(),
             Command::Study(command) => command.run(),
             Command::Compare(command) => command.run(),
+            Command::Plot(command) => command.run(),
+            Command::Report(command) => command.run(),
+            Command::Tensorboard(command) => command.run(),
         }
     }
 }

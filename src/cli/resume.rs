@@ -9,6 +9,7 @@ use clap::Args;
 use metaburn::config::Config;
 use metaburn::data::Part;
 use metaburn::estimator;
+use metaburn::tensorboard::Followed;
 use metaburn::trainer::{Ended, RunDir, Trainer, Watcher, quoted};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,7 +59,14 @@ pub fn to_the_end(mut trainer: Trainer, mut terminal: Terminal, flags: &str, jso
     ));
     terminal.note(&trainer.plan().to_string());
     terminal.begin(&config, trainer.progress(), &command);
-    let ended = trainer.run(&mut terminal);
+    let ended = if config.records.tensorboard {
+        let mut followed = Followed::new(trainer.run_dir().path(), &mut terminal);
+        let ended = trainer.run(&mut followed);
+        followed.end();
+        ended
+    } else {
+        trainer.run(&mut terminal)
+    };
     terminal.end();
     if ended? == Ended::Stopped {
         trainer.kept()?;
