@@ -1,7 +1,7 @@
 //! Who can mend an error: whoever asked, by another path, key or file, or nobody, since something failed.
 //! Programs tell the two apart by the exit code: 2 and 1.
 
-use crate::{archive, backend, bench, case, config, data, deploy, report, study, trainer};
+use crate::{archive, backend, bench, case, config, data, deploy, report, study, tensorboard, trainer};
 use std::io::{self, ErrorKind};
 
 /// An error that knows whose it is.
@@ -144,6 +144,15 @@ impl Blame for report::RunError {
         match self {
             Self::Read { source, .. } => source.is_input(),
             Self::NoRun { .. } | Self::Config { .. } | Self::Empty { .. } => true,
+        }
+    }
+}
+
+impl Blame for tensorboard::Error {
+    fn is_input(&self) -> bool {
+        match self {
+            Self::Run(error) => error.is_input(),
+            Self::Read { source, .. } | Self::Write { source, .. } => source.is_input(),
         }
     }
 }

@@ -5,7 +5,8 @@
 //! [`data`]; [`problem`] (what is optimised inside and outside); [`hypergradient`] (the one engine);
 //! [`estimator`] (laws for which products to take); [`diagnosis`] (what each errs by); [`trainer`] (the
 //! outer loop); [`deploy`] (what was trained, put to use); [`mod@bench`] (what an outer step takes);
-//! [`report`] (figures and tables); [`study`] (experiments with claims). An upper room may use those below it, never the reverse; `docs/architecture.md` has the
+//! [`report`] (figures and tables); [`tensorboard`] (a run's curves for others' eyes); [`page`] (a run on one page);
+//! [`study`] (experiments with claims). An upper room may use those below it, never the reverse; `docs/architecture.md` has the
 //! plan, and `docs/own-problem.md` walks through a problem that is not few-shot.
 
 pub mod ahead;
@@ -27,10 +28,12 @@ pub mod hypergradient;
 pub mod interval;
 pub mod kernel;
 pub mod model;
+pub mod page;
 pub mod problem;
 pub mod random;
 pub mod report;
 pub mod stack;
 pub mod study;
+pub mod tensorboard;
 pub mod trainer;
 pub mod whole;

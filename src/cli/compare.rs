@@ -17,7 +17,7 @@ pub struct Compare {
     /// Directories of the runs
     #[arg(required = true, value_name = "RUN_DIR")]
     runs: Vec<PathBuf>,
-    /// The figure; its extension says whether it is SVG or PNG
+    /// The figure; its extension says whether it is SVG, PNG or a page of HTML
     #[arg(long, value_name = "FIGURE", default_value = "comparison.png")]
     out: PathBuf,
     /// What to hold the runs against each other by
@@ -28,11 +28,22 @@ pub struct Compare {
     pool: bool,
 }
 
+/// What runs are drawn against.
 #[derive(Clone, Copy, ValueEnum)]
-enum Against {
+pub enum Against {
     Steps,
     Evaluations,
     Seconds,
+}
+
+impl From<Against> for report::Against {
+    fn from(against: Against) -> Self {
+        match against {
+            Against::Steps => Self::Steps,
+            Against::Evaluations => Self::Evaluations,
+            Against::Seconds => Self::Seconds,
+        }
+    }
 }
 
 impl Compare {
@@ -40,12 +51,7 @@ impl Compare {
     pub fn run(self) -> Outcome {
         let runs = self.runs.iter().map(|path| RunCurves::read(path)).collect::<Result<Vec<_>, _>>()?;
         let groups = if self.pool { pooled(runs) } else { runs.into_iter().map(|run| vec![run]).collect() };
-        let against = match self.against {
-            Against::Steps => report::Against::Steps,
-            Against::Evaluations => report::Against::Evaluations,
-            Against::Seconds => report::Against::Seconds,
-        };
-        compare(&groups, against).write(&self.out)?;
+        compare(&groups, self.against.into()).write(&self.out)?;
         output::print(self.out.display())?;
         Ok(ExitCode::SUCCESS)
     }

@@ -2,12 +2,12 @@
 
 use super::progress::Terminal;
 use super::setup::{PartName, Place};
+use super::trained::Trained;
 use super::{Outcome, output};
 use clap::Args;
-use metaburn::backend;
 use metaburn::config::{BatchNorm, Config};
 use metaburn::data::Part;
-use metaburn::trainer::{self, Accuracy, Error, Gallery, Learner, RunDir, Standing, Which};
+use metaburn::trainer::{Accuracy, Error, RunDir, Standing, Which};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,17 +41,9 @@ impl Eval {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
-        let (run, config) = RunDir::open(&self.run_dir)?;
-        let config = self.place.over(&config)?;
-        let saved = run.saved(self.checkpoint, &mut terminal)?;
         let part = Part::from(self.split);
-        let sampler = trainer::sampler(&config, &mut terminal)?;
-        trainer::check_data(&sampler, &saved.standing)?;
-        let shape = trainer::evaluation_shape(&config);
-        sampler.check(part, &shape)?;
-        let learner = Learner::new(&config, backend::open(config.backend)?.with_threads(config.threads));
-        let gallery = Gallery::new(sampler, &learner.opened);
-        let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
+        let Trained { run, config, standing, shape, learner, gallery, theta } =
+            Trained::read(&self.run_dir, &self.place, self.checkpoint, part, &mut terminal)?;
         let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
         let bar = terminal.counter(episodes, "episodes");
         let steps = config.inner.eval_steps;
@@ -59,7 +51,7 @@ impl Eval {
             bar.set_position(done as u64)
         });
         bar.finish_and_clear();
-        let result = Result::new(&config, part, accuracy, &saved.standing);
+        let result = Result::new(&config, part, accuracy, &standing);
         result.print(self.json)?;
         match self.checkpoint {
             Which::Latest => result.keep(&run, part.name())?,

@@ -2,7 +2,7 @@
 //! 130 for what was stopped by a signal and saved.
 
 use metaburn::blame::Blame;
-use metaburn::{archive, backend, bench, case, config, data, deploy, report, study, trainer};
+use metaburn::{archive, backend, bench, case, config, data, deploy, report, study, tensorboard, trainer};
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -26,6 +26,7 @@ pub fn code(error: &(dyn Error + 'static)) -> ExitCode {
         blame::<bench::Error>(error),
         blame::<report::Error>(error),
         blame::<report::RunError>(error),
+        blame::<tensorboard::Error>(error),
         blame::<study::Error>(error),
         blame::<std::io::Error>(error),
     ];

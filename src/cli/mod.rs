@@ -12,15 +12,19 @@ mod gradient;
 mod import;
 mod init;
 mod output;
+mod plot;
 mod predict;
 mod progress;
+mod report;
 mod resume;
 mod setup;
 mod study;
 mod sweep;
+mod tensorboard;
 #[cfg(test)]
 mod tests;
 mod train;
+mod trained;
 
 pub use output::is_closed;
 
@@ -55,13 +59,16 @@ enum Command {
     Doctor(doctor::Doctor),
     Train(train::Train),
     Eval(eval::Eval),
+    Predict(predict::Predict),
     Resume(resume::Resume),
+    Plot(plot::Plot),
+    Report(report::Report),
     Compare(compare::Compare),
     Init(init::Init),
     Sweep(sweep::Sweep),
-    Predict(predict::Predict),
     Export(export::Export),
     Import(import::Import),
+    Tensorboard(tensorboard::Tensorboard),
     #[command(subcommand)]
     Data(data::Data),
     #[command(subcommand)]
@@ -81,13 +88,16 @@ impl Cli {
             Command::Doctor(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::Eval(command) => command.run(),
+            Command::Predict(command) => command.run(),
             Command::Resume(command) => command.run(),
+            Command::Plot(command) => command.run(),
+            Command::Report(command) => command.run(),
             Command::Compare(command) => command.run(),
             Command::Init(command) => command.run(),
             Command::Sweep(command) => command.run(),
-            Command::Predict(command) => command.run(),
             Command::Export(command) => command.run(),
             Command::Import(command) => command.run(),
+            Command::Tensorboard(command) => command.run(),
             Command::Data(command) => command.run(),
             Command::Study(command) => command.run(),
             Command::Backends(command) => command.run(),

@@ -9,6 +9,7 @@ use clap::Args;
 use metaburn::config::Config;
 use metaburn::data::Part;
 use metaburn::estimator;
+use metaburn::tensorboard::Followed;
 use metaburn::trainer::{self, Ended, RunDir, Trainer, Watcher, quoted};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -80,7 +81,14 @@ pub fn finish(
     ));
     terminal.note(&trainer.plan().to_string());
     terminal.begin(&config, trainer.progress(), command);
-    let ended = trainer.run(terminal);
+    let ended = if config.records.tensorboard {
+        let mut followed = Followed::new(trainer.run_dir().path(), terminal);
+        let ended = trainer.run(&mut followed);
+        followed.end();
+        ended
+    } else {
+        trainer.run(terminal)
+    };
     terminal.end();
     if ended? == Ended::Stopped {
         trainer.kept()?;

@@ -28,6 +28,9 @@ pub struct Train {
     /// Directory of the run; without one, a new one under `checkpoints/`
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// Write an event file for TensorBoard too (short for `--set records.tensorboard=true`)
+    #[arg(long)]
+    tensorboard: bool,
     /// Print the result as one JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -37,7 +40,9 @@ impl Train {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let steps = self.steps.map(|steps| format!("outer.steps={steps}"));
-        let config = self.setup.config(steps.as_slice())?;
+        let tensorboard = self.tensorboard.then(|| "records.tensorboard=true".to_string());
+        let more: Vec<String> = steps.into_iter().chain(tensorboard).collect();
+        let config = self.setup.config(&more)?;
         let mut terminal = Terminal::new();
         let trainer = match self.run_dir {
             Some(path) => Trainer::start(config, &path, &mut terminal)?,

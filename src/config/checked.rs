@@ -4,9 +4,11 @@ use super::checker::Checker;
 use super::error::Error;
 use super::raw::RawConfig;
 use super::section::{
-    checkpoint, data, divergence, estimator, eval, fit, inner, memory, model, outer, root, task,
+    checkpoint, data, divergence, estimator, eval, fit, inner, memory, model, outer, records, root, task,
 };
-use super::{Backend, Checkpoint, Data, Divergence, Estimator, Eval, Inner, MemoryPlan, Model, Outer, Task};
+use super::{
+    Backend, Checkpoint, Data, Divergence, Estimator, Eval, Inner, MemoryPlan, Model, Outer, Records, Task,
+};
 use root::Root;
 use serde::Serialize;
 use std::path::Path;
@@ -46,6 +48,8 @@ pub struct Config {
     pub checkpoint: Checkpoint,
     /// When and on how many episodes accuracy is measured.
     pub eval: Eval,
+    /// What is written of it beside its journals.
+    pub records: Records,
 }
 
 impl Config {
@@ -93,6 +97,7 @@ impl Config {
         let divergence = divergence::check(checker);
         let checkpoint = checkpoint::check(checker);
         let eval = eval::check(checker, &task, &data);
+        let records = records::check(checker);
         Self {
             seed,
             backend,
@@ -108,6 +113,7 @@ impl Config {
             divergence,
             checkpoint,
             eval,
+            records,
         }
     }
 }

@@ -40,6 +40,7 @@ pub use section::keys;
 pub use section::memory::MemoryPlan;
 pub use section::model::{Architecture, BatchNorm, Model, halvings};
 pub use section::outer::{Budget, Moments, Optimizer, Outer, Schedule};
+pub use section::records::Records;
 pub use section::root::Backend;
 pub use section::task::Task;
 pub use sweep::{Sweep, Variant};

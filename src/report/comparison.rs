@@ -19,7 +19,7 @@ pub enum Against {
 }
 
 impl Against {
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Steps => "outer steps",
             Self::Evaluations => "gradient evaluations",
@@ -28,7 +28,7 @@ impl Against {
     }
 
     /// `None` where a run does not say.
-    fn of(self, moment: &Moment) -> Option<f64> {
+    pub(super) fn of(self, moment: &Moment) -> Option<f64> {
         match self {
             Self::Steps => Some(moment.steps),
             Self::Evaluations => Some(moment.evaluations),
@@ -71,31 +71,38 @@ pub fn compare(groups: &[Vec<RunCurves>], against: Against) -> Figure {
 }
 
 /// A point of a curve.
-struct Point {
-    x: f64,
-    y: f64,
-    band: [f64; 2],
+pub(super) struct Point {
+    pub x: f64,
+    pub y: f64,
+    pub band: [f64; 2],
 }
 
 impl Point {
-    fn new(x: f64, (y, half): (f64, f64)) -> Self {
+    pub fn new(x: f64, (y, half): (f64, f64)) -> Self {
         Self { x, y, band: [y - half, y + half] }
     }
 }
 
 /// x and value of every moment that has both, with its interval.
-fn placed(moments: &[Moment], against: Against) -> Vec<(f64, f64, f64)> {
+pub(super) fn placed(moments: &[Moment], against: Against) -> Vec<(f64, f64, f64)> {
     moments.iter().filter_map(|moment| Some((against.of(moment)?, moment.value, moment.ci95))).collect()
 }
 
-/// Losses over bins of equal width, which all runs of a group share.
+/// Losses of a group's runs.
 fn losses(group: &[RunCurves], against: Against) -> Vec<Point> {
-    let runs: Vec<_> = group.iter().map(|run| placed(&run.losses, against)).collect();
+    let runs: Vec<_> = group.iter().map(|run| &run.losses[..]).collect();
+    binned(&runs, against)
+}
+
+/// Means over bins of equal width, which all `runs` share.
+pub(super) fn binned(runs: &[&[Moment]], against: Against) -> Vec<Point> {
+    let runs: Vec<_> = runs.iter().map(|moments| placed(moments, against)).collect();
+    let all = runs.len();
     let most = runs.iter().filter_map(|run| Some(run.last()?.0)).fold(0.0, f64::max);
     let longest = runs.iter().map(Vec::len).max().unwrap_or_default();
     let bins = BINS.min(longest.div_ceil(2)).max(1);
     let bin = |x: f64| ((bins as f64 * x / most) as usize).min(bins - 1);
-    let mut binned = vec![vec![Vec::new(); runs.len()]; bins];
+    let mut binned = vec![vec![Vec::new(); all]; bins];
     for (number, run) in runs.iter().enumerate() {
         run.iter().for_each(|(x, loss, _)| binned[bin(*x)][number].push(*loss));
     }
@@ -104,9 +111,9 @@ fn losses(group: &[RunCurves], against: Against) -> Vec<Point> {
         let seen: Vec<Vec<f64>> = runs.into_iter().filter(|losses| !losses.is_empty()).collect();
         match &seen[..] {
             [] => None,
-            [alone] if group.len() == 1 => Some(Point::new(x, mean_and_ci95(alone))),
+            [alone] if all == 1 => Some(Point::new(x, mean_and_ci95(alone))),
             // Where some runs have ended, the others' mean is another curve.
-            _ if seen.len() < group.len() => None,
+            _ if seen.len() < all => None,
             _ => {
                 Some(Point::new(x, mean_and_t95(&seen.iter().map(|losses| mean(losses)).collect::<Vec<_>>())))
             }
@@ -176,7 +183,8 @@ mod tests {
         };
         let losses: Vec<Moment> = losses.iter().enumerate().map(moment).collect();
         let settings = toml::Table::from_iter([("steps".to_string(), toml::Value::Integer(setting))]);
-        RunCurves { name: name.into(), settings, accuracies: losses.clone(), losses }
+        let (accuracies, norms, products) = (losses.clone(), losses.clone(), losses.clone());
+        RunCurves { name: name.into(), settings, accuracies, losses, norms, products, chances: Vec::new() }
     }
 
     #[test]

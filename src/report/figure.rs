@@ -1,7 +1,7 @@
 //! What a figure shows, in words of its own: panels side by side, axes, series with bands, reference levels.
 
 use super::drawing::Drawing;
-use super::{layout, palette, png, svg};
+use super::{html, layout, palette, png, svg};
 use crate::whole;
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,7 @@ pub struct Level {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
-    #[error("{path} ends in neither .svg nor .png; figures are written as one of these")]
+    #[error("{path} ends in neither .svg nor .png nor .html; figures are written as one of these")]
     Extension { path: PathBuf },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
@@ -84,7 +84,8 @@ impl Figure {
         png::pixels(self.drawing().size, DPI)
     }
 
-    /// Writes it to `path` whole or not at all, as SVG or as PNG (200 dots an inch) by its extension.
+    /// Writes it to `path` whole or not at all: by its extension as SVG, as PNG (200 dots an inch), or as a page of
+    /// HTML with the SVG in it.
     ///
     /// # Errors
     /// If the extension is another, or the file cannot be written.
@@ -95,6 +96,11 @@ impl Figure {
             Some("svg") => self.svg().into_bytes(),
             Some("png") => png::render(&self.drawing(), DPI)
                 .map_err(|source| Error::Encode { path: path.into(), source })?,
+            Some("html") => {
+                let title = path.file_stem().unwrap_or_default().to_string_lossy();
+                html::document(&title, &format!("<main>\n<figure>{}</figure>\n</main>\n", self.svg()))
+                    .into_bytes()
+            }
             _ => return Err(Error::Extension { path: path.into() }),
         };
         whole::write(path, &[&bytes]).map_err(|source| Error::Write { path: path.into(), source })
@@ -130,6 +136,11 @@ impl Panel {
 }
 
 impl Axis {
+    /// What is written along it.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// A linear axis.
     pub fn linear(label: impl Into<String>) -> Self {
         Self { label: label.into(), logarithmic: false, whole: false, range: None }

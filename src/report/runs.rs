@@ -1,5 +1,6 @@
 //! A training run's curves, from what it left on disk: `config.toml`, `metrics.jsonl`, `clock.jsonl`.
 
+use crate::interval::mean;
 use crate::whole;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -7,8 +8,12 @@ use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use toml::Table;
 
-/// What runs may differ in and still be repetitions of each other: chance, and where they ran.
-const INCIDENTAL: [&str; 2] = ["seed", "backend"];
+/// What runs may differ in and still be repetitions of each other: chance, where they ran, and what was
+/// written of them.
+const INCIDENTAL: [&str; 3] = ["seed", "backend", "records"];
+
+/// Under what names estimators say how probable they make it to differentiate: a number, or one for each step.
+const CHANCES: [&str; 3] = ["q", "p", "survival"];
 
 /// The most bytes of a configuration and of a journal that are read.
 const MOST_CONFIG: u64 = 1 << 20;
@@ -42,6 +47,13 @@ pub struct RunCurves {
     pub(super) losses: Vec<Moment>,
     /// Validation accuracies, percent.
     pub(super) accuracies: Vec<Moment>,
+    /// Norm of each outer step's meta-gradient, before clipping.
+    pub(super) norms: Vec<Moment>,
+    /// Hessian-vector products of each outer step.
+    pub(super) products: Vec<Moment>,
+    /// The probabilities that an adapting estimator chose, each under its name; of several, the least, the mean and
+    /// the largest.
+    pub(super) chances: Vec<(String, Vec<Moment>)>,
 }
 
 /// A value, and when it was so.
@@ -71,27 +83,52 @@ impl RunCurves {
             clock.extend(line["step"].as_u64().zip(line["seconds"].as_f64()));
         })?;
         let (mut losses, mut accuracies) = (Vec::new(), Vec::new());
+        let (mut norms, mut products, mut chances) = (Vec::new(), Vec::new(), Vec::new());
         each_line(&path.join("metrics.jsonl"), |line| {
-            let moment = |value: &str, ci95: &str| {
-                let step = line["step"].as_u64()?;
-                Some(Moment {
-                    steps: step as f64,
-                    evaluations: line["gradient_evaluations"].as_f64()?,
-                    seconds: clock.get(&step).copied(),
-                    value: line[value].as_f64()?,
-                    ci95: line[ci95].as_f64().unwrap_or_default(),
-                })
+            let when = line["step"].as_u64().zip(line["gradient_evaluations"].as_f64());
+            let Some((step, evaluations)) = when else { return };
+            let moment = |value: f64, ci95: f64| Moment {
+                steps: step as f64,
+                evaluations,
+                seconds: clock.get(&step).copied(),
+                value,
+                ci95,
             };
-            losses.extend(moment("loss", ""));
-            accuracies.extend(moment("validation_accuracy", "ci95"));
+            let named = |name: &str| line[name].as_f64();
+            let ci95 = named("ci95").unwrap_or_default();
+            losses.extend(named("loss").map(|loss| moment(loss, 0.0)));
+            accuracies.extend(named("validation_accuracy").map(|accuracy| moment(accuracy, ci95)));
+            norms.extend(named("gradient_norm").map(|norm| moment(norm, 0.0)));
+            products.extend(named("products").map(|products| moment(products, 0.0)));
+            for (name, value) in CHANCES.iter().flat_map(|name| spread(name, &line[*name])) {
+                match chances.iter_mut().find(|(known, _): &&mut (String, Vec<Moment>)| *known == name) {
+                    Some((_, moments)) => moments.push(moment(value, 0.0)),
+                    None => chances.push((name, vec![moment(value, 0.0)])),
+                }
+            }
         })?;
         if losses.is_empty() {
             return Err(RunError::Empty { path: path.into() });
         }
         let whole = path.canonicalize().unwrap_or_else(|_| path.into());
         let name = whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { name, settings: lasting(settings), losses, accuracies })
+        Ok(Self { name, settings: lasting(settings), losses, accuracies, norms, products, chances })
     }
+}
+
+/// A number under its name; of a list, the least, the mean and the largest.
+fn spread(name: &str, value: &Value) -> Vec<(String, f64)> {
+    let all: Vec<f64> = value.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+    if all.is_empty() {
+        return value.as_f64().map(|value| (name.to_string(), value)).into_iter().collect();
+    }
+    let (least, most) =
+        all.iter().fold((f64::INFINITY, 0.0), |(least, most): (f64, f64), x| (least.min(*x), most.max(*x)));
+    vec![
+        (format!("least {name}"), least),
+        (format!("mean {name}"), mean(&all)),
+        (format!("largest {name}"), most),
+    ]
 }
 
 /// What of a configuration makes a run what it is.
@@ -104,7 +141,10 @@ fn lasting(mut settings: Table) -> Table {
 }
 
 /// Shows the JSON lines of a file as far as they are whole; none if there is no file.
-fn each_line(path: &Path, show: impl FnMut(Value)) -> Result<(), RunError> {
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn each_line(path: &Path, show: impl FnMut(Value)) -> Result<(), RunError> {
     let text = text(path, MOST_JOURNAL)?.unwrap_or_default();
     text.lines().map_while(|line| serde_json::from_str(line).ok()).for_each(show);
     Ok(())

@@ -3,6 +3,7 @@
 
 use super::drawing::{Anchor, Drawing, Layer, Segment, Shape};
 use super::font;
+use super::html::escaped;
 use super::palette::Colour;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -133,8 +134,4 @@ fn number(value: f64) -> String {
 
 fn hex([red, green, blue]: Colour) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

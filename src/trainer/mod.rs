@@ -10,6 +10,7 @@ mod journal;
 mod learner;
 mod memory;
 mod optimizer;
+mod prediction;
 mod run_dir;
 mod saving;
 mod schedule;

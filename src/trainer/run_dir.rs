@@ -6,6 +6,7 @@
 //! clock.jsonl      when each step was over and read, in seconds of training; differs from machine to machine
 //! checkpoints/     step-00000100.safetensors …, best.safetensors
 //! divergence/      step-00000101.json …, and the checkpoint before each: outer steps that were not finite
+//! events.out.tfevents.…metaburn   for TensorBoard, if records.tensorboard asks for it
 //! results/         test.json …: evaluations
 //! run.lock         held while somebody trains here
 //! ```

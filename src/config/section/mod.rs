@@ -10,6 +10,7 @@ pub mod inner;
 pub mod memory;
 pub mod model;
 pub mod outer;
+pub mod records;
 pub mod root;
 pub mod task;
 
@@ -30,6 +31,7 @@ pub fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
         divergence::KEYS,
         checkpoint::KEYS,
         eval::KEYS,
+        records::KEYS,
     ]
     .into_iter()
     .flatten()
