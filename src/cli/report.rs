@@ -9,6 +9,7 @@ use clap::Args;
 use metaburn::data::Part;
 use metaburn::page::{Judged, Page};
 use metaburn::report::{self, RunCurves, RunError};
+use metaburn::trainer::Which;
 use metaburn::whole;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,7 +62,7 @@ impl Report {
             run: &trained.run,
             config: &trained.config,
             standing: &trained.standing,
-            checkpoint: self.checkpoint.name(),
+            checkpoint: &self.checkpoint.to_string(),
             curves: curves.as_ref(),
             set: trained.gallery.sampler().set(),
             part,

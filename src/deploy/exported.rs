@@ -77,10 +77,10 @@ impl Exported {
     /// If it cannot be read, is no safetensors file, or is a checkpoint.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let archive = Archive::read(path)?;
-        match archive.names().any(|name| name.starts_with(THETA)) {
-            true => Err(Error::Checkpoint { path: path.into() }),
-            false => Ok(Self { archive }),
+        if archive.names().any(|name| name.starts_with(THETA)) {
+            return Err(Error::Checkpoint { path: path.into() });
         }
+        Ok(Self { archive })
     }
 
     /// The configuration that they were exported with, if the file has one. It does not say where the data lies.

@@ -58,7 +58,7 @@ pub fn groups(episodes: &[Judged], set: &ImageSet, most: usize) -> Option<Groups
     let group = |picture: Picture| set.classes()[picture.class.class].group.clone();
     let mut numbers = BTreeMap::new();
     for judged in episodes {
-        (0..judged.ways).for_each(|way| drop(numbers.insert(group(judged.example(way)), 0)));
+        numbers.extend((0..judged.ways).map(|way| (group(judged.example(way)), 0)));
     }
     if !(2..=most).contains(&numbers.len()) {
         return None;

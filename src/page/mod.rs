@@ -155,7 +155,9 @@ impl Page<'_> {
             "<h3>By group</h3>\n<p class=\"note\">Rows are what images are, columns what they were taken for, in percent of a \
              row; in brackets, those taken for another class of their own group.</p>\n<div class=\"wide\"><table>\n<tr><th></th>",
         );
-        groups.names.iter().for_each(|name| drop(write!(text, "<th>{}</th>", escaped(name))));
+        for name in &groups.names {
+            let _ = write!(text, "<th>{}</th>", escaped(name));
+        }
         text.push_str("</tr>\n");
         for (at, row) in groups.taken.iter().enumerate() {
             let all = row.iter().sum::<usize>().max(1) as f64;
