@@ -117,7 +117,7 @@ mod naming {
         for settings in ["", "--set model.batch_norm=support"] {
             let folder = trained(&format!("{TINY} {settings}").replace("image_size=14", "image_size=28"), 2);
             let together = predict(&folder, "--query photos --json").json();
-            let alone: Vec<_> = together["predictions"].as_array().unwrap().iter().map(|prediction| {
+            let alone = together["predictions"].as_array().unwrap().iter().map(|prediction| {
                 let file = prediction["file"].as_str().unwrap();
                 logits(&predict(&folder, &format!("--query {file} --json")).json()).remove(0)
             });

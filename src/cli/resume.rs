@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::eval::Result as TestResult;
 use super::exit;
-use super::progress::Terminal;
+use super::progress::{Shown, Terminal};
 use super::setup::Place;
 use clap::Args;
 use metaburn::config::Config;
@@ -26,6 +26,8 @@ pub struct Resume {
     run_dir: PathBuf,
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    shown: Shown,
     /// Print the result as one JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -34,7 +36,7 @@ pub struct Resume {
 impl Resume {
     /// Runs the command.
     pub fn run(self) -> Outcome {
-        let mut terminal = Terminal::new();
+        let mut terminal = self.shown.terminal()?;
         let (_, config) = RunDir::open(&self.run_dir)?;
         let config = self.place.over(&config)?;
         let trainer = Trainer::resume(&self.run_dir, config, &mut terminal)?;

@@ -1,6 +1,6 @@
 //! `metaburn sweep`: every combination of settings and seeds, one table, one figure.
 
-use super::progress::{Terminal, duration};
+use super::progress::{Shown, duration};
 use super::resume::{finish, program, words};
 use super::setup::Place;
 use super::{Outcome, exit, output};
@@ -37,6 +37,8 @@ pub struct Sweep {
     /// Folder for runs, table and figure; without it, checkpoints/sweep-NAME, after the file
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    shown: Shown,
     /// Only list the runs and what has become of them
     #[arg(long)]
     list: bool,
@@ -56,7 +58,7 @@ impl Sweep {
         if self.list {
             return list(&runs);
         }
-        if !carry_out(&runs)? {
+        if !carry_out(&runs, &self.shown)? {
             return Ok(ExitCode::from(exit::INTERRUPTED));
         }
         self.print(&sweep::write(&plan, &runs, &folder)?)
@@ -85,7 +87,7 @@ impl Sweep {
 }
 
 /// Does what is left of `runs`; whether nothing is left then, or the user stopped it.
-fn carry_out(runs: &[Run]) -> Result<bool, Box<dyn std::error::Error>> {
+fn carry_out(runs: &[Run], shown: &Shown) -> Result<bool, Box<dyn std::error::Error>> {
     let command = format!("{} {}", program(), words());
     let mut left = Vec::new();
     for run in runs {
@@ -95,7 +97,7 @@ fn carry_out(runs: &[Run]) -> Result<bool, Box<dyn std::error::Error>> {
     }
     let began = Instant::now();
     for (done, run) in left.iter().enumerate() {
-        let mut terminal = Terminal::new();
+        let mut terminal = shown.terminal()?;
         let pace = began.elapsed().as_secs_f64() / done.max(1) as f64;
         let time = match done {
             0 => String::new(),

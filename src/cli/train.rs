@@ -1,6 +1,6 @@
 //! `metaburn train`: a new run, from data to test accuracy.
 
-use super::progress::Terminal;
+use super::progress::Shown;
 use super::setup::Setup;
 use super::{Outcome, resume};
 use clap::Args;
@@ -31,6 +31,8 @@ pub struct Train {
     /// Write an event file for TensorBoard too (short for `--set records.tensorboard=true`)
     #[arg(long)]
     tensorboard: bool,
+    #[command(flatten)]
+    shown: Shown,
     /// Print the result as one JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -43,7 +45,7 @@ impl Train {
         let tensorboard = self.tensorboard.then(|| "records.tensorboard=true".to_string());
         let more: Vec<String> = steps.into_iter().chain(tensorboard).collect();
         let config = self.setup.config(&more)?;
-        let mut terminal = Terminal::new();
+        let mut terminal = self.shown.terminal()?;
         let trainer = match self.run_dir {
             Some(path) => Trainer::start(config, &path, &mut terminal)?,
             None => {

@@ -49,7 +49,8 @@ fn trainer(path: &Path, late: bool, more: &[&str]) -> Trainer {
     let opened = backend::open(config.backend).unwrap();
     let learner = Learner::new(&config, Opened { is_gpu: late, ..opened });
     let (run, lock) = RunDir::create(path, &config).unwrap();
-    Trainer::begin(learner, config, Sampler::new(Arc::new(set), split, 0), run, lock).unwrap()
+    let theta = learner.initialise(config.seed);
+    Trainer::begin(theta, learner, config, Sampler::new(Arc::new(set), split, 0), run, lock).unwrap()
 }
 
 /// Everything that a run left, but for times.

@@ -1,0 +1,184 @@
+//! Burn's training dashboard, fed by our outer loop: time left and a curve for every number, drawn by a thread of its
+//! own on the terminal's other screen.
+
+use super::signals;
+use super::whole_screen::{self, WholeScreen};
+use burn_train::Interrupter;
+use burn_train::logger::TrainingProgressLogger;
+use burn_train::metric::{
+    MetricDefinition, MetricEntry, MetricId, NumericAttributes, NumericEntry, SerializedEntry,
+};
+use burn_train::renderer::tui::TuiMetricsRendererWrapper;
+use burn_train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
+use metaburn::caught::caught;
+use metaburn::config::{Budget, Config};
+use metaburn::trainer::{StepRecord, ValidationRecord};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Between two points of a curve: more would only be drawn over each other.
+const BETWEEN_POINTS: Duration = Duration::from_millis(20);
+/// Over which a pace is measured.
+const PACE: Duration = Duration::from_secs(1);
+/// Columns and rows below which its panes overlap.
+const SMALLEST: (u16, u16) = (80, 24);
+
+pub use whole_screen::{is_shown, leave};
+
+/// Why no dashboard can be shown here, if so, to be said after its name.
+pub fn hindrance() -> Option<String> {
+    let (columns, rows) = SMALLEST;
+    match whole_screen::size() {
+        None => Some("needs a terminal as standard input, output and error".into()),
+        Some((wide, high)) if wide < columns || high < rows => Some(format!(
+            "needs a terminal of {columns} × {rows} characters, and this one has {wide} × {high}"
+        )),
+        Some(_) => None,
+    }
+}
+
+/// The dashboard, as long as it is shown.
+pub struct Dashboard {
+    renderer: TuiMetricsRendererWrapper,
+    interrupter: Interrupter,
+    budget: Budget,
+    known: BTreeSet<String>,
+    tasks: usize,
+    drawn: Option<Instant>,
+    /// When the pace was last measured, and after which step.
+    paced: Option<(Instant, u64)>,
+    /// Last, so that it is put back after the renderer is gone.
+    _screen: WholeScreen,
+}
+
+/// A number as the dashboard has it.
+struct Number<'a> {
+    name: &'a str,
+    value: f64,
+    text: String,
+    unit: Option<&'a str>,
+    more_is_better: bool,
+}
+
+impl<'a> Number<'a> {
+    fn new(name: &'a str, value: f64, text: String) -> Self {
+        Self { name, value, text, unit: None, more_is_better: false }
+    }
+}
+
+impl Dashboard {
+    /// Takes the terminal over for the run of `config`.
+    pub fn open(config: &Config) -> Self {
+        let screen = WholeScreen::enter();
+        let interrupter = Interrupter::new();
+        let mut renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), None);
+        let (Budget::Steps(items) | Budget::Evaluations(items)) = config.outer.budget;
+        // One epoch: a run is one walk through its budget.
+        renderer.start(1, 0, Some(items as usize), Some(config.estimator.name()));
+        renderer.update_epoch(0);
+        renderer.start_split("train", items as usize);
+        screen.keep_ctrl_c();
+        Self {
+            renderer,
+            interrupter,
+            budget: config.outer.budget,
+            known: BTreeSet::new(),
+            tasks: config.outer.meta_batch,
+            drawn: None,
+            paced: None,
+            _screen: screen,
+        }
+    }
+
+    /// Shows an outer step.
+    pub fn step(&mut self, record: &StepRecord) {
+        let now = Instant::now();
+        if self.drawn.is_some_and(|drawn| now - drawn < BETWEEN_POINTS) {
+            return;
+        }
+        self.drawn = Some(now);
+        let done = match self.budget {
+            Budget::Steps(_) => record.step,
+            Budget::Evaluations(most) => record.gradient_evaluations.min(most),
+        };
+        let mut numbers = vec![
+            Number::new("Loss", record.loss, format!("{:.4}", record.loss)),
+            Number::new("Gradient norm", record.gradient_norm, format!("{:.4}", record.gradient_norm)),
+            Number::new(
+                "Gradient evaluations",
+                record.gradient_evaluations as f64,
+                record.gradient_evaluations.to_string(),
+            ),
+        ];
+        if let Some(pace) = self.pace(now, record.step) {
+            let pace = Number::new("Episodes per second", pace, format!("{pace:.0}"));
+            numbers.push(Number { more_is_better: true, ..pace });
+        }
+        for (name, value) in &record.estimator {
+            numbers.extend(value.as_f64().map(|value| Number::new(name, value, format!("{value:.4}"))));
+        }
+        self.draw(|dashboard| {
+            dashboard.renderer.update_split(done as usize);
+            for number in numbers {
+                let state = dashboard.state(number);
+                dashboard.renderer.update_train(state);
+            }
+        });
+    }
+
+    /// Shows a validation.
+    pub fn validation(&mut self, record: &ValidationRecord) {
+        let (value, ci95) = (record.validation_accuracy, record.ci95);
+        let accuracy = Number::new("Accuracy", value, format!("{value:.2} % ± {ci95:.2}"));
+        let accuracy = Number { unit: Some("%"), more_is_better: true, ..accuracy };
+        self.draw(|dashboard| {
+            let state = dashboard.state(accuracy);
+            dashboard.renderer.update_valid(state);
+        });
+    }
+
+    /// Counts a warning, which is read when the screen is given back.
+    pub fn warned(&mut self) {
+        self.draw(|dashboard| dashboard.renderer.log_event_training("Warnings".into()));
+    }
+
+    /// Whether somebody pressed q and chose to stop.
+    pub fn stops(&self) -> bool {
+        self.interrupter.should_stop()
+    }
+
+    /// Episodes per second, once in a while.
+    fn pace(&mut self, now: Instant, step: u64) -> Option<f64> {
+        let (then, before) = *self.paced.get_or_insert((now, step));
+        let seconds = (now - then).as_secs_f64();
+        if now - then < PACE {
+            return None;
+        }
+        self.paced = Some((now, step));
+        Some(step.saturating_sub(before) as f64 * self.tasks as f64 / seconds)
+    }
+
+    /// Draws, unless somebody pressed q and chose to stop at once: the renderer panics then.
+    fn draw(&mut self, drawing: impl FnOnce(&mut Self)) {
+        if caught(|| drawing(self)).is_err() {
+            signals::stop_at_once();
+        }
+    }
+
+    fn state(&mut self, number: Number) -> MetricState {
+        let name = Arc::new(number.name.to_string());
+        let id = MetricId::new(name.clone());
+        if self.known.insert(number.name.into()) {
+            let unit = number.unit.map(String::from);
+            self.renderer.register_metric(MetricDefinition {
+                metric_id: id.clone(),
+                name,
+                description: None,
+                attributes: NumericAttributes { unit, higher_is_better: number.more_is_better }.into(),
+            });
+        }
+        let entry = MetricEntry::new(id, SerializedEntry::new(number.text, number.value.to_string()));
+        MetricState::Numeric(entry, number.value.is_finite().then_some(NumericEntry::Value(number.value)))
+    }
+}
