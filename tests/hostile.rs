@@ -192,11 +192,11 @@ mod runs {
         }
     }
 
-    /// Changes what a checkpoint's header says, checksum and all.
-    fn change(file: &Path, change: impl FnOnce(&mut Value)) {
+    /// Changes a checkpoint's arrays and what its header says, checksum and all.
+    fn change(file: &Path, change: impl FnOnce(&mut Archive, &mut Value)) {
         let mut archive = Archive::read(file).unwrap();
         let mut header: Value = serde_json::from_str(&archive.text["metaburn"]).unwrap();
-        change(&mut header);
+        change(&mut archive, &mut header);
         header["seal"] = "".into();
         archive.text.insert("metaburn".into(), header.to_string());
         header["seal"] = archive.seal().into();
@@ -218,7 +218,7 @@ mod runs {
         ] {
             let folder = finished(telescoping);
             let file = checkpoint(&folder.path().join("run"), 2);
-            change(&file, |header| {
+            change(&file, |_, header| {
                 header["estimator"]["products"] = products;
                 header["estimator"]["exact"] = average.clone();
             });
@@ -231,6 +231,38 @@ mod runs {
                 resumed.refused(&["step-00000002.safetensors", "levels"]);
             }
         }
+    }
+
+    #[test]
+    fn an_optimizers_state_of_other_shapes_is_refused() {
+        let folder = finished("--steps 2 --set checkpoint.every=1");
+        let file = checkpoint(&folder.path().join("run"), 2);
+        change(&file, |archive, _| {
+            let names: Vec<String> = archive.names().map(String::from).collect();
+            let name = names.iter().find(|name| name.starts_with("optimizer.0.")).expect("a state");
+            archive.set(name.clone(), &[3], Values::F32(vec![0.0; 3]));
+        });
+        run(folder.path(), "resume run").refused(&["step-00000002.safetensors", "optimizer.0", "[3]"]);
+    }
+
+    #[test]
+    fn counts_that_nobody_reached_are_refused() {
+        for (place, count) in [("/skipped_steps", u64::MAX), ("/evaluations/inner", u64::MAX - 1)] {
+            let folder = finished("--steps 2 --set checkpoint.every=1");
+            let file = checkpoint(&folder.path().join("run"), 2);
+            change(&file, |_, header| *header.pointer_mut(place).expect("a count") = count.into());
+            // The checkpoint before it will do, and is used with a warning.
+            let resumed = run(folder.path(), "resume run --json");
+            assert_eq!(resumed.json()["steps"], 2);
+            assert!(resumed.stderr.contains("counts more steps"), "{}", resumed.stderr);
+        }
+        let folder = finished("--steps 2 --set checkpoint.every=1");
+        let file = checkpoint(&folder.path().join("run"), 2);
+        change(&file, |archive, _| {
+            let steps = archive.text.iter_mut().filter(|(name, _)| name.starts_with("optimizer."));
+            steps.for_each(|(_, count)| *count = u64::MAX.to_string());
+        });
+        run(folder.path(), "resume run").refused(&["step-00000002.safetensors", "no number of steps"]);
     }
 }
 

@@ -1,6 +1,6 @@
 //! `metaburn doctor`: whether all that a run needs is here, and what to do where it is not.
 
-use super::{Outcome, exit, output};
+use super::{Outcome, exit, output, progress};
 use burn::tensor::{Tensor, TensorData};
 use clap::Args;
 use metaburn::backend;
@@ -11,7 +11,6 @@ use metaburn::host::host;
 use metaburn::trainer::{self, RunDir, quoted};
 use serde::Serialize;
 use std::fs;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -259,10 +258,7 @@ fn looked_at(path: &Path) -> Result<Option<String>, trainer::Error> {
 }
 
 fn terminal() -> Check {
-    match std::io::stderr().is_terminal() {
-        true => Check::ok("terminal", "progress is shown as a bar"),
-        false => Check::ok("terminal", "none; progress is told in lines"),
-    }
+    Check::ok("progress", progress::usual().described())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod backends;
 mod bench;
 mod compare;
+mod completions;
 mod data;
 mod doctor;
 mod eval;
@@ -11,6 +12,7 @@ mod export;
 mod gradient;
 mod import;
 mod init;
+mod man;
 mod output;
 mod plot;
 mod predict;
@@ -76,6 +78,8 @@ enum Command {
     Backends(backends::Backends),
     Bench(bench::Bench),
     Gradient(gradient::Gradient),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Cli {
@@ -103,6 +107,8 @@ impl Cli {
             Command::Backends(command) => command.run(),
             Command::Bench(command) => command.run(),
             Command::Gradient(command) => command.run(),
+            Command::Completions(command) => command.run(),
+            Command::Man(command) => command.run(),
         }
     }
 }

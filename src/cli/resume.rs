@@ -10,7 +10,7 @@ use metaburn::config::Config;
 use metaburn::data::Part;
 use metaburn::estimator;
 use metaburn::tensorboard::Followed;
-use metaburn::trainer::{self, Ended, RunDir, Trainer, Watcher, quoted};
+use metaburn::trainer::{self, Ended, RunDir, Session, Trainer, Watcher, quoted};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -82,6 +82,10 @@ pub fn finish(
         trainer.run_dir().path().display(),
     ));
     terminal.note(&trainer.plan().to_string());
+    let session = Session::beginning(trainer.standing().step, format!("metaburn {}", words()), opened);
+    if let Err(error) = trainer.run_dir().note_session(&session) {
+        terminal.warning(&format!("{error}; training goes on without a record of this session"));
+    }
     terminal.begin(&config, trainer.progress(), command);
     let ended = if config.records.tensorboard {
         let mut followed = Followed::new(trainer.run_dir().path(), terminal);

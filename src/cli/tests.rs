@@ -27,8 +27,9 @@ fn every_command_has_an_example_that_it_takes() {
         assert!(!examples.is_empty(), "`{words} --help` has no line that begins with `Example: `");
         for example in examples {
             assert!(example.starts_with(&words), "`{example}` is no example of `{words}`");
-            // A shell would have opened the star.
-            let parsed = Cli::command().try_get_matches_from(example.split_whitespace());
+            // A shell would have opened the star, and taken what comes after `>`.
+            let words = example.split_whitespace().take_while(|word| *word != ">");
+            let parsed = Cli::command().try_get_matches_from(words);
             assert!(
                 parsed.is_ok(),
                 "`{example}`: {}",

@@ -2,7 +2,6 @@
 //! that needs nothing but itself.
 
 mod confusion;
-mod date;
 mod judged;
 mod pictures;
 
@@ -13,7 +12,7 @@ use crate::config::{self, Config};
 use crate::data::{ImageSet, Part};
 use crate::report::html::{data_uri, document, escaped, table};
 use crate::report::{Against, Figure, RunCurves, portrait};
-use crate::trainer::{RunDir, Standing, quoted};
+use crate::trainer::{RunDir, Session, Standing, quoted};
 use std::fmt::Write;
 use std::time::SystemTime;
 
@@ -220,25 +219,32 @@ impl Page<'_> {
         Ok(section("config", "Configuration", &format!("<pre>{}</pre>\n", escaped(&self.config.to_toml()?))))
     }
 
-    /// What this page was made with. The run itself keeps no such record.
+    /// Where the run was trained, and this page made.
     fn surrounded(&self) -> String {
-        let modified = |path: std::path::PathBuf| {
-            let time = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-            time.map_or_else(|_| "unknown".into(), date::date)
-        };
         let row = |name: &str, value: String| [name.to_string(), value];
         let opened = self.opened;
         let rows = [
-            row("metaburn", env!("CARGO_PKG_VERSION").into()),
+            row("page by metaburn", env!("CARGO_PKG_VERSION").into()),
             row("judged on", format!("{}: {}", opened.backend, opened.description)),
             row("threads at work", opened.workers.threads.to_string()),
             row("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
             row("data", format!("{}, digest {:.12}", self.config.data.source, self.standing.data)),
-            row("configuration written", modified(self.run.path().join("config.toml"))),
-            row("last record", modified(self.run.metrics_file())),
-            row("this page", date::date(SystemTime::now())),
+            row("page written", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
         ];
-        section("environment", "Environment", &table(["what", "value"], rows))
+        let sessions = self.run.sessions().into_iter().map(|session| {
+            let Session { began, step, command, version, backend, device, threads, system } = session;
+            [
+                began,
+                step.to_string(),
+                format!("{backend}: {device}"),
+                threads.to_string(),
+                system,
+                version,
+                command,
+            ]
+        });
+        let head = ["trained from", "after step", "on", "threads", "system", "metaburn", "command"];
+        section("environment", "Environment", &(table(head, sessions) + &table(["what", "value"], rows)))
     }
 
     fn commanded(&self) -> String {

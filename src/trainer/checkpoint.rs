@@ -17,6 +17,8 @@ use std::path::Path;
 
 /// The layout that this program writes and reads.
 const FORMAT: u32 = 1;
+/// The largest whole number that JSON has exactly everywhere.
+const LARGEST_COUNT: u64 = 1 << 53;
 /// What stands before θ's names in those of the vector that an estimator may keep.
 const VECTOR: &str = "estimator.";
 /// The header's key for everything that is not an array.
@@ -43,6 +45,15 @@ pub struct Standing {
     pub estimator: Value,
     /// Digest of the images trained on.
     pub data: String,
+}
+
+impl Standing {
+    /// Whether its counts leave room to go on counting.
+    fn is_countable(&self) -> bool {
+        let Evaluations { inner, outer, products, recomputed } = self.evaluations;
+        let counts = [self.step, self.skipped_steps, self.rewinds, inner, outer, products, recomputed];
+        counts.into_iter().all(|count| count <= LARGEST_COUNT)
+    }
 }
 
 /// The best validation so far.
@@ -127,6 +138,9 @@ impl Saved {
         if seal != archive.seal() {
             return Err(unusable("it does not match its checksum; the file is damaged".into()));
         }
+        if !header.standing.is_countable() {
+            return Err(unusable("it counts more steps than anybody can have taken".into()));
+        }
         Ok(Self { standing: header.standing, archive })
     }
 
@@ -147,12 +161,17 @@ impl Saved {
         Ok(kept.then(|| model::stored(&self.archive, VECTOR, leaves, device)).transpose()?)
     }
 
-    /// Hands the optimiser its state.
+    /// Hands the optimiser of `theta` its state.
     ///
     /// # Errors
     /// If it is not this optimiser's.
-    pub fn restore(&self, optimizer: &mut dyn OuterOptimizer, device: &Device) -> Result<(), Error> {
+    pub fn restore(
+        &self,
+        optimizer: &mut dyn OuterOptimizer,
+        theta: &Stack,
+        device: &Device,
+    ) -> Result<(), Error> {
         let unusable = |reason| Error::Checkpoint { path: self.archive.path.clone(), reason };
-        optimizer.load(&self.archive, device).map_err(unusable)
+        optimizer.load(&self.archive, theta, device).map_err(unusable)
     }
 }

@@ -14,6 +14,7 @@ mod prediction;
 mod run_dir;
 mod saving;
 mod schedule;
+mod sessions;
 mod supply;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use learner::{Accuracy, Learner};
 pub use memory::Plan;
 pub use optimizer::{OuterOptimizer, from_config as optimizer};
 pub use run_dir::{Lock, RunDir, quoted};
+pub use sessions::Session;
 pub use supply::{check_data, evaluation_shape, sampler, training_shape};
 pub use watcher::{StepRecord, ValidationRecord, Watcher};
 pub use which::Which;
@@ -134,7 +136,7 @@ impl Trainer {
         let (leaves, device) = (self.learner.leaves(), self.learner.opened.device.clone());
         self.theta = saved.theta(&leaves, &device)?;
         self.optimizer = optimizer::from_config(&self.config.outer, leaves.len());
-        saved.restore(&mut *self.optimizer, &device)?;
+        saved.restore(&mut *self.optimizer, &self.theta, &device)?;
         self.estimator = estimator::from_config(&self.config.estimator);
         self.standing = saved.standing.clone();
         let state = State {

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 /// A checkpoint's text that names the optimiser whose state it holds.
 const NAME: &str = "optimizer";
+/// More steps were never taken.
+const MOST_STEPS: u64 = 1 << 30;
 /// How the names of the state's arrays and counts begin, before the leaf's number.
 const STATE: &str = "optimizer.";
 
@@ -27,11 +29,11 @@ pub trait OuterOptimizer: Send {
     /// Writes the state into a checkpoint.
     fn save(&self, archive: &mut Archive);
 
-    /// Takes the state that [`Self::save`] wrote.
+    /// Takes the state that [`Self::save`] wrote, for `theta`.
     ///
     /// # Errors
-    /// If the archive has another optimiser's state, or lacks part of this one's.
-    fn load(&mut self, archive: &Archive, device: &Device) -> Result<(), String>;
+    /// If the archive has another optimiser's state, or one of other shapes, or lacks part of this one's.
+    fn load(&mut self, archive: &Archive, theta: &Stack, device: &Device) -> Result<(), String>;
 }
 
 /// The optimiser that a configuration asks for, for `leaves` leaves.
@@ -124,7 +126,7 @@ where
         }
     }
 
-    fn load(&mut self, archive: &Archive, device: &Device) -> Result<(), String> {
+    fn load(&mut self, archive: &Archive, theta: &Stack, device: &Device) -> Result<(), String> {
         match archive.text.get(NAME) {
             Some(name) if name == self.name => {}
             name => {
@@ -134,16 +136,23 @@ where
         }
         let mut scalars = BTreeMap::new();
         for (name, count) in archive.text.iter().filter(|(name, _)| name.starts_with(STATE)) {
-            if let Ok(count) = count.parse::<u64>() {
-                scalars.insert(name.clone(), count.into());
-            }
+            let count: Option<u64> = count.parse().ok().filter(|count| *count <= MOST_STEPS);
+            let count = count.ok_or_else(|| format!("`{name}` is no number of steps"))?;
+            scalars.insert(name.clone(), count.into());
         }
         let mut source = StateSource::new(scalars);
         for name in archive.names().filter(|name| name.starts_with(STATE)) {
             source.insert_tensor(name.into(), archive.data(name).map_err(|error| error.to_string())?);
         }
-        for (leaf, state) in self.states.iter_mut().enumerate() {
+        for (leaf, (state, values)) in self.states.iter_mut().zip(theta.leaves()).enumerate() {
             let prefix = format!("{STATE}{leaf}");
+            let inside = format!("{prefix}.");
+            for name in archive.names().filter(|name| name.starts_with(&inside)) {
+                let shape = archive.get(name).map(|(shape, _)| shape).unwrap_or_default();
+                if shape != values.dims() {
+                    return Err(format!("`{name}` has shape {shape:?}, and its weights {:?}", values.dims()));
+                }
+            }
             let recorded = source.has_under(&prefix);
             *state = R::State::<3>::state_unflatten(&prefix, &mut source, device);
             if recorded && state.is_none() {

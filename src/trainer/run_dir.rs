@@ -8,6 +8,7 @@
 //! divergence/      step-00000101.json …, and the checkpoint before each: outer steps that were not finite
 //! events.out.tfevents.…metaburn   for TensorBoard, if records.tensorboard asks for it
 //! results/         test.json …: evaluations
+//! sessions.jsonl   who trained here: when, on what, by which command
 //! run.lock         held while somebody trains here
 //! ```
 
@@ -18,6 +19,9 @@ use crate::whole;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+
+/// Bytes of a process's number in the lock.
+const LONGEST_ID: u64 = 20;
 
 /// A run's directory.
 #[derive(Debug)]
@@ -83,7 +87,7 @@ impl RunDir {
             }
             Err(TryLockError::WouldBlock) => {
                 let mut id = String::new();
-                let holder = match file.read_to_string(&mut id) {
+                let holder = match file.take(LONGEST_ID).read_to_string(&mut id) {
                     Ok(_) if !id.trim().is_empty() => format!(" (process {})", id.trim()),
                     _ => String::new(),
                 };

@@ -57,17 +57,33 @@ impl Shown {
             (Some(Progress::Dashboard), Some(hindrance)) => {
                 Err(format!("--progress dashboard {hindrance}; choose --progress bar or plain"))
             }
-            (Some(progress), _) => Ok(Terminal::showing(progress)),
-            (None, None) if !told("NO_COLOR") && usual() == Progress::Bar => {
-                Ok(Terminal::showing(Progress::Dashboard))
-            }
-            (None, _) => Ok(Terminal::new()),
+            (progress, _) => Ok(Terminal::showing(progress.unwrap_or_else(usual))),
         }
     }
 }
 
-/// How progress is shown on this standard error, where nobody said.
-fn usual() -> Progress {
+impl Progress {
+    /// In a sentence of its own.
+    pub fn described(self) -> &'static str {
+        match self {
+            Self::Dashboard => "training is shown as a dashboard",
+            Self::Bar => "training is shown as a bar",
+            Self::Plain => "training is told in lines",
+            Self::None => "training is not shown",
+        }
+    }
+}
+
+/// How training is shown here, where nobody said. The dashboard tells its curves apart by colour.
+pub fn usual() -> Progress {
+    match bar_or_lines() {
+        Progress::Bar if !told("NO_COLOR") && dashboard::hindrance().is_none() => Progress::Dashboard,
+        other => other,
+    }
+}
+
+/// The same for what has no curves.
+fn bar_or_lines() -> Progress {
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     if std::io::stderr().is_terminal() && !is_dumb { Progress::Bar } else { Progress::Plain }
 }
@@ -104,7 +120,7 @@ enum View {
 impl Terminal {
     /// Takes over Ctrl-C, and shows what becomes of standard error: a bar on a terminal, lines elsewhere.
     pub fn new() -> Self {
-        Self::showing(usual())
+        Self::showing(bar_or_lines())
     }
 
     fn showing(progress: Progress) -> Self {
