@@ -9,7 +9,7 @@ use metaburn::config::RawConfig;
 use metaburn::estimator::{self, State};
 use metaburn::model::{Architecture, Conv4Config, Leaf};
 use metaburn::random::generator;
-use metaburn::trainer::{Saved, Standing};
+use metaburn::trainer::{self, Saved, Standing};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -21,6 +21,7 @@ const ESTIMATORS: [&str; 4] = [
     "name = 'step-coins'",
     "name = 'telescoping', levels = 'every'",
 ];
+const OPTIMIZERS: [&str; 2] = ["adam", "sgd"];
 const TASKS: usize = 2;
 const STEPS: usize = 3;
 
@@ -37,11 +38,21 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     archive.write(&path).expect("a file");
-    let saved = Saved::read(&path).expect("it was sealed");
+    // Its counts may be absurd.
+    let Ok(saved) = Saved::read(&path) else { return };
     let in_files = |leaf: Leaf| Leaf { name: format!("theta.{}", leaf.name), ..leaf };
     let leaves: Vec<Leaf> = Conv4Config::new(8, 1, 2, 2).leaves().into_iter().map(in_files).collect();
     let device = Device::flex();
-    let _ = saved.theta(&leaves, &device);
+    if let Ok(theta) = saved.theta(&leaves, &device) {
+        for optimizer in OPTIMIZERS {
+            let text = format!("outer.steps = 1\nouter.optimizer = '{optimizer}'");
+            let config = RawConfig::parse("fuzz", &text).and_then(RawConfig::check).expect("a configuration");
+            let mut optimizer = trainer::optimizer(&config.outer, leaves.len());
+            if saved.restore(&mut *optimizer, &theta, &device).is_ok() {
+                optimizer.step(theta.clone(), theta.clone(), 0.1);
+            }
+        }
+    }
     let Ok(vector) = saved.vector(&leaves, &device) else { return };
     for estimator in ESTIMATORS {
         let text = format!("outer.steps = 1\ninner.steps = {STEPS}\nestimator = {{ {estimator} }}");
