@@ -195,6 +195,9 @@ def checkpoints():
         header |= {"best": {"step": 1, "accuracy": 50.0}, "estimator": state, "data": "0" * 64}
         text = {"metaburn": json.dumps(header, separators=(",", ":")), "optimizer": "sgd"}
         seeds[name] = safetensors(arrays, text)
+        moments = {f"optimizer.0.momentum.moment_{number}": floats(1, 9, 2) for number in (1, 2)}
+        adam = text | {"optimizer": "adam", "optimizer.0.momentum.time": "2"}
+        seeds[f"{name}-adam"] = safetensors(arrays | moments, adam)
     return seeds
 
 
