@@ -33,6 +33,16 @@ pub struct Ufom {
 
 impl Ufom {
     /// Without tracking.
+    ///
+    /// ```
+    /// use metaburn::{config::Coin, random::generator};
+    /// use metaburn::estimator::{Estimator, Ufom};
+    ///
+    /// // Of 1000 tasks with 5 inner steps each, a quarter is differentiated through all of them.
+    /// let mut ufom = Ufom::new(0.25, 0, Coin::Stratified);
+    /// let draw = ufom.draw(&mut generator(0, "coins", 0), 1000, 5);
+    /// assert_eq!(draw.cost().products, 250 * 5);
+    /// ```
     pub fn new(q: f64, depth: usize, coin: Coin) -> Self {
         Self { q, depth, coin, tracker: None }
     }

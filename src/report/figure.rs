@@ -89,6 +89,19 @@ impl Figure {
     ///
     /// # Errors
     /// If the extension is another, or the file cannot be written.
+    ///
+    /// # Example
+    /// ```
+    /// use metaburn::report::{Axis, Figure, Panel, Series};
+    ///
+    /// let points = (1..=50).map(|step| [f64::from(step), 1.6 / f64::from(step)]).collect();
+    /// let panel = Panel::new(Axis::linear("outer step"), Axis::logarithmic("loss")).with(Series::line("exact", points));
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("loss.svg");
+    /// Figure { panels: vec![panel] }.write(&path)?;
+    /// # assert!(std::fs::read_to_string(&path)?.contains("outer step"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let extension =
             path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);

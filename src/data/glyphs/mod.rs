@@ -48,6 +48,15 @@ impl Glyphs {
     ///
     /// # Errors
     /// If a number is 0 or enormous.
+    ///
+    /// # Example
+    /// ```
+    /// use metaburn::data::Glyphs;
+    ///
+    /// let set = Glyphs { alphabets: 2, ..Glyphs::default() }.draw(28)?;
+    /// assert_eq!(set.image(0, 0).len(), 28 * 28);
+    /// # Ok::<(), metaburn::data::Error>(())
+    /// ```
     pub fn draw(&self, size: usize) -> Result<ImageSet, Error> {
         check_size(size)?;
         let Self { alphabets, characters, drawings, seed } = *self;
