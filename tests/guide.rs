@@ -6,6 +6,7 @@ use common::{IMAGES, TINY, folder_with_images, names, run};
 use metaburn::config::Config;
 use serde_json::Value;
 use std::fs;
+use std::process::Command;
 use tempfile::TempDir;
 
 #[test]
@@ -68,4 +69,30 @@ fn damaged_data_is_a_problem_and_an_unfinished_run_is_told_how_to_go_on() {
     assert_eq!(check(&checks, "MNIST")["state"], "problem");
     let run = check(&checks, "run checkpoints/run");
     assert!(run["advice"].as_str().unwrap().contains("metaburn resume checkpoints/run"), "{run}");
+}
+
+#[test]
+fn shells_and_man_are_told_of_every_command() {
+    let folder = TempDir::new().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(folder.path(), &format!("completions {shell}")).ok().stdout;
+        ["predict", "sweep", "run-dir"]
+            .iter()
+            .for_each(|word| assert!(script.contains(word), "{shell}: {word}"));
+    }
+    fs::write(folder.path().join("bash"), run(folder.path(), "completions bash").ok().stdout).unwrap();
+    if let Ok(bash) = Command::new("bash").arg("-n").arg(folder.path().join("bash")).output() {
+        assert!(bash.status.success(), "{}", String::from_utf8_lossy(&bash.stderr));
+    }
+    assert_eq!(run(folder.path(), "completions tcsh").code, Some(2));
+
+    run(folder.path(), "man --out pages").ok();
+    let pages = names(&folder.path().join("pages"));
+    for page in ["metaburn.1", "metaburn-train.1", "metaburn-data-fetch.1", "metaburn-predict.1"] {
+        assert!(pages.iter().any(|name| name == page), "{page} is not in {pages:?}");
+    }
+    let train = fs::read_to_string(folder.path().join("pages/metaburn-train.1")).unwrap();
+    assert!(train.contains("run\\-dir") && train.contains("Example: metaburn train"), "{train}");
+    fs::write(folder.path().join("file"), "").unwrap();
+    run(folder.path(), "man --out file/pages").refused(&["file/pages", "cannot write"]);
 }

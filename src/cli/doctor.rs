@@ -17,8 +17,8 @@ use std::time::Instant;
 
 /// Rows and columns of the product that each backend computes.
 const SIDE: usize = 32;
-/// Bytes below which a run may not fit into memory.
-const LITTLE_MEMORY: u64 = 1 << 30;
+/// Bytes below which a run may not fit into memory, or its checkpoints on the disk.
+const LITTLE: u64 = 1 << 30;
 
 /// Check backends, data, memory and run directories, and say what to do
 ///
@@ -118,13 +118,31 @@ fn memory() -> Check {
     let Some(free) = free else {
         return Check::ok("memory", format!("not known here; {threads} threads"));
     };
-    let found = format!("{:.1} GiB free, {threads} threads", free as f64 / f64::from(1 << 30));
-    match free < LITTLE_MEMORY {
+    let found = format!("{} free, {threads} threads", gibibytes(free));
+    match free < LITTLE {
         true => {
             let advice = "close other programs, or lower outer.meta_batch and model.filters";
             Check::new("memory", State::Warning, found, Some(advice.into()))
         }
         false => Check::ok("memory", found),
+    }
+}
+
+fn gibibytes(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}
+
+/// Bytes that are free on the disk of `folder`, where the system says.
+fn free(folder: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let disk = rustix::fs::statvfs(folder).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        None
     }
 }
 
@@ -195,9 +213,14 @@ fn data(name: &str, folder: &Path, fetch: &str, read: Result<usize, metaburn::da
 fn writable(folder: &Path) -> Check {
     let place = if folder.is_dir() { folder } else { Path::new(".") };
     let what = format!("{}/", folder.display());
-    match tempfile::NamedTempFile::new_in(place) {
-        Ok(_) => Check::ok(what, "can be written"),
-        Err(error) => {
+    match (tempfile::NamedTempFile::new_in(place), free(place)) {
+        (Ok(_), Some(bytes)) if bytes < LITTLE => {
+            let found = format!("can be written, but only {} are free", gibibytes(bytes));
+            Check::new(what, State::Warning, found, Some("make room, or lower checkpoint.keep".into()))
+        }
+        (Ok(_), Some(bytes)) => Check::ok(what, format!("can be written, {} are free", gibibytes(bytes))),
+        (Ok(_), None) => Check::ok(what, "can be written"),
+        (Err(error), _) => {
             let advice = "make it writable, or work in another folder";
             Check::new(what, State::Problem, format!("cannot be written: {error}"), Some(advice.into()))
         }
