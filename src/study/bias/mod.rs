@@ -22,7 +22,7 @@ pub const ABOUT: About = About {
     shows: "At checkpoints of a run: how far first-order and truncated gradients are from the exact one, \
             which inner steps that comes from, and what the best unbiased estimators would cost. It tells \
             whether a problem needs exact gradients at all.",
-    takes: ["10 minutes", "1 minute"],
+    takes: ["2 minutes", "20 seconds"],
 };
 
 /// How the time to an accuracy grows with the second moment: for steps that do not shrink (METHOD, "Choosing
