@@ -18,7 +18,7 @@ const LARGEST_HEADER: u64 = 8 << 20;
 
 /// What went wrong with an archive.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },

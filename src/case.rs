@@ -22,7 +22,7 @@ const MOST_VALUES: usize = 1 << 28;
 
 /// What is wrong with a case.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
     #[error(transparent)]
     Archive(#[from] archive::Error),

@@ -253,8 +253,8 @@ mod runs {
             change(&file, |_, header| *header.pointer_mut(place).expect("a count") = count.into());
             // The checkpoint before it will do, and is used with a warning.
             let resumed = run(folder.path(), "resume run --json");
-            assert_eq!(resumed.json()["steps"], 2);
             assert!(resumed.stderr.contains("counts more steps"), "{}", resumed.stderr);
+            assert_eq!(resumed.json()["steps"], 2);
         }
         let folder = finished("--steps 2 --set checkpoint.every=1");
         let file = checkpoint(&folder.path().join("run"), 2);

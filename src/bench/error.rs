@@ -4,7 +4,7 @@ use crate::{backend, trainer};
 
 /// What was wrong, and what to do.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
     #[error(transparent)]
     Backend(#[from] backend::Error),

@@ -33,7 +33,14 @@ type Zip = ZipArchive<Cursor<Arc<[u8]>>>;
 /// An opened half of Omniglot.
 pub enum Container {
     /// A zip, and the number of each drawing's entry.
-    Zip { path: PathBuf, archive: Zip, entries: BTreeMap<Drawing, usize> },
+    Zip {
+        /// Where it was read from.
+        path: PathBuf,
+        /// Its bytes, opened.
+        archive: Zip,
+        /// Each drawing's entry.
+        entries: BTreeMap<Drawing, usize>,
+    },
     /// A folder.
     Folder(PathBuf),
 }

@@ -7,6 +7,7 @@ use super::Part;
 
 /// The one error of the data room: each message says what was wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 #[non_exhaustive]
 pub enum Error {
     #[error("cannot {action} `{path}`: {source}")]

@@ -10,9 +10,17 @@ use super::{Error, Glyphs, ImageSet, cache, folder, omniglot};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// Omniglot's two official zips, or the folders unpacked from them, in `dir`.
-    Omniglot { dir: PathBuf },
+    Omniglot {
+        /// Where they lie.
+        dir: PathBuf,
+    },
     /// Class folders of images; `invert` as in [`folder::load`].
-    Folder { dir: PathBuf, invert: Option<bool> },
+    Folder {
+        /// The folder of class folders.
+        dir: PathBuf,
+        /// Whether dark is ink; decided from the images' borders if nobody says.
+        invert: Option<bool>,
+    },
     /// Characters made up on the spot; needs no files.
     Glyphs(Glyphs),
 }
@@ -20,6 +28,7 @@ pub enum Source {
 /// An [`ImageSet`], and what to tell the user about how it was come by.
 #[derive(Clone, Debug)]
 pub struct Loaded {
+    /// The images.
     pub set: ImageSet,
     /// Why the next run will be as slow as this one, if it will.
     pub warning: Option<String>,

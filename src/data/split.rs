@@ -12,9 +12,15 @@ use crate::random::generator;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SplitRule {
     /// This many classes at random for training, the rest for test (Omniglot's usual split: 1200).
-    Random { train: usize },
+    Random {
+        /// How many.
+        train: usize,
+    },
     /// This fraction of the classes at random for training, the rest for test.
-    Fraction { train: f64 },
+    Fraction {
+        /// Between 0 and 1.
+        train: f64,
+    },
     /// Whole alphabets: the source's own division where it has one (Omniglot's background and
     /// evaluation sets), otherwise three fifths of the groups at random for training.
     Alphabets,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// What was wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
     #[error(transparent)]
     Config(#[from] config::Error),

@@ -63,7 +63,7 @@ pub struct Level {
 
 /// Why a figure was not written.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
     #[error("{path} ends in neither .svg nor .png nor .html; figures are written as one of these")]
     Extension { path: PathBuf },

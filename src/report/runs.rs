@@ -21,7 +21,7 @@ const MOST_JOURNAL: u64 = 1 << 30;
 
 /// Why a run cannot be drawn.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum RunError {
     #[error(
         "there is no run in {path}: it has no config.toml; runs are the folders that `metaburn train` makes, by \

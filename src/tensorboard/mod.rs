@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 /// Why there is no event file.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
     #[error(transparent)]
     Run(#[from] RunError),

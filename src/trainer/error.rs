@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// The trainer's error: what was wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
     #[error(transparent)]
     Config(#[from] config::Error),
