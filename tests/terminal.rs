@@ -175,7 +175,7 @@ mod dashboard {
 #[test]
 fn a_bar_fits_a_narrow_terminal() {
     let folder = TempDir::new().unwrap();
-    let line = format!("{} --progress bar", training(3));
+    let line = format!("{} --progress bar", training(500));
     let Some(session) = on_terminal(folder.path(), (40, 20), "", &line) else { return };
     let shown = session.shown();
     assert_eq!(shown.code, Some(0), "{}", shown.text);

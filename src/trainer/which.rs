@@ -32,7 +32,8 @@ impl RunDir {
             Which::Best if !self.best_file().exists() => Err(Error::NoBest { path: self.best_file() }),
             Which::Best => Saved::read(&self.best_file()),
             Which::After(step) => {
-                let kept = self.checkpoint_steps()?;
+                let mut kept = self.checkpoint_steps()?;
+                kept.reverse();
                 if !kept.contains(&step) {
                     return Err(Error::NoStep { path: self.path().into(), step, kept });
                 }

@@ -65,6 +65,10 @@ impl<'a> Number<'a> {
     fn new(name: &'a str, value: f64, text: String) -> Self {
         Self { name, value, text, unit: None, more_is_better: false }
     }
+
+    fn accuracy(value: f64, text: String) -> Self {
+        Self { unit: Some("%"), more_is_better: true, ..Self::new("Accuracy", value, text) }
+    }
 }
 
 impl Dashboard {
@@ -79,7 +83,7 @@ impl Dashboard {
         renderer.update_epoch(0);
         renderer.start_split("train", items as usize);
         screen.keep_ctrl_c();
-        Self {
+        let mut dashboard = Self {
             renderer,
             interrupter,
             budget: config.outer.budget,
@@ -88,7 +92,15 @@ impl Dashboard {
             drawn: None,
             paced: None,
             _screen: screen,
-        }
+        };
+        // Numbers stand in the order in which they come first, and on a small terminal the last are cut off.
+        dashboard.draw(|dashboard| {
+            let loss = dashboard.state(Number::new("Loss", f64::NAN, "none yet".into()));
+            dashboard.renderer.update_train(loss);
+            let accuracy = dashboard.state(Number::accuracy(f64::NAN, "none yet".into()));
+            dashboard.renderer.update_valid(accuracy);
+        });
+        dashboard
     }
 
     /// Shows an outer step.
@@ -102,22 +114,22 @@ impl Dashboard {
             Budget::Steps(_) => record.step,
             Budget::Evaluations(most) => record.gradient_evaluations.min(most),
         };
-        let mut numbers = vec![
-            Number::new("Loss", record.loss, format!("{:.4}", record.loss)),
-            Number::new("Gradient norm", record.gradient_norm, format!("{:.4}", record.gradient_norm)),
-            Number::new(
-                "Gradient evaluations",
-                record.gradient_evaluations as f64,
-                record.gradient_evaluations.to_string(),
-            ),
-        ];
+        let plain = |name, value: f64| Number::new(name, value, format!("{value:.4}"));
+        let evaluations = record.gradient_evaluations;
+        let mut numbers = vec![plain("Loss", record.loss)];
         if let Some(pace) = self.pace(now, record.step) {
-            let pace = Number::new("Episodes per second", pace, format!("{pace:.0}"));
-            numbers.push(Number { more_is_better: true, ..pace });
+            let text = if pace.is_nan() { "none yet".into() } else { format!("{pace:.0}") };
+            numbers.push(Number { more_is_better: true, ..Number::new("Episodes per second", pace, text) });
         }
-        for (name, value) in &record.estimator {
-            numbers.extend(value.as_f64().map(|value| Number::new(name, value, format!("{value:.4}"))));
+        numbers.push(Number::new("Gradient evaluations", evaluations as f64, evaluations.to_string()));
+        numbers.push(plain("Gradient norm", record.gradient_norm));
+        // What an estimator says of itself begins with what it is known by, such as q; the rest may be long.
+        let own = record.estimator.iter().filter_map(|(name, value)| Some(plain(name, value.as_f64()?)));
+        let mut own: Vec<Number> = own.collect();
+        if !own.is_empty() {
+            numbers.insert(1, own.remove(0));
         }
+        numbers.append(&mut own);
         self.draw(|dashboard| {
             dashboard.renderer.update_split(done as usize);
             for number in numbers {
@@ -130,8 +142,7 @@ impl Dashboard {
     /// Shows a validation.
     pub fn validation(&mut self, record: &ValidationRecord) {
         let (value, ci95) = (record.validation_accuracy, record.ci95);
-        let accuracy = Number::new("Accuracy", value, format!("{value:.2} % ± {ci95:.2}"));
-        let accuracy = Number { unit: Some("%"), more_is_better: true, ..accuracy };
+        let accuracy = Number::accuracy(value, format!("{value:.2} % ± {ci95:.2}"));
         self.draw(|dashboard| {
             let state = dashboard.state(accuracy);
             dashboard.renderer.update_valid(state);
@@ -148,9 +159,12 @@ impl Dashboard {
         self.interrupter.should_stop()
     }
 
-    /// Episodes per second, once in a while.
+    /// Episodes per second, once in a while; at first no number.
     fn pace(&mut self, now: Instant, step: u64) -> Option<f64> {
-        let (then, before) = *self.paced.get_or_insert((now, step));
+        let Some((then, before)) = self.paced else {
+            self.paced = Some((now, step));
+            return Some(f64::NAN);
+        };
         let seconds = (now - then).as_secs_f64();
         if now - then < PACE {
             return None;
