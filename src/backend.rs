@@ -165,8 +165,9 @@ fn not_built(feature: &str) -> String {
     format!("this program was built without it; build with `cargo build --release --features {feature}`")
 }
 
-/// `work` on a driver, whose faults come as panics.
+/// `work` on a driver, whose faults come as panics and whose talk is for its authors.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn quietly<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+    let _silence = crate::silence::Silence::begin();
     crate::caught::caught(work).map_err(|reason| format!("opening it failed: {reason}"))
 }

@@ -58,6 +58,7 @@ pub mod page;
 pub mod problem;
 pub mod random;
 pub mod report;
+pub mod silence;
 pub mod stack;
 pub mod study;
 pub mod tensorboard;

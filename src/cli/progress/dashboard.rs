@@ -13,6 +13,7 @@ use burn_train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining
 use metaburn::caught::caught;
 use metaburn::config::{Budget, Config};
 use metaburn::trainer::{StepRecord, ValidationRecord};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,6 +72,13 @@ impl<'a> Number<'a> {
     }
 }
 
+/// A number, or the mean of a list of them, as over inner steps.
+fn number(value: &Value) -> Option<f64> {
+    let Some(values) = value.as_array() else { return value.as_f64() };
+    let sum: Option<f64> = values.iter().map(Value::as_f64).sum();
+    sum.filter(|_| !values.is_empty()).map(|sum| sum / values.len() as f64)
+}
+
 impl Dashboard {
     /// Takes the terminal over for the run of `config`.
     pub fn open(config: &Config) -> Self {
@@ -124,7 +132,7 @@ impl Dashboard {
         numbers.push(Number::new("Gradient evaluations", evaluations as f64, evaluations.to_string()));
         numbers.push(plain("Gradient norm", record.gradient_norm));
         // What an estimator says of itself begins with what it is known by, such as q; the rest may be long.
-        let own = record.estimator.iter().filter_map(|(name, value)| Some(plain(name, value.as_f64()?)));
+        let own = record.estimator.iter().filter_map(|(name, value)| Some(plain(name, number(value)?)));
         let mut own: Vec<Number> = own.collect();
         if !own.is_empty() {
             numbers.insert(1, own.remove(0));
