@@ -81,7 +81,7 @@ fn number(value: &Value) -> Option<f64> {
 
 impl Dashboard {
     /// Takes the terminal over for the run of `config`.
-    pub fn open(config: &Config) -> Self {
+    pub fn open(config: &Config) -> Option<Self> {
         let screen = WholeScreen::enter();
         let interrupter = Interrupter::new();
         let mut renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), None);
@@ -108,7 +108,7 @@ impl Dashboard {
             let accuracy = dashboard.state(Number::accuracy(f64::NAN, "none yet".into()));
             dashboard.renderer.update_valid(accuracy);
         });
-        dashboard
+        Some(dashboard)
     }
 
     /// Shows an outer step.

@@ -166,13 +166,9 @@ impl Terminal {
         self.view = match self.progress {
             Progress::None => View::Nothing,
             Progress::Plain => View::Lines(self.began),
-            Progress::Bar => {
-                let bar = ProgressBar::with_draw_target(Some(PARTS), ProgressDrawTarget::stderr());
-                let bar = styled(bar, "{bar:24} {percent}% {wide_msg}");
-                bar.set_position((from * PARTS as f64) as u64);
-                View::Bar(bar)
-            }
-            Progress::Dashboard => View::Dashboard(Box::new(Dashboard::open(config))),
+            Progress::Bar => bar(from),
+            Progress::Dashboard => Dashboard::open(config)
+                .map_or_else(|| bar(from), |dashboard| View::Dashboard(Box::new(dashboard))),
         };
     }
 
@@ -210,6 +206,14 @@ impl Terminal {
         let left = self.began.elapsed().as_secs_f64() * (1.0 - progress).max(0.0) / done;
         duration(left)
     }
+}
+
+/// A bar for a run that stands at `from` of its budget.
+fn bar(from: f64) -> View {
+    let bar = ProgressBar::with_draw_target(Some(PARTS), ProgressDrawTarget::stderr());
+    let bar = styled(bar, "{bar:24} {percent}% {wide_msg}");
+    bar.set_position((from * PARTS as f64) as u64);
+    View::Bar(bar)
 }
 
 fn styled(bar: ProgressBar, template: &str) -> ProgressBar {

@@ -18,8 +18,8 @@ pub fn is_shown() -> bool {
 pub fn leave() {}
 
 impl Dashboard {
-    pub fn open(_: &Config) -> Self {
-        unreachable!("hindrance() says that there is none")
+    pub fn open(_: &Config) -> Option<Self> {
+        None
     }
 
     pub fn step(&mut self, _: &StepRecord) {
