@@ -24,6 +24,29 @@ fn preview_writes_a_sheet_with_ink_on_paper() {
 }
 
 #[test]
+fn an_episode_as_folders_is_what_predict_takes() {
+    let folder = TempDir::new().unwrap();
+    let said = run(folder.path(), "data episode --set task.shots=2 --out sample").ok().stdout;
+    assert!(
+        said.contains("metaburn predict RUN_DIR --support sample/support --query sample/query"),
+        "{said}"
+    );
+    for (part, each) in [("support", 2), ("query", 5)] {
+        let classes = names(&folder.path().join("sample").join(part));
+        assert_eq!(classes.len(), 5, "{classes:?}");
+        let counts =
+            classes.iter().map(|class| names(&folder.path().join("sample").join(part).join(class)).len());
+        assert!(counts.into_iter().all(|count| count == each), "{part}");
+    }
+    run(folder.path(), "data episode --out sample").refused(&["sample"]);
+    run(folder.path(), &format!("train {TINY} --set data.image_size=28 --steps 2 --run-dir run")).ok();
+    let answers =
+        run(folder.path(), "predict run --support sample/support --query sample/query --json").json();
+    assert_eq!(answers["predictions"].as_array().unwrap().len(), 25);
+    assert!(answers["accuracy"].as_f64().is_some() && answers["inverted"] == true, "{answers}");
+}
+
+#[test]
 fn info_counts_what_a_folder_holds() {
     let folder = folder_with_images();
     let line = format!("data info {IMAGES} {TINY} --episodes 20");

@@ -5,8 +5,8 @@ use super::setup::{PartName, Setup};
 use super::{Outcome, output};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use metaburn::data::{Part, contact_sheet, fetch, nearest_neighbour};
-use metaburn::trainer;
+use metaburn::data::{Part, contact_sheet, fetch, nearest_neighbour, write_episode};
+use metaburn::trainer::{self, quoted};
 use serde_json::json;
 use std::cell::RefCell;
 use std::io::IsTerminal;
@@ -21,6 +21,7 @@ const LARGEST_SHEET: u64 = 400_000_000;
 pub enum Data {
     Fetch(Fetch),
     Preview(Preview),
+    Episode(Episode),
     Info(Info),
 }
 
@@ -30,6 +31,7 @@ impl Data {
         match self {
             Self::Fetch(command) => command.run(),
             Self::Preview(command) => command.run(),
+            Self::Episode(command) => command.run(),
             Self::Info(command) => command.run(),
         }
     }
@@ -138,6 +140,44 @@ impl Preview {
             .save(&self.out)
             .map_err(|error| format!("cannot write {}: {error}", self.out.display()))?;
         output::print(format!("{}: {} classes of {}", self.out.display(), shown.len(), classes.len()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Write an episode as folders of images, to look at or to try `metaburn predict` with
+///
+/// In it are support/CLASS/1.png … to adapt to, and query/CLASS/1.png … to be named.
+///
+/// Example: metaburn data episode --out sample
+#[derive(Args)]
+pub struct Episode {
+    #[command(flatten)]
+    setup: Setup,
+    /// Whose classes it is made of
+    #[arg(long, value_enum, default_value = "test")]
+    split: PartName,
+    /// Which episode
+    #[arg(long, default_value_t = 0)]
+    number: u64,
+    /// The folder to write, which must not exist
+    #[arg(long, short, value_name = "DIR", default_value = "episode")]
+    out: PathBuf,
+}
+
+impl Episode {
+    fn run(self) -> Outcome {
+        let config = self.setup.config(&[])?;
+        let sampler = trainer::sampler(&config, &mut Terminal::new())?;
+        let (part, shape) = (self.split.into(), trainer::evaluation_shape(&config));
+        sampler.check(part, &shape)?;
+        let selection = sampler.select(part, self.number, &shape);
+        write_episode(sampler.set(), &selection, &shape, &self.out)?;
+        let [support, query] = ["support", "query"].map(|part| quoted(&self.out.join(part)));
+        output::print(format!(
+            "wrote {support} and {query}; a run with task.ways={} names them:\n  metaburn predict RUN_DIR --support \
+             {support} --query {query}",
+            shape.ways
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }

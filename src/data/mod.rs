@@ -11,6 +11,7 @@
 pub mod cache;
 pub mod container;
 pub mod decode;
+mod drawing;
 mod error;
 pub mod fetch;
 mod fingerprint;
@@ -33,6 +34,7 @@ mod source;
 mod split;
 mod turn;
 
+pub use drawing::{called, drawing, write_episode};
 pub use error::Error;
 pub use glyphs::Glyphs;
 pub use image_set::{Class, ImageSet, shade};

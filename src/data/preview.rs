@@ -1,9 +1,8 @@
 //! Contact sheets: what a person looks at before trusting a data set.
 
+use super::{ImageSet, Picture, Turned, drawing};
+use image::imageops::{self, FilterType};
 use image::{GrayImage, Luma};
-
-use super::turn::turned;
-use super::{ImageSet, Turned};
 
 /// Paper between neighbouring drawings, in drawing pixels.
 const GAP: u32 = 2;
@@ -31,15 +30,11 @@ pub fn contact_sheet(set: &ImageSet, classes: &[Turned], drawings: usize, scale:
     let width = GAP + columns as u32 * (side + GAP);
     let mut sheet = GrayImage::from_pixel(width * scale, height * scale, Luma([PAPER]));
     for (class, top) in classes.iter().zip(tops) {
-        for example in 0..columns.min(set.examples(class.class)) {
-            let left = GAP + example as u32 * (side + GAP);
-            let ink = turned(set.image(class.class, example), set.size(), class.quarter_turns);
-            for (i, ink) in (0..side * side).zip(ink) {
-                let (x, y) = ((left + i % side) * scale, (top + i / side) * scale);
-                for (dx, dy) in (0..scale * scale).map(|d| (d % scale, d / scale)) {
-                    sheet.put_pixel(x + dx, y + dy, Luma([PAPER - ink]));
-                }
-            }
+        for example in 0..columns.min(set.examples(class.class)) as u32 {
+            let left = GAP + example * (side + GAP);
+            let drawn = drawing(set, Picture { class: *class, example: example as usize });
+            let large = imageops::resize(&drawn, side * scale, side * scale, FilterType::Nearest);
+            imageops::replace(&mut sheet, &large, i64::from(left * scale), i64::from(top * scale));
         }
     }
     sheet

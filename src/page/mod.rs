@@ -9,7 +9,7 @@ pub use judged::{Answer, Judged, accuracy};
 
 use crate::backend::Opened;
 use crate::config::{self, Config};
-use crate::data::{ImageSet, Part};
+use crate::data::{ImageSet, Part, called};
 use crate::report::html::{data_uri, document, escaped, table};
 use crate::report::{Against, Figure, RunCurves, portrait};
 use crate::trainer::{RunDir, Session, Standing, quoted};
@@ -133,8 +133,8 @@ impl Page<'_> {
                 "<div class=\"card\">{}{}<br/>{} taken for {}<br/><span class=\"wrong\">{} of {}</span></div>",
                 pictures::element(self.set, mistake.image),
                 pictures::element(self.set, mistake.taken_for),
-                escaped(&pictures::name(self.set, mistake.image)),
-                escaped(&pictures::name(self.set, mistake.taken_for)),
+                escaped(&called(self.set, mistake.image)),
+                escaped(&called(self.set, mistake.taken_for)),
                 mistake.count,
                 mistake.chances,
             );
@@ -188,7 +188,7 @@ impl Page<'_> {
             let _ = writeln!(body, "<h3>Episode {number}: {right} of {} right</h3>", answers.len());
             let shots = judged.selection.support.chunks(judged.selection.support.len() / judged.ways);
             for (way, support) in shots.enumerate() {
-                let name = pictures::name(self.set, support[0]);
+                let name = called(self.set, support[0]);
                 let _ =
                     write!(body, "<div class=\"way\"><div class=\"card\">way {way}: {}<br/>", escaped(&name));
                 support.iter().for_each(|picture| body.push_str(&pictures::element(self.set, *picture)));
