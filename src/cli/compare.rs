@@ -6,7 +6,7 @@ use metaburn::report::{self, RunCurves, compare, pooled};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Draw several training runs on one figure
+/// Hold runs against each other: loss and accuracy by steps, cost or seconds, repetitions pooled
 ///
 /// Loss is shown as means over consecutive outer steps, validation accuracy as it was measured, both with 95
 /// % bands.

@@ -105,6 +105,7 @@ fn build() -> Check {
         ("ndarray", cfg!(feature = "ndarray")),
         ("vulkan", cfg!(feature = "vulkan")),
         ("cuda", cfg!(feature = "cuda")),
+        ("dashboard", cfg!(feature = "dashboard")),
     ];
     let built: Vec<&str> = features.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
     let built = if built.is_empty() { "no features".into() } else { format!("with {}", built.join(", ")) };

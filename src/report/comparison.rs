@@ -165,6 +165,8 @@ fn name(group: &[RunCurves]) -> String {
     };
     let common = rest.iter().fold(first.name.clone(), |common, run| shared(&common, &run.name));
     let common = common.trim_end_matches(|letter: char| letter.is_ascii_digit() || "-_. ".contains(letter));
+    // Of `exact-rate-0.4-seed-1` …, as sweeps call them, the rate is to be kept.
+    let common = common.strip_suffix("seed").map_or(common, |before| before.trim_end_matches(['-', '_']));
     let common = if common.is_empty() { &first.name } else { common };
     format!("{common} ({} runs)", group.len())
 }
@@ -193,6 +195,8 @@ mod tests {
             vec![run("a-001", &[1.0, 2.0], 1), run("b-001", &[0.0, 0.0], 2), run("a-002", &[3.0, 4.0], 1)];
         let groups = pooled(runs);
         assert_eq!(groups.iter().map(|group| name(group)).collect::<Vec<_>>(), ["a (2 runs)", "b-001"]);
+        let swept = ["exact-rate-0.4-seed-0", "exact-rate-0.4-seed-1"].map(|name| run(name, &[1.0], 1));
+        assert_eq!(name(&swept), "exact-rate-0.4 (2 runs)");
         let points = losses(&groups[0], Against::Evaluations);
         // One bin of both steps: means 1.5 and 3.5.
         assert_eq!((points.len(), points[0].y), (1, 2.5));

@@ -102,8 +102,8 @@ pub struct Terminal {
     loss: Option<f64>,
     accuracy: String,
     unit: String,
-    /// Where the run stands, in a line.
-    line: String,
+    /// The last outer step that was shown.
+    step: u64,
     /// What could not be said while a dashboard had the screen.
     unsaid: Vec<String>,
 }
@@ -133,7 +133,7 @@ impl Terminal {
             loss: None,
             accuracy: String::new(),
             unit: String::new(),
-            line: String::new(),
+            step: 0,
             unsaid: Vec::new(),
         }
     }
@@ -175,7 +175,6 @@ impl Terminal {
     /// Training has ended: what was shown goes, and the line about where the run stands is left.
     pub fn end(&mut self) {
         signals::trained();
-        let line = std::mem::take(&mut self.line);
         match std::mem::replace(&mut self.view, View::Nothing) {
             View::Nothing => return,
             View::Bar(bar) => bar.finish_and_clear(),
@@ -183,9 +182,15 @@ impl Terminal {
             View::Lines(_) | View::Dashboard(_) => {}
         }
         self.unsaid.drain(..).for_each(|text| eprintln!("{text}"));
-        if !line.is_empty() {
-            eprintln!("{line}");
+        if self.step > 0 {
+            eprintln!("{}", self.stands());
         }
+    }
+
+    /// Where the run stands, in a line.
+    fn stands(&self) -> String {
+        let loss = self.loss.unwrap_or(f64::NAN);
+        format!("step {}{}, loss {loss:.3}{}", self.step, self.unit, self.accuracy)
     }
 
     /// A bar that counts to `length`.
@@ -236,9 +241,8 @@ impl Watcher for Terminal {
             let smoothed = |past| SMOOTHING * past + (1.0 - SMOOTHING) * record.loss;
             self.loss = Some(self.loss.map_or(record.loss, smoothed));
         }
-        let loss = self.loss.unwrap_or(f64::NAN);
-        let stands = format!("step {}{}, loss {loss:.3}{}", record.step, self.unit, self.accuracy);
-        let left = self.time_left(progress);
+        self.step = record.step;
+        let (stands, left) = (self.stands(), self.time_left(progress));
         match &mut self.view {
             View::Nothing => {}
             View::Lines(last) => {
@@ -253,7 +257,6 @@ impl Watcher for Terminal {
             }
             View::Dashboard(dashboard) => dashboard.step(record),
         }
-        self.line = stands;
     }
 
     fn validation(&mut self, record: &ValidationRecord) {
