@@ -62,7 +62,7 @@ impl Report {
             run: &trained.run,
             config: &trained.config,
             standing: &trained.standing,
-            checkpoint: &self.checkpoint.to_string(),
+            checkpoint: self.checkpoint,
             curves: curves.as_ref(),
             set: trained.gallery.sampler().set(),
             part,

@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::data::{ImageSet, Part, called};
 use crate::report::html::{data_uri, document, escaped, table};
 use crate::report::{Against, Figure, RunCurves, portrait};
-use crate::trainer::{RunDir, Session, Standing, quoted};
+use crate::trainer::{RunDir, Session, Standing, Which, quoted};
 use std::fmt::Write;
 use std::time::SystemTime;
 
@@ -29,8 +29,8 @@ pub struct Page<'a> {
     pub config: &'a Config,
     /// Where it stood at the checkpoint that was taken.
     pub standing: &'a Standing,
-    /// Which checkpoint that is: `latest` or `best`.
-    pub checkpoint: &'a str,
+    /// Which checkpoint that is.
+    pub checkpoint: Which,
     /// Its curves; `None` if it has not taken a step.
     pub curves: Option<&'a RunCurves>,
     /// Its images.
@@ -77,12 +77,16 @@ impl Page<'_> {
         });
         let said = format!(
             "{} episodes, {}-way {}-shot, batch norm {}, of classes that were not trained on; the interval is of 95 %. \
-             The {} checkpoint, after {} outer steps, {} gradient evaluations and {:.0} s of training.{best}",
+             {}, after {} outer steps, {} gradient evaluations and {:.0} s of training.{best}",
             self.episodes.len(),
             config.task.ways,
             config.task.shots,
             config.model.batch_norm,
-            self.checkpoint,
+            match self.checkpoint {
+                Which::Latest => "The latest checkpoint",
+                Which::Best => "The checkpoint with the best validation",
+                Which::After(_) => "An earlier checkpoint",
+            },
             standing.step,
             standing.evaluations.total(),
             standing.seconds,
@@ -250,13 +254,16 @@ impl Page<'_> {
     fn commanded(&self) -> String {
         let (program, path) = (self.program, self.run.path());
         let (run, config) = (quoted(path), quoted(&path.join("config.toml")));
-        let best = if self.checkpoint == "best" { " --checkpoint best" } else { "" };
+        let which = match self.checkpoint {
+            Which::Latest => String::new(),
+            other => format!(" --checkpoint {other}"),
+        };
         let (part, episodes) = (self.part.name(), self.episodes.len());
         let commands = format!(
             "# the same run once more, in a new directory\n{program} train {config} --run-dir NEW_DIR\n\
              # on from its latest checkpoint\n{program} resume {run}\n\
-             # the accuracy on this page\n{program} eval {run} --split {part} --episodes {episodes}{best}\n\
-             # this page\n{program} report {run} --split {part} --episodes {episodes}{best}\n"
+             # the accuracy on this page\n{program} eval {run} --split {part} --episodes {episodes}{which}\n\
+             # this page\n{program} report {run} --split {part} --episodes {episodes}{which}\n"
         );
         section("commands", "Again", &format!("<pre>{}</pre>\n", escaped(&commands)))
     }

@@ -1,7 +1,6 @@
 //! Burn's training dashboard, fed by our outer loop: time left and a curve for every number, drawn by a thread of its
 //! own on the terminal's other screen.
 
-use super::signals;
 use super::whole_screen::{self, WholeScreen};
 use burn_train::Interrupter;
 use burn_train::logger::TrainingProgressLogger;
@@ -46,6 +45,7 @@ pub struct Dashboard {
     budget: Budget,
     known: BTreeSet<String>,
     tasks: usize,
+    is_killed: bool,
     drawn: Option<Instant>,
     /// When the pace was last measured, and after which step.
     paced: Option<(Instant, u64)>,
@@ -97,6 +97,7 @@ impl Dashboard {
             budget: config.outer.budget,
             known: BTreeSet::new(),
             tasks: config.outer.meta_batch,
+            is_killed: false,
             drawn: None,
             paced: None,
             _screen: screen,
@@ -181,11 +182,14 @@ impl Dashboard {
         Some(step.saturating_sub(before) as f64 * self.tasks as f64 / seconds)
     }
 
-    /// Draws, unless somebody pressed q and chose to stop at once: the renderer panics then.
+    /// Whether somebody pressed q and chose to stop at once.
+    pub fn is_killed(&self) -> bool {
+        self.is_killed
+    }
+
+    /// Draws, unless somebody chose to stop at once: the renderer panics then.
     fn draw(&mut self, drawing: impl FnOnce(&mut Self)) {
-        if caught(|| drawing(self)).is_err() {
-            signals::stop_at_once();
-        }
+        self.is_killed |= caught(|| drawing(self)).is_err();
     }
 
     fn state(&mut self, number: Number) -> MetricState {

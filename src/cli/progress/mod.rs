@@ -283,6 +283,7 @@ impl Watcher for Terminal {
 
     fn stops(&self) -> bool {
         let asked = match &self.view {
+            View::Dashboard(dashboard) if dashboard.is_killed() => signals::stop_at_once(),
             View::Dashboard(dashboard) => dashboard.stops(),
             _ => false,
         };

@@ -34,6 +34,10 @@ impl Dashboard {
         match *self {}
     }
 
+    pub fn is_killed(&self) -> bool {
+        match *self {}
+    }
+
     pub fn stops(&self) -> bool {
         match *self {}
     }
