@@ -2,6 +2,8 @@
 
 use super::Cli;
 use clap::{Command, CommandFactory};
+use std::fs;
+use std::path::Path;
 
 /// Every command that does something, with the words that call it.
 fn commands(command: &Command, words: &str) -> Vec<(String, Command)> {
@@ -18,6 +20,13 @@ fn examples(command: &Command) -> Vec<String> {
     about.lines().filter_map(|line| line.strip_prefix("Example: ")).map(String::from).collect()
 }
 
+/// That the program takes what a shell makes of `line`, but for stars, which a shell would open.
+fn can_be_typed(line: &str) {
+    let words = line.split_whitespace().take_while(|word| ![">", "#", "||"].contains(word));
+    let parsed = Cli::command().try_get_matches_from(words);
+    assert!(parsed.is_ok(), "`{line}`: {}", parsed.err().map(|error| error.to_string()).unwrap_or_default());
+}
+
 #[test]
 fn every_command_has_an_example_that_it_takes() {
     let commands = commands(&Cli::command(), "metaburn");
@@ -27,14 +36,7 @@ fn every_command_has_an_example_that_it_takes() {
         assert!(!examples.is_empty(), "`{words} --help` has no line that begins with `Example: `");
         for example in examples {
             assert!(example.starts_with(&words), "`{example}` is no example of `{words}`");
-            // A shell would have opened the star, and taken what comes after `>`.
-            let words = example.split_whitespace().take_while(|word| *word != ">");
-            let parsed = Cli::command().try_get_matches_from(words);
-            assert!(
-                parsed.is_ok(),
-                "`{example}`: {}",
-                parsed.err().map(|error| error.to_string()).unwrap_or_default()
-            );
+            can_be_typed(&example);
         }
     }
 }
@@ -44,10 +46,29 @@ fn the_first_session_can_be_typed() {
     let lines = super::FIRST_SESSION.lines().filter_map(|line| line.strip_prefix("  metaburn "));
     let sessions: Vec<&str> = lines.map(|line| line.split("  ").next().unwrap_or_default()).collect();
     assert_eq!(sessions.len(), 3);
-    for line in sessions {
-        let words = std::iter::once("metaburn").chain(line.split_whitespace());
-        assert!(Cli::command().try_get_matches_from(words).is_ok(), "{line}");
+    sessions.into_iter().for_each(|line| can_be_typed(&format!("metaburn {line}")));
+}
+
+#[test]
+fn what_the_documentation_says_can_be_typed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut typed = 0;
+    for page in pages
+        .filter(|page| page.extension().is_some_and(|ending| ending == "md"))
+        .chain([root.join("README.md")])
+    {
+        let text = fs::read_to_string(&page).unwrap().replace("\\\n", " ");
+        let mut fenced = false;
+        for line in text.lines() {
+            fenced ^= line.starts_with("```");
+            if line.trim_start().starts_with("metaburn ") && (fenced || line.starts_with("    ")) {
+                can_be_typed(line);
+                typed += 1;
+            }
+        }
     }
+    assert!(typed > 40, "{typed}");
 }
 
 #[test]
