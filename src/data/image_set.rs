@@ -53,7 +53,7 @@ impl ImageSet {
     /// Puts `pixels` (`[images, size·size]`, class after class, ink 255) under their `classes`.
     ///
     /// # Errors
-    /// [`Error::Size`] if `size` is 0 or beyond [`MOST_PIXELS`]; [`Error::Shape`] if the classes'
+    /// [`Error::Size`] if `size` is 0 or beyond `MOST_PIXELS`; [`Error::Shape`] if the classes'
     /// images do not add up to the pixels.
     pub fn new(size: usize, mut classes: Vec<Class>, pixels: Vec<u8>) -> Result<Self, Error> {
         check_size(size)?;

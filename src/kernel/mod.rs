@@ -2,8 +2,8 @@
 //! batch normalisation with ReLU in one pass.
 //!
 //! Images are kept channels-last, a pixel a row: `[tasks, n·h·w, channels]`. On flex, Burn's CPU backend,
-//! hand-written loops run straight on these rows ([`flex`]) as operations with derivatives by hand
-//! ([`fused`]); any other backend gets a composition of tensor operations ([`reference`]), and so does
+//! hand-written loops run straight on these rows (`flex`) as operations with derivatives by hand
+//! (`fused`); any other backend gets a composition of tensor operations (`reference`), and so does
 //! the test that holds the loops against it.
 
 mod flex;
