@@ -122,7 +122,10 @@ fn signal(running: &Running, signal: &str) {
 
 #[test]
 fn sigterm_saves_and_exits_as_ctrl_c_does() {
-    let experiment = Experiment::new(&format!("--steps {STEPS} --set checkpoint.every=1000"));
+    // Records are shown after a second, and by then a run of a few hundred steps may have ended; and no checkpoint
+    // is due before the signal.
+    const STEPS: u64 = 2000;
+    let experiment = Experiment::new(&format!("--steps {STEPS} --set checkpoint.every={STEPS}"));
     let mut running = experiment.start();
     let record = experiment.torn().join("clock.jsonl");
     running.until(|| fs::metadata(&record).is_ok_and(|file| file.len() > 0));
