@@ -2,7 +2,7 @@
 
 use super::{Outcome, output};
 use clap::{Args, ValueEnum};
-use metaburn::report::{self, RunCurves, compare, pooled};
+use metaburn::report::{self, RunCurves, apart, compare, pooled};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -50,7 +50,7 @@ impl Compare {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let runs = self.runs.iter().map(|path| RunCurves::read(path)).collect::<Result<Vec<_>, _>>()?;
-        let groups = if self.pool { pooled(runs) } else { runs.into_iter().map(|run| vec![run]).collect() };
+        let groups = if self.pool { pooled(runs) } else { apart(runs) };
         compare(&groups, self.against.into()).write(&self.out)?;
         output::print(self.out.display())?;
         Ok(ExitCode::SUCCESS)

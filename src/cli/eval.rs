@@ -1,15 +1,13 @@
 //! `metaburn eval`: a trained run's accuracy on a part of its data.
 
 use super::progress::Terminal;
-use super::setup::{PartName, Place};
-use super::trained::Trained;
+use super::trained::{Asked, Trained};
 use super::{Outcome, output};
 use clap::Args;
 use metaburn::config::{BatchNorm, Config};
 use metaburn::data::Part;
 use metaburn::trainer::{Accuracy, Error, RunDir, Standing, Which};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Measure a run's accuracy on episodes that it was not trained on
@@ -19,19 +17,8 @@ use std::process::ExitCode;
 /// Example: metaburn eval checkpoints/glyphs-5way-1shot-exact-001 --split test --episodes 2000
 #[derive(Args)]
 pub struct Eval {
-    /// Directory of the run
-    run_dir: PathBuf,
-    /// Whose classes the episodes are made of
-    #[arg(long, value_enum, default_value = "test")]
-    split: PartName,
-    /// Episodes; without it, as many as the run's configuration says
-    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
-    episodes: Option<u32>,
-    /// Which checkpoint: latest, best (by validation), or the one after so many outer steps
-    #[arg(long, value_name = "latest|best|STEP", default_value = "latest")]
-    checkpoint: Which,
     #[command(flatten)]
-    place: Place,
+    asked: Asked,
     /// Print the result as one JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -41,10 +28,8 @@ impl Eval {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
-        let part = Part::from(self.split);
-        let Trained { run, config, standing, shape, learner, gallery, theta } =
-            Trained::read(&self.run_dir, &self.place, self.checkpoint, part, &mut terminal)?;
-        let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
+        let Trained { part, episodes, run, config, standing, shape, learner, gallery, theta } =
+            self.asked.read(&mut terminal)?;
         let bar = terminal.counter(episodes, "episodes");
         let steps = config.inner.eval_steps;
         let accuracy = learner.evaluate(&theta, &gallery, part, &shape, (episodes, steps), |done| {
@@ -53,7 +38,7 @@ impl Eval {
         bar.finish_and_clear();
         let result = Result::new(&config, part, accuracy, &standing);
         result.print(self.json)?;
-        match self.checkpoint {
+        match self.asked.checkpoint {
             Which::Latest => result.keep(&run, part.name())?,
             other => result.keep(&run, &format!("{}-{other}", part.name()))?,
         }

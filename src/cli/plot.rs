@@ -3,7 +3,7 @@
 use super::compare::Against;
 use super::{Outcome, output};
 use clap::Args;
-use metaburn::report::{RunCurves, compare, portrait};
+use metaburn::report::{RunCurves, apart, compare, portrait};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,7 +32,7 @@ impl Plot {
         let runs = self.runs.iter().map(|path| RunCurves::read(path)).collect::<Result<Vec<_>, _>>()?;
         let figure = match &runs[..] {
             [run] => portrait(run, self.against.into()),
-            _ => compare(&runs.into_iter().map(|run| vec![run]).collect::<Vec<_>>(), self.against.into()),
+            _ => compare(&apart(runs), self.against.into()),
         };
         figure.write(&self.out)?;
         output::print(self.out.display())?;

@@ -1,12 +1,12 @@
 //! `metaburn study`: experiments that say what they expect, measure it, and show it.
 
 use super::exit;
-use super::progress::{BETWEEN_LINES, PARTS};
+use super::progress::{BETWEEN_LINES, PARTS, share_bar};
 use super::resume::{program, words};
 use super::setup::Setup;
 use super::{Outcome, output};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use metaburn::config::{Backend, Config};
 use metaburn::study::few_shot::{self, Method};
 use metaburn::study::hypercleaning::{self, Hypercleaning};
@@ -288,11 +288,7 @@ impl Terminal {
             eprintln!("\nwhat is finished is kept; to go on:\n  {command}");
             std::process::exit(i32::from(exit::INTERRUPTED));
         });
-        let bar =
-            if std::io::stderr().is_terminal() { ProgressBar::new(PARTS) } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent}% {msg}") {
-            bar.set_style(style);
-        }
+        let bar = if std::io::stderr().is_terminal() { share_bar() } else { ProgressBar::hidden() };
         Self { bar, began: None, last_line: Instant::now() }
     }
 }

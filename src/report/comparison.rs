@@ -49,6 +49,11 @@ pub fn pooled(runs: Vec<RunCurves>) -> Vec<Vec<RunCurves>> {
     groups
 }
 
+/// Each run by itself.
+pub fn apart(runs: Vec<RunCurves>) -> Vec<Vec<RunCurves>> {
+    runs.into_iter().map(|run| vec![run]).collect()
+}
+
 /// The figure of `groups`, each drawn as one curve. A single run's bands are its own 95 % intervals: of
 /// means over consecutive outer steps, and over validation episodes. Several runs' are those of the mean
 /// over runs, by Student's t.
@@ -58,11 +63,7 @@ pub fn compare(groups: &[Vec<RunCurves>], against: Against) -> Figure {
     let panel = |label: &str, curve: &dyn Fn(&[RunCurves]) -> Vec<Point>| {
         let x = Axis::linear(against.label()).range(0.0, 1.03 * most);
         let panel = Panel::new(x, Axis::linear(label));
-        groups.iter().fold(panel, |panel, group| {
-            let (points, band) =
-                curve(group).into_iter().map(|point| ([point.x, point.y], point.band)).unzip();
-            panel.with(Series::line(name(group), points).band(band))
-        })
+        groups.iter().fold(panel, |panel, group| panel.with(series(name(group), curve(group))))
     };
     let loss = panel("query loss", &|group| losses(group, against));
     let accuracy = panel("validation accuracy (%)", &|group| accuracies(group, against));
@@ -81,6 +82,12 @@ impl Point {
     pub fn new(x: f64, (y, half): (f64, f64)) -> Self {
         Self { x, y, band: [y - half, y + half] }
     }
+}
+
+/// A line through `points`, with their band.
+pub(super) fn series(name: impl Into<String>, points: Vec<Point>) -> Series {
+    let (points, band) = points.into_iter().map(|point| ([point.x, point.y], point.band)).unzip();
+    Series::line(name, points).band(band)
 }
 
 /// x and value of every moment that has both, with its interval.

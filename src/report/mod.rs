@@ -18,10 +18,10 @@ mod runs;
 mod svg;
 mod table;
 
-pub use comparison::{Against, compare, pooled};
+pub use comparison::{Against, apart, compare, pooled};
 pub use digits::{short, significant};
 pub use figure::{Axis, Error, Figure, Level, Panel, Series};
 pub use portrait::portrait;
-pub(crate) use runs::each_line;
 pub use runs::{RunCurves, RunError};
+pub(crate) use runs::{clock, each_line};
 pub use table::Table;

@@ -1,7 +1,7 @@
 //! One training run on one figure: what it reached, and how its estimator behaved.
 
-use super::comparison::{Against, Point, binned, placed};
-use super::figure::{Axis, Figure, Panel, Series};
+use super::comparison::{Against, Point, binned, placed, series};
+use super::figure::{Axis, Figure, Panel};
 use super::runs::{Moment, RunCurves};
 
 /// Loss, validation accuracy where there is one, the meta-gradient's norm, and what the estimator spent and chose.
@@ -23,12 +23,9 @@ pub fn portrait(run: &RunCurves, against: Against) -> Figure {
     if !run.chances.is_empty() {
         let empty = Panel::new(x(), Axis::linear("probability").range(0.0, 1.0));
         let chances = run.chances.iter();
-        panels.push(chances.fold(empty, |panel, (name, moments)| panel.with(series(name, means(moments)))));
+        panels.push(
+            chances.fold(empty, |panel, (name, moments)| panel.with(series(name.as_str(), means(moments)))),
+        );
     }
     Figure { panels }
-}
-
-fn series(name: &str, points: Vec<Point>) -> Series {
-    let (points, band) = points.into_iter().map(|point| ([point.x, point.y], point.band)).unzip();
-    Series::line(name, points).band(band)
 }

@@ -78,10 +78,7 @@ impl RunCurves {
         let text = text(&config, MOST_CONFIG)?.ok_or_else(|| RunError::NoRun { path: path.into() })?;
         let settings =
             text.parse().map_err(|source| RunError::Config { path: config, source: Box::new(source) })?;
-        let mut clock = BTreeMap::new();
-        each_line(&path.join("clock.jsonl"), |line| {
-            clock.extend(line["step"].as_u64().zip(line["seconds"].as_f64()));
-        })?;
+        let clock = clock(path)?;
         let (mut losses, mut accuracies) = (Vec::new(), Vec::new());
         let (mut norms, mut products, mut chances) = (Vec::new(), Vec::new(), Vec::new());
         each_line(&path.join("metrics.jsonl"), |line| {
@@ -138,6 +135,18 @@ fn lasting(mut settings: Table) -> Table {
         data.remove("path");
     }
     settings
+}
+
+/// When each outer step of the run in `path` was over, in seconds of training.
+///
+/// # Errors
+/// If the clock is there and cannot be read.
+pub(crate) fn clock(path: &Path) -> Result<BTreeMap<u64, f64>, RunError> {
+    let mut clock = BTreeMap::new();
+    each_line(&path.join("clock.jsonl"), |line| {
+        clock.extend(line["step"].as_u64().zip(line["seconds"].as_f64()));
+    })?;
+    Ok(clock)
 }
 
 /// Shows the JSON lines of a file as far as they are whole; none if there is no file.

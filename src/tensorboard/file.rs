@@ -4,10 +4,9 @@ use super::Error;
 use super::event::Event;
 use super::record::append;
 use super::scalars::scalars;
-use crate::report::each_line;
+use crate::report::{clock, each_line};
 use crate::whole;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -41,10 +40,7 @@ impl EventFile {
     /// # Errors
     /// If the journals cannot be read, or the file not be written.
     pub fn derive(run: &Path) -> Result<Self, Error> {
-        let mut clock = BTreeMap::new();
-        each_line(&run.join("clock.jsonl"), |line| {
-            clock.extend(line["step"].as_u64().zip(line["seconds"].as_f64()));
-        })?;
+        let clock = clock(run)?;
         let metrics = run.join("metrics.jsonl");
         let ended = fs::metadata(&metrics).and_then(|metadata| metadata.modified()).unwrap_or(UNIX_EPOCH);
         let began = since_1970(ended) - clock.values().next_back().copied().unwrap_or_default();

@@ -12,10 +12,17 @@ use crate::problem::{Adaptation, Batch, Bilevel, FewShot, InnerRates, Proximal, 
 use crate::stack::Stack;
 use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Episodes that are evaluated together; on a GPU they share a launch.
 const EVALUATED_TOGETHER: u64 = 32;
+
+/// Episodes 0 … `episodes` − 1 in batches that are evaluated together.
+pub fn together(episodes: u64) -> impl Iterator<Item = Range<u64>> {
+    let step = EVALUATED_TOGETHER as usize;
+    (0..episodes).step_by(step).map(move |first| first..episodes.min(first + EVALUATED_TOGETHER))
+}
 
 /// What turns episodes into meta-batches and θ into accuracies.
 pub struct Learner {
@@ -116,6 +123,25 @@ impl Learner {
         Proximal { problem: plain.adapting(self.adaptation()), strength: self.inner.proximal }
     }
 
+    /// What `look` sees of the episodes of `shape` that `images` are of, each adapted from θ by `steps` inner steps:
+    /// of the learner, its start and its fast weights, chunk by chunk of the tasks.
+    pub(super) fn adapted<R: Send>(
+        &self,
+        theta: &Stack,
+        images: Images,
+        shape: &EpisodeShape,
+        steps: usize,
+        look: impl Fn(&FewShot, &Stack, &Stack) -> R + Sync,
+    ) -> Vec<R> {
+        let problem = self.classify(images, shape);
+        self.opened.workers.map(problem.tasks(), |chunk| {
+            let problem = problem.select(chunk);
+            let outer = theta.repeat(chunk.len());
+            let (fast, _) = adapt(&problem, &outer, steps);
+            look(&problem.problem, &outer, &fast)
+        })
+    }
+
     /// Accuracy at θ over `part`'s episodes 0 … `episodes` − 1, each after `steps` inner steps.
     pub fn evaluate(
         &self,
@@ -127,15 +153,11 @@ impl Learner {
         mut progress: impl FnMut(usize),
     ) -> Accuracy {
         let (mut accuracies, mut losses) = (Vec::with_capacity(episodes), Vec::with_capacity(episodes));
-        let mut first = 0;
-        while first < episodes as u64 {
-            let last = (first + EVALUATED_TOGETHER).min(episodes as u64);
-            let problem = self.classify(gallery.images(part, first..last, shape), shape);
-            let parts = self.opened.workers.map(problem.tasks(), |chunk| {
-                let problem = problem.select(chunk);
-                let outer = theta.repeat(chunk.len());
-                let (fast, _) = adapt(&problem, &outer, steps);
-                let adapted = problem.problem.assess(&outer, &fast);
+        for batch in together(episodes as u64) {
+            let last = batch.end;
+            let images = gallery.images(part, batch, shape);
+            let parts = self.adapted(theta, images, shape, steps, |learner, outer, fast| {
+                let adapted = learner.assess(outer, fast);
                 [adapted.accuracy, adapted.loss]
             });
             let mut seen = host_together(parts.into_iter().flatten().collect()).into_iter();
@@ -143,8 +165,7 @@ impl Learner {
                 accuracies.extend(accuracy);
                 losses.extend(loss);
             }
-            first = last;
-            progress(first as usize);
+            progress(last as usize);
         }
         let (accuracy, ci95) = mean_and_ci95(&accuracies);
         Accuracy { mean: 100.0 * accuracy, ci95: 100.0 * ci95, loss: mean(&losses), episodes }

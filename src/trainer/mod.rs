@@ -25,7 +25,7 @@ pub use checkpoint::{Best, Saved, Standing};
 pub use descent::{Descended, Descent};
 pub use error::Error;
 pub use gallery::{Feed, Gallery, Images};
-pub use learner::{Accuracy, Learner};
+pub use learner::{Accuracy, Learner, together};
 pub use memory::Plan;
 pub use optimizer::{OuterOptimizer, from_config as optimizer};
 pub use run_dir::{Lock, RunDir, quoted};

@@ -3,8 +3,6 @@
 use super::{Images, Learner};
 use crate::data::EpisodeShape;
 use crate::host::host_together;
-use crate::hypergradient::adapt;
-use crate::problem::Bilevel;
 use crate::stack::Stack;
 use burn::tensor::activation::softmax;
 
@@ -18,14 +16,8 @@ impl Learner {
         shape: &EpisodeShape,
         steps: usize,
     ) -> Vec<Vec<f64>> {
-        let problem = self.classify(images, shape);
-        let parts = self.opened.workers.map(problem.tasks(), |chunk| {
-            let problem = problem.select(chunk);
-            let outer = theta.repeat(chunk.len());
-            let (fast, _) = adapt(&problem, &outer, steps);
-            let probabilities = softmax(problem.problem.query_logits(&outer, &fast), 2);
-            let [tasks, queries, ways] = probabilities.dims();
-            probabilities.reshape([tasks * queries * ways])
+        let parts = self.adapted(theta, images, shape, steps, |learner, outer, fast| {
+            softmax(learner.query_logits(outer, fast), 2).flatten(0, 2)
         });
         let all = host_together(parts).concat();
         all.chunks(shape.ways * shape.queries * shape.ways).map(<[f64]>::to_vec).collect()

@@ -11,6 +11,7 @@ use burn_train::renderer::tui::TuiMetricsRendererWrapper;
 use burn_train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
 use metaburn::caught::caught;
 use metaburn::config::{Budget, Config};
+use metaburn::interval::mean;
 use metaburn::trainer::{StepRecord, ValidationRecord};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -75,8 +76,8 @@ impl<'a> Number<'a> {
 /// A number, or the mean of a list of them, as over inner steps.
 fn number(value: &Value) -> Option<f64> {
     let Some(values) = value.as_array() else { return value.as_f64() };
-    let sum: Option<f64> = values.iter().map(Value::as_f64).sum();
-    sum.filter(|_| !values.is_empty()).map(|sum| sum / values.len() as f64)
+    let values: Option<Vec<f64>> = values.iter().map(Value::as_f64).collect();
+    values.filter(|values| !values.is_empty()).map(|values| mean(&values))
 }
 
 impl Dashboard {

@@ -213,10 +213,15 @@ impl Terminal {
     }
 }
 
+/// A bar of shares, whose message is cut off where the terminal ends.
+pub fn share_bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(PARTS), ProgressDrawTarget::stderr());
+    styled(bar, "{bar:24} {percent}% {wide_msg}")
+}
+
 /// A bar for a run that stands at `from` of its budget.
 fn bar(from: f64) -> View {
-    let bar = ProgressBar::with_draw_target(Some(PARTS), ProgressDrawTarget::stderr());
-    let bar = styled(bar, "{bar:24} {percent}% {wide_msg}");
+    let bar = share_bar();
     bar.set_position((from * PARTS as f64) as u64);
     View::Bar(bar)
 }
