@@ -1,24 +1,27 @@
-//! What an outer step costs with each estimator, in time and in counted gradient evaluations:
-//! `cargo bench --bench estimators [-- --data ../shared/datasets/omniglot] [-- --steps 40]`.
+//! Cost of an outer step with each estimator, in time and in gradient evaluations:
+//! `cargo bench --bench estimators [-- --data datasets/omniglot] [-- --steps 40]`.
 //!
-//! The method's reference setting (20-way 1-shot, Conv4-64, 5 tasks, inner rate 0.005) at r = 5, 10 and 30, on
-//! Omniglot where `--data` names it and else on the built-in characters. All estimators see the same θ and the same
-//! tasks, in turn, so that whatever else the machine does hits them alike; θ goes on by exact gradients. The first
-//! quarter of the steps only teaches those that adapt. The optimiser's step is not included.
+//! The few-shot setting of Likhosherstov et al. (2021): 20-way 1-shot, Conv4-64, 5 tasks, inner rate 0.005, at r = 5,
+//! 10 and 30 inner steps, on Omniglot if `--data` is given and otherwise on the built-in characters. All estimators
+//! run in turn on the same θ and the same tasks, so that other load on the machine affects them equally; θ is trained
+//! with exact gradients. The first quarter of the steps only adapts the adaptive estimators. The step of the
+//! optimiser is not included.
 
+use bilevel::estimator::{Estimator, learn};
+use bilevel::hypergradient::Memory;
+use bilevel::rng;
 use clap::Parser;
 use metaburn::config::Config;
-use metaburn::estimator::{Estimator, from_config};
-use metaburn::trainer::{Learner, Watcher, sampler, training_shape};
-use metaburn::{data::Part, model, random};
+use metaburn::train::{Learner, Watcher, sampler, training_shape};
+use metaburn::{data::Part, model};
 use std::error::Error;
 use std::time::Instant;
 
-/// The program's own.
+/// The allocator of the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Each as a configuration's overrides.
+/// Names of the estimators and their overrides of the configuration.
 const ESTIMATORS: [(&str, &[&str]); 8] = [
     ("first-order", &["estimator.name=first-order"]),
     ("UFOM(0.1)", &["estimator.name=ufom", "estimator.q=0.1"]),
@@ -32,16 +35,16 @@ const ESTIMATORS: [(&str, &[&str]); 8] = [
 
 #[derive(Parser)]
 struct Arguments {
-    /// Folder of Omniglot; without one, the built-in characters
+    /// Directory of Omniglot; without it, the built-in characters are used
     #[arg(long)]
     data: Option<String>,
     /// Outer steps of each estimator
     #[arg(long, default_value_t = 40)]
     steps: u64,
-    /// Numbers of inner steps
+    /// Numbers of inner steps to compare
     #[arg(long, value_delimiter = ',', default_values_t = [5, 10, 30])]
     inner: Vec<usize>,
-    /// Inner rate
+    /// Inner learning rate
     #[arg(long, default_value_t = 0.005)]
     rate: f64,
     /// Passed by `cargo bench`
@@ -63,8 +66,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What is known of an estimator.
-struct Course {
+/// An estimator and its measurements.
+struct Measurement {
     name: &'static str,
     estimator: Box<dyn Estimator>,
     seconds: f64,
@@ -72,6 +75,7 @@ struct Course {
     products: u64,
 }
 
+/// Measures all estimators with `steps` inner steps, and prints the rows of the table.
 fn table(arguments: &Arguments, steps: usize) -> Result<(), Box<dyn Error>> {
     let config = |more: &[&str]| {
         let data = match &arguments.data {
@@ -85,12 +89,12 @@ fn table(arguments: &Arguments, steps: usize) -> Result<(), Box<dyn Error>> {
     };
     let plain = config(&["backend=flex"])?;
     let sampler = sampler(&plain, &mut Silent)?;
-    let learner = Learner::new(&plain, metaburn::backend::open(plain.backend)?);
+    let learner = Learner::new(&plain, bilevel::device::open(plain.backend)?);
     let mut theta = model::initialise(&*learner.architecture, plain.seed, &learner.opened.device);
-    let mut courses = Vec::new();
+    let mut measurements = Vec::new();
     for (name, overrides) in ESTIMATORS {
-        let estimator = from_config(&config(overrides)?.estimator);
-        courses.push(Course { name, estimator, seconds: 0.0, evaluations: 0, products: 0 });
+        let estimator = config(overrides)?.estimator.build();
+        measurements.push(Measurement { name, estimator, seconds: 0.0, evaluations: 0, products: 0 });
     }
     let tasks = plain.outer.meta_batch;
     for step in 0..arguments.steps {
@@ -99,20 +103,21 @@ fn table(arguments: &Arguments, steps: usize) -> Result<(), Box<dyn Error>> {
             .collect();
         let problem = learner.problem(&episodes);
         let mut exact = None;
-        for course in &mut courses {
-            let draw = course.estimator.draw(&mut random::generator(plain.seed, "coin", step), tasks, steps);
+        for measurement in &mut measurements {
+            let draw =
+                measurement.estimator.draw(&mut rng::generator(plain.seed, "coin", step), tasks, steps);
             let began = Instant::now();
-            let estimate = learner.opened.workers.estimate(&problem, &theta, &draw);
+            let estimate = learner.opened.workers.estimate(&problem, &theta, &draw, Memory::Store);
             let gradient = estimate.gradient.clone().mean();
-            // Read, so that all work is done.
+            // Reading a value waits for all work on the device.
             std::hint::black_box(gradient.clone().squared_norm().into_data());
-            let taken = began.elapsed().as_secs_f64();
-            course.estimator.observe(&draw, &estimate, taken);
+            let estimate_seconds = began.elapsed().as_secs_f64();
+            learn(&mut *measurement.estimator, &draw, &estimate, estimate_seconds);
             let seconds = began.elapsed().as_secs_f64();
             if step >= arguments.steps / 4 {
-                course.seconds += seconds;
-                course.evaluations += estimate.evaluations.total();
-                course.products += estimate.evaluations.products;
+                measurement.seconds += seconds;
+                measurement.evaluations += estimate.evaluations.total();
+                measurement.products += estimate.evaluations.products;
             }
             exact = Some(gradient);
         }
@@ -121,16 +126,16 @@ fn table(arguments: &Arguments, steps: usize) -> Result<(), Box<dyn Error>> {
     }
     eprintln!();
     let counted = (arguments.steps - arguments.steps / 4) as f64;
-    let [first, ..] = &courses[..] else { return Ok(()) };
-    for course in &courses {
+    let [first, ..] = &measurements[..] else { return Ok(()) };
+    for measurement in &measurements {
         println!(
             "| {steps} | {} | {:.1} | {:.2} | {:.0} | {:.2} | {:.1} |",
-            course.name,
-            course.evaluations as f64 / counted,
-            course.evaluations as f64 / first.evaluations as f64,
-            1e3 * course.seconds / counted,
-            course.seconds / first.seconds,
-            course.products as f64 / counted,
+            measurement.name,
+            measurement.evaluations as f64 / counted,
+            measurement.evaluations as f64 / first.evaluations as f64,
+            1e3 * measurement.seconds / counted,
+            measurement.seconds / first.seconds,
+            measurement.products as f64 / counted,
         );
     }
     Ok(())

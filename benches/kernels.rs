@@ -1,20 +1,20 @@
-//! Every kernel beside its composition of plain tensor operations, on one thread, at the sizes of
-//! Conv4-64's blocks: `cargo bench --bench kernels`.
+//! Every kernel compared with its composition of plain tensor operations, on one thread, at the sizes of the blocks of
+//! Conv4-64: `cargo bench --bench kernels`.
 //!
-//! Throughput counts a multiply and an add as two elements; an activation's passes count its values.
+//! Throughput: an element is one floating-point operation of a convolution (a multiply-add is two), or one value of an
+//! activation.
 
+use bilevel::kernel::{self, Grid, reference};
+use bilevel::{Dual, Params};
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
-use metaburn::dual::Dual;
-use metaburn::kernel::{self, Grid, reference};
-use metaburn::stack::Stack;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The program's own.
+/// The allocator of the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -24,26 +24,26 @@ fn random(shape: [usize; 3]) -> Tensor<3> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
 }
 
-/// Time of `work`, alone on this thread.
+/// Measures `work` on one thread.
 fn time(group: &mut BenchmarkGroup<WallTime>, name: &str, work: impl Fn() -> Tensor<3> + Sync) {
     group.bench_function(name, |bencher| {
-        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread can be had");
+        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
         bencher.iter_custom(|times| {
-            alone.install(|| {
-                let began = Instant::now();
+            single.install(|| {
+                let start = Instant::now();
                 (0..times).for_each(|_| drop(black_box(work())));
-                began.elapsed()
+                start.elapsed()
             })
         });
     });
 }
 
-/// The gradients of `function`'s sum in all of `inputs`; the last of them.
+/// Computes the gradients of the sum of `function` with respect to all `inputs`, and returns the last of them.
 fn gradients(inputs: &[&Tensor<3>], function: impl Fn(&[Tensor<3>]) -> Tensor<3>) -> Tensor<3> {
     let leaves = inputs.iter().map(|x| (*x).clone()).collect();
-    let leaves = Stack::new(leaves).map(|leaf| leaf.autodiff().require_grad());
+    let leaves = Params::new(leaves).map(|leaf| leaf.autodiff().require_grad());
     let loss = function(leaves.leaves()).sum();
-    let [found] = Stack::gradients([&leaves], loss);
+    let [found] = Params::gradients([&leaves], loss);
     found.map(|found| found.into_leaves().swap_remove(inputs.len() - 1)).unwrap_or_else(|| inputs[0].clone())
 }
 
@@ -74,7 +74,7 @@ fn norms(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements((rows * FILTERS) as u64));
         let fused = |x: &[Dual<3>]| x[0].clone().batch_norm_relu(x[1].clone(), x[2].clone(), rows, 1e-5);
         let composed = |x: &[Dual<3>]| x[0].clone().batch_norm(x[1].clone(), x[2].clone(), rows, 1e-5).relu();
-        let still = |x: &[Tensor<3>]| x[..3].iter().cloned().map(Dual::constant).collect::<Vec<_>>();
+        let constant = |x: &[Tensor<3>]| x[..3].iter().cloned().map(Dual::constant).collect::<Vec<_>>();
         let moving = |x: &[Tensor<3>]| {
             x[..3]
                 .iter()
@@ -86,10 +86,10 @@ fn norms(criterion: &mut Criterion) {
         let tangent = |out: Dual<3>| out.tangent.unwrap_or(out.primal);
         let few: Vec<&Tensor<3>> = inputs[..3].iter().collect();
         let all: Vec<&Tensor<3>> = inputs.iter().collect();
-        time(&mut group, "kernel", || fused(&still(&inputs)).primal);
-        time(&mut group, "reference", || composed(&still(&inputs)).primal);
-        time(&mut group, "kernel, with gradients", || gradients(&few, |x| fused(&still(x)).primal));
-        time(&mut group, "reference, with gradients", || gradients(&few, |x| composed(&still(x)).primal));
+        time(&mut group, "kernel", || fused(&constant(&inputs)).primal);
+        time(&mut group, "reference", || composed(&constant(&inputs)).primal);
+        time(&mut group, "kernel, with gradients", || gradients(&few, |x| fused(&constant(x)).primal));
+        time(&mut group, "reference, with gradients", || gradients(&few, |x| composed(&constant(x)).primal));
         time(&mut group, "kernel, tangent with gradients", || {
             gradients(&all, |x| tangent(fused(&moving(x))))
         });

@@ -7,12 +7,14 @@
 //! First `metaburn data fetch mnist`; the words are MNIST's folder, the device, and keys of a configuration, a budget
 //! among them: `cargo run --release --example hyper_cleaning -- datasets/mnist flex outer.steps=40`
 
+use bilevel::hypergradient::adapt;
+use bilevel::readback::read;
+use bilevel::{Params, device};
 use burn::tensor::DType;
 use metaburn::config::Config;
 use metaburn::data::{Mislabelled, mnist};
-use metaburn::hypergradient::adapt;
-use metaburn::problem::{Batch, HyperCleaning, f1};
-use metaburn::{backend, host::host, stack::Stack, trainer::Descent};
+use metaburn::task::{Batch, HyperCleaning, f1};
+use metaburn::train::outer_loop;
 use std::path::Path;
 use std::time::Instant;
 
@@ -29,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let keys: Vec<String> =
         USUAL.map(String::from).into_iter().chain(words.iter().skip(2).cloned()).collect();
     let config = Config::load(None, &keys)?;
-    let opened = backend::open(word(1, "flex").parse()?)?;
+    let opened = device::open(word(1, "flex").parse()?)?;
     let batch = |set| Batch::of(set, (&opened.device, DType::F32));
 
     let digits = mnist::load(Path::new(word(0, "datasets/mnist")))?;
@@ -37,24 +39,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Mislabelled { set: train, wrong } = train.mislabelled(0.5, config.seed)?;
     let problem = HyperCleaning::new(batch(&train), batch(&validation), INNER_RATE);
     let test = batch(&digits.test);
-    let accuracy = |theta: &Stack| {
+    let accuracy = |theta: &Params| {
         let (fast, _) = adapt(&problem, theta, config.inner.steps);
-        100.0 * host(problem.assess(&fast, &test).accuracy)[0]
+        100.0 * read(problem.assess(&fast, &test).accuracy)[0]
     };
     println!("trained on everything: {:.2} %", accuracy(&problem.keeping(|_| true)));
     println!("trained on the right half: {:.2} %", accuracy(&problem.keeping(|example| !wrong[example])));
 
-    let mut descent = Descent::new(&config, problem.undecided(), opened.workers);
+    let mut outer = outer_loop(&config, problem.undecided(), opened.workers);
     let mut seconds = 0.0;
-    while descent.progress() < 1.0 {
+    while outer.progress() < 1.0 {
         let began = Instant::now();
-        let loss = descent.step(&problem)?.loss;
+        let loss = outer.step(&problem)?.loss;
         seconds += began.elapsed().as_secs_f64();
-        if descent.steps().is_multiple_of(5) {
-            let weights = HyperCleaning::weights(descent.theta());
+        if outer.steps().is_multiple_of(5) {
+            let weights = HyperCleaning::weights(outer.theta());
             let found: Vec<bool> = weights.iter().map(|weight| *weight < 0.5).collect();
-            let (steps, evaluations) = (descent.steps(), descent.evaluations().total());
-            let (percent, score) = (accuracy(descent.theta()), f1(&found, &wrong));
+            let (steps, evaluations) = (outer.steps(), outer.evaluations().total());
+            let (percent, score) = (accuracy(outer.theta()), f1(&found, &wrong));
             println!(
                 "step {steps:>3}: validation loss {loss:.4}, test {percent:.2} %, F1 {score:.4}, \
                  {evaluations} gradient evaluations, {seconds:.1} s"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What fuzzing begins with: small sound files of every kind, and some that are nearly so, in fuzz/corpus/TARGET/."""
+"""Writes the fuzzing seeds to fuzz/corpus/TARGET/: small valid files of every kind, and some that are almost valid."""
 
 import gzip
 import json

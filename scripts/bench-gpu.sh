@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Outer steps on this machine's GPU, by wgpu, vulkan and cuda, beside JAX and PyTorch on the same card where
-# they are there: scripts/bench-gpu.sh [--quick] [OPTIONS]
+# Times outer steps on this machine's GPU with wgpu, vulkan and cuda, and with JAX and PyTorch on the same
+# card if they are available: scripts/bench-gpu.sh [--quick] [OPTIONS]
 #
-# METABURN is our program, with the backends to measure: built if it is not named, with FEATURES (vulkan,cuda
-# by default). PEERS and PEERS_PYTHON are as for compare.sh, the latter with jax[cuda13] and torch.
-# --quick tries the machinery on a tiny network, on a GPU in software too; --rounds and --raw are as there.
+# METABURN: the metaburn program, with the backends to measure. If unset, it is built with FEATURES
+# (vulkan,cuda by default). PEERS and PEERS_PYTHON: see compare.sh; the Python needs jax[cuda13] and torch.
+# --quick tests the script on a tiny network, also on a software GPU. --rounds and --raw: see compare.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,7 @@ if [[ -n ${PEERS:-} ]]; then
     arguments+=(--peers "$PEERS" --python "${PEERS_PYTHON:-python3}")
 fi
 if [[ " $* " == *" --quick "* ]]; then
-    # A quick look need not try every kernel there is.
+    # Full kernel tuning is not needed here.
     export CUBECL_AUTOTUNE_LEVEL="${CUBECL_AUTOTUNE_LEVEL:-minimal}"
     arguments+=(--rounds 1)
 fi

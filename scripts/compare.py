@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Our outer step beside other programs', in one run: compare.sh and bench-gpu.sh call this.
+"""Times metaburn's outer step against other programs. Called by compare.sh and bench-gpu.sh.
 
-A program is a command that prints a JSON line for a step it has timed: `metaburn bench --json`, or
-another framework's with the same names (docs/speed.md has them). Programs run one after the other, all of
-them once a round, every second round backwards, so that a machine that drifts drifts for all. A ratio is
-taken within a round; what is printed is the median of the rounds.
+A program is a command that times a step and prints a JSON line: `metaburn bench --json`, or another
+framework's program with the same keys (docs/speed.md lists them). Each round runs every program once, one
+after the other; every second round is in reverse order, so that a drift of the machine affects all of them.
+Ratios are taken within a round, and the median over rounds is printed.
 """
 
 import argparse
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-DISTURBED = 0.15  # cores that others kept busy, beyond which a time means little
+DISTURBED = 0.15  # cores kept busy by other programs, above which a time is unreliable
 HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
 class Program:
-    """A command, and which of its lines is meant."""
+    """A command, and which line of its output to use."""
 
     name: str
     command: tuple[str, ...]
@@ -33,7 +33,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Case:
-    """A step, and what takes it."""
+    """A step to time, and the programs that take it."""
 
     name: str
     ours: Program
@@ -41,7 +41,7 @@ class Case:
 
 
 class Programs:
-    """How each program is called."""
+    """The command line of each program."""
 
     def __init__(self, options):
         self.options = options
@@ -83,13 +83,13 @@ class Programs:
         return (str(HERE / "on_gpu.py"), path) if self.options.machine == "gpu" else (path,)
 
     def env(self):
-        # JAX would keep three quarters of the card.
+        # By default JAX reserves three quarters of the card's memory.
         on_gpu = (("JAX_PLATFORMS", "cuda"), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
         return on_gpu if self.options.machine == "gpu" else (("JAX_PLATFORMS", "cpu"),)
 
 
 def cpu_cases(programs):
-    """A, B and C, first-order and exact, and a long inner loop; with `--full`, all that was ever tried."""
+    """A, B and C, first-order and exact, and a long inner loop; with `--full`, every variant."""
     cases = []
     for config, steps in [("A", 5), ("B", 10), ("C", 10)]:
         for estimator in ["first-order", "exact"]:
@@ -105,7 +105,7 @@ def cpu_case(programs, config, steps, estimator):
     full, others = programs.options.full, []
     short = "fo" if estimator == "first-order" else "exact"
     if programs.has_jax:
-        # The best found: tasks one by one where there are several, activations computed again.
+        # The fastest variant found: `map` over tasks if there are several, with rematerialisation.
         tasks = "vmap" if config == "C" else "map"
         best = "fo" if short == "fo" else "remat"
         for which in [best, short] if full and best != short else [best]:
@@ -133,7 +133,7 @@ def ufom_case(programs, config, steps, q):
 
 
 def gpu_cases(programs):
-    """A, B and L on each backend that is there, first-order and exact; with `--quick`, hardly anything of A."""
+    """A, B and L on each available backend, first-order and exact; with `--quick`, a tiny version of A."""
     cases, sizes, quick = [], [("A", 5), ("B", 10), ("L", 5)], ()
     if programs.options.quick:
         sizes, quick = [("A", 2)], ("--set=model.filters=4", "--set=outer.meta_batch=2")
@@ -141,7 +141,7 @@ def gpu_cases(programs):
         for config, steps in sizes:
             for estimator, short in [("first-order", "fo"), ("exact", "exact")]:
                 others = []
-                # At --quick our network is another, and nobody else's time says anything.
+                # With --quick metaburn uses a smaller network, so a comparison would be meaningless.
                 if programs.has_jax and not quick:
                     others.append(programs.other("JAX vmap", "jax_maml.py", config, steps, short, "--tasks", "vmap"))
                 if programs.has_torch and not quick:
@@ -153,7 +153,7 @@ def gpu_cases(programs):
 
 
 def backends(programs):
-    """The backends for a GPU that answer; in software only for a quick look."""
+    """The available GPU backends; software GPUs only with --quick."""
     asked = [programs.options.metaburn, "backends", "--json"]
     listed = subprocess.run(asked, capture_output=True, text=True, check=True)
     found = []
@@ -171,7 +171,7 @@ def backends(programs):
 
 
 def run(program):
-    """The lines that `program` prints, and why it printed none."""
+    """The JSON lines that `program` prints, and an error if there are none."""
     environment = {**os.environ, **dict(program.env)}
     try:
         ended = subprocess.run(program.command, env=environment, capture_output=True, text=True)
@@ -181,13 +181,13 @@ def run(program):
     if ended.returncode == 0 and lines:
         return lines, None
     said = ended.stderr.strip().splitlines()
-    # The last line that names an error: more may follow it.
+    # The last line that names an error; other lines may follow it.
     errors = [line for line in said if "rror" in line.split(":")[0]]
     return [], (errors or said or [f"exit code {ended.returncode}"])[-1]
 
 
 def measure(cases, rounds, raw):
-    """What each command printed in each round, and why some printed nothing."""
+    """The output of each command in each round, and the errors of those that failed."""
     programs = {program.command: program for case in cases for program in (case.ours, *case.others)}
     found, failed = {command: [] for command in programs}, {}
     for number in range(rounds):
@@ -208,7 +208,7 @@ def measure(cases, rounds, raw):
 
 
 def line_of(program, printed):
-    """The line that is meant, among those of a round."""
+    """The line to use, among those of a round."""
     if program.name == "metaburn":
         return printed[0] if printed else None
     return next((line for line in printed if line["est"] == program.estimator), None)
@@ -219,7 +219,7 @@ def memory(line):
 
 
 def milliseconds(line):
-    """Of a step, so that episodes/s is what is compared: the median's, or the mean's where coins are tossed."""
+    """Milliseconds for a step, from episodes/s: from the median, or from the mean for random estimators."""
     return 1e3 * line["T"] / line["episodes_per_s"]
 
 
@@ -241,7 +241,7 @@ def table(cases, found, failed):
                 ms, _, peak = figures(theirs)
                 size = f"{median(sizes):.2f}" if sizes else "-"
                 rows.append((speed, [other.name, ms, peak, f"{speed:.2f}", size]))
-        # The best of them first.
+        # The fastest first.
         for place, (_, row) in enumerate(sorted(rows, key=lambda row: row[0]) or [(0, [""] * 5)]):
             print("| " + " | ".join((first if place == 0 else [""] * 4) + row) + " |")
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What reads files of others, fed with noise, one kind of file after the other: scripts/fuzz.sh [SECONDS] [TARGET...]
+# Fuzzes the readers of untrusted files, one target after the other: scripts/fuzz.sh [SECONDS] [TARGET...]
 #
-# SECONDS are for each target (600 by default), TARGETs those of fuzz/fuzz_targets (all by default). Needs
-# `cargo install cargo-fuzz`, a C++ compiler and python3. Ends with 1 if anything was found; fuzz/README.md says
-# what to do then.
+# SECONDS: time for each target (600 by default). TARGET: one of fuzz/fuzz_targets (all by default). Needs
+# `cargo install cargo-fuzz`, a C++ compiler and python3. Exits with 1 if anything was found; fuzz/README.md
+# explains what to do then.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,9 +17,9 @@ if [[ ${#targets[@]} == 0 ]]; then
     targets=(archive case checkpoint config idx image_folder)
 fi
 
-# Built apart from the program, whose own build then stays as it is.
+# A separate build folder, so that the program's own build is not affected.
 export CARGO_TARGET_DIR="${FUZZ_TARGET_DIR:-$PWD/fuzz/target}"
-# Coverage needs flags that a stable compiler hides; a sanitizer would find little, where nothing is unsafe.
+# Coverage needs unstable compiler flags. No sanitizer: the code under test has no unsafe code.
 export RUSTC_BOOTSTRAP=1
 options=(--sanitizer none)
 
@@ -31,7 +31,7 @@ done
 status=0
 for target in "${targets[@]}"; do
     log=$(mktemp)
-    # Longer than ten seconds or more than two gigabytes is a finding too.
+    # More than ten seconds or two gigabytes also counts as a finding.
     cargo fuzz run "${options[@]}" "$target" -- -max_total_time="$seconds" -max_len=16384 -timeout=10 \
         -rss_limit_mb=2048 -print_final_stats=1 >"$log" 2>&1 && found=none || found=see
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

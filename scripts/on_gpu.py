@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs another framework's program on a GPU: on_gpu.py PROGRAM ARGUMENTS…
 
-Those programs are written for a CPU. JAX goes where JAX_PLATFORMS says; PyTorch's tensors are made on the
-card here, and a step counts as taken only when the card has taken it. Both know configuration L.
+The programs are written for a CPU. JAX uses the platform in JAX_PLATFORMS. For PyTorch, this script creates
+the tensors on the GPU and synchronises after each timed step. It also adds configuration L to both.
 """
 
 import runpy

@@ -1,5 +1,5 @@
-# Sourced from the repository's root: METABURN is a release build of our program. Without one it is built, with
-# FEATURES beside the default ones.
+# Sourced from the repository's root. Sets METABURN to a release build of the program; if unset, builds it with
+# FEATURES in addition to the default features.
 if [[ -z ${METABURN:-} ]]; then
     cargo build --release --bin metaburn --features "${FEATURES:-}"
     METABURN="${CARGO_TARGET_DIR:-target}/release/metaburn"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A release: one stripped file, seen to train where there is nothing but the C library, packed with its manual pages and
-# completions under dist/: scripts/release.sh [CARGO OPTIONS, such as --no-default-features]
+# Makes a release under dist/: one stripped program with its manual pages and shell completions. Tests that it
+# trains on a system with only the C library: scripts/release.sh [CARGO OPTIONS, such as --no-default-features]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ program=$target/release/metaburn
 version=$("$program" --version | cut -d ' ' -f 2)
 name=metaburn-$version-$(rustc -vV | sed -n 's/^host: //p')
 
-# What it needs of a system: the C library and the compiler's runtime, and no more. Drivers are looked for when asked for.
+# The program may link only to the C library and the compiler's runtime. GPU drivers are loaded on request.
 bare=$(mktemp -d)
 trap 'rm -rf "$bare"' EXIT
 cp "$program" "$bare/metaburn"

@@ -1,22 +1,20 @@
 //! metaburn trains few-shot learners by bi-level optimisation, and lets you choose how much of each
-//! inner loop is worth differentiating.
+//! inner loop to differentiate.
 //!
-//! Ground floor first: [`dual`] (tensors that carry a tangent) and [`kernel`]; [`model`];
-//! [`data`]; [`problem`] (what is optimised inside and outside); [`hypergradient`] (the one engine);
-//! [`estimator`] (laws for which products to take); [`diagnosis`] (what each errs by); [`trainer`] (the
-//! outer loop); [`deploy`] (what was trained, put to use); [`mod@bench`] (what an outer step takes);
-//! [`report`] (figures and tables); [`tensorboard`] (a run's curves for others' eyes); [`page`] (a run on one page);
-//! [`study`] (experiments with claims). An upper room may use those below it, never the reverse; `docs/architecture.md` has the
-//! plan, and `docs/own-problem.md` walks through a problem that is not few-shot.
+//! The engine is the crate [`bilevel`]: tensors with tangents, the backward pass, estimators, the outer loop. This crate
+//! adds images, networks, configuration files and runs on disk. From the lowest layer up: [`data`] and [`model`];
+//! [`task`] (bi-level problems on images); [`config`]; [`run`] (a run on disk); [`train`] (the trainer); [`report`], [`inference`] and
+//! [`mod@bench`] (uses of a trained run); [`study`] (experiments with claims). A module depends only on those
+//! before it. `docs/architecture.md` describes the layout, and `docs/own-problem.md` a problem without images.
 //!
 //! # Example
 //!
-//! A run of two outer steps on built-in characters, then its test accuracy:
+//! Trains for two outer steps on built-in characters, and measures test accuracy:
 //!
 //! ```
 //! use metaburn::config::Config;
 //! use metaburn::data::Part;
-//! use metaburn::trainer::{Trainer, Watcher};
+//! use metaburn::train::{Trainer, Watcher};
 //!
 //! struct Silent;
 //! impl Watcher for Silent {}
@@ -35,32 +33,18 @@
 
 #![deny(missing_docs)]
 
-pub mod ahead;
-pub mod archive;
-pub mod backend;
 pub mod bench;
-pub mod blame;
-pub mod case;
-pub mod caught;
 pub mod config;
 pub mod data;
-pub mod deploy;
-pub mod diagnosis;
-pub mod dual;
-pub mod estimator;
-pub mod hex;
-pub mod host;
-pub mod hypergradient;
-pub mod interval;
-pub mod kernel;
+pub mod gradient_case;
+pub mod inference;
 pub mod model;
-pub mod page;
-pub mod problem;
-pub mod random;
 pub mod report;
-pub mod silence;
-pub mod stack;
+pub mod run;
 pub mod study;
-pub mod tensorboard;
-pub mod trainer;
-pub mod whole;
+#[doc(hidden)]
+pub mod support;
+pub mod task;
+pub mod train;
+
+pub use bilevel;

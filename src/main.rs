@@ -1,28 +1,28 @@
-//! The `metaburn` program: parse, run, exit code.
+//! The `metaburn` program: parses the command line, runs the command and returns its exit code.
 
 mod cli;
 
+use bilevel::panics::catch;
 use clap::Parser;
-use metaburn::caught::caught;
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
-/// Activations come and go by the megabyte at every operation; the system's allocator hands such
-/// blocks back each time, and page faults then cost a third of a step.
+/// Every operation allocates and frees activations of megabytes. The system's allocator returns such blocks to the
+/// system each time, and page faults then take a third of a step.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    match caught(|| cli.run()) {
+    match catch(|| cli.run()) {
         Ok(Ok(code)) => code,
-        Ok(Err(error)) if cli::is_closed(&*error) => ExitCode::SUCCESS,
+        Ok(Err(error)) if error.is_closed_output() => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             eprintln!("error: {error}");
-            cli::exit::code(&*error)
+            error.code()
         }
         Err(reason) => {
-            eprintln!("error: computing failed: {reason}; what was saved before is kept");
+            eprintln!("error: computing failed: {reason}; files saved before are kept");
             ExitCode::from(cli::exit::FAILED)
         }
     }

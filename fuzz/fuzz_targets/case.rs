@@ -4,8 +4,8 @@
 
 use burn::tensor::{DType, Device};
 use libfuzzer_sys::fuzz_target;
-use metaburn::archive::Archive;
-use metaburn::case::Case;
+use metaburn::support::archive::Archive;
+use metaburn::gradient_case::Case;
 use std::path::Path;
 
 fuzz_target!(|data: &[u8]| {

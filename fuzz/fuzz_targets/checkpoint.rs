@@ -4,12 +4,11 @@
 
 use burn::tensor::Device;
 use libfuzzer_sys::fuzz_target;
-use metaburn::archive::Archive;
+use metaburn::support::archive::Archive;
 use metaburn::config::RawConfig;
-use metaburn::estimator::{self, State};
 use metaburn::model::{Architecture, Conv4Config, Leaf};
-use metaburn::random::generator;
-use metaburn::trainer::{self, Saved, Standing};
+use bilevel::rng::generator;
+use metaburn::run::{Saved, Standing};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -47,21 +46,21 @@ fuzz_target!(|data: &[u8]| {
         for optimizer in OPTIMIZERS {
             let text = format!("outer.steps = 1\nouter.optimizer = '{optimizer}'");
             let config = RawConfig::parse("fuzz", &text).and_then(RawConfig::check).expect("a configuration");
-            let mut optimizer = trainer::optimizer(&config.outer, leaves.len());
-            if saved.restore(&mut *optimizer, &theta, &device).is_ok() {
+            let mut optimizer = config.outer.optimizer.build(config.outer.weight_decay, leaves.len());
+            let Ok(state) = saved.optimizer() else { continue };
+            if optimizer.restore(state, &theta, &device).is_ok() {
                 optimizer.step(theta.clone(), theta.clone(), 0.1);
             }
         }
     }
-    let Ok(vector) = saved.vector(&leaves, &device) else { return };
+    let Ok(state) = saved.estimator(&leaves, &device) else { return };
     for estimator in ESTIMATORS {
         let text = format!("outer.steps = 1\ninner.steps = {STEPS}\nestimator = {{ {estimator} }}");
         let config = RawConfig::parse("fuzz", &text).and_then(RawConfig::check).expect("a configuration");
-        let mut estimator = estimator::from_config(&config.estimator);
-        let state = State { values: saved.standing.estimator.clone(), vector: vector.clone() };
+        let mut estimator = config.estimator.build();
         if estimator.restore(&state).is_ok() {
             let _ = estimator.draw(&mut generator(0, "fuzz", 0), TASKS, STEPS);
-            let _ = estimator.report(TASKS, STEPS);
+            let _ = estimator.metrics(TASKS, STEPS);
         }
     }
 });

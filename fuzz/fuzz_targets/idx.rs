@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use metaburn::data::idx;
+use metaburn::data::mnist::idx;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(array) = idx::parse::<1>(data.to_vec()) {

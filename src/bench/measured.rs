@@ -1,101 +1,102 @@
-//! The record of a measurement, as `metaburn bench --json` prints it.
+//! The result of a measurement, as `metaburn bench --json` prints it.
 
 use super::times::{fastest, median};
 use super::{Arithmetic, OuterStep, Rates};
-use crate::config::{Adapts, Config};
-use crate::hypergradient::{Evaluations, Memory};
-use crate::interval::mean;
+use crate::config::Config;
+use crate::task::Adapts;
+use bilevel::hypergradient::{Evaluations, Memory};
+use bilevel::stats::mean;
 use serde::{Deserialize, Serialize};
 
-/// One outer step, measured. The names up to `cpu_per_wall` are those of the programs that measure other
-/// frameworks; what a system does not say is `null`.
+/// The measurement of an outer step. The JSON keys up to `cpu_per_wall` are those of the programs that measure other
+/// frameworks. Values that the system does not report are `null`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measured {
-    /// The setting's letter.
+    /// Letter of the setting.
     pub config: String,
-    /// T, tasks of an outer step.
+    /// T, tasks per outer step.
     #[serde(rename = "T")]
     pub tasks: usize,
-    /// N, classes of an episode.
+    /// N, classes per episode.
     #[serde(rename = "N")]
     pub ways: usize,
-    /// K, support images of each class.
+    /// K, support images per class.
     #[serde(rename = "K")]
     pub shots: usize,
-    /// Q, query images of each class.
+    /// Q, query images per class.
     #[serde(rename = "Q")]
     pub queries: usize,
-    /// Inner steps.
+    /// r, inner steps.
     #[serde(rename = "r")]
     pub steps: usize,
     /// The estimator.
     #[serde(rename = "est")]
     pub estimator: String,
-    /// Milliseconds of a step.
+    /// Median time of a step, in milliseconds.
     pub step_ms_median: f64,
-    /// Of the fastest.
+    /// Time of the fastest step, in milliseconds.
     pub step_ms_min: f64,
-    /// On average.
+    /// Mean time of a step, in milliseconds.
     pub step_ms_mean: f64,
-    /// Steps timed.
+    /// Number of timed steps.
     pub reps: usize,
-    /// T over the median step's time; over the mean's where chance decides what a step evaluates.
+    /// T divided by the median step time, or by the mean step time if the steps differ in their evaluations.
     pub episodes_per_s: f64,
-    /// The most that this process had resident, MiB.
+    /// Peak resident memory of this process, in MiB.
     pub peak_rss_mb: Option<f64>,
-    /// Cores that it kept busy.
+    /// Mean number of cores used by this process.
     pub cpu_per_wall: Option<f64>,
-    /// Cores that others kept busy meanwhile; beyond [`super::DISTURBED`] a time is not worth comparing.
+    /// Mean number of cores used by other processes. Above [`super::DISTURBED`], times should not be compared.
     pub others_cores: Option<f64>,
     /// The backend.
     pub backend: String,
-    /// Its device.
+    /// The device.
     pub device: String,
-    /// Threads that tasks are shared out to; `null` on a device with threads of its own.
+    /// Threads that the tasks are distributed over; `null` on a device that schedules its own.
     pub threads: Option<usize>,
     /// The memory plan: store, snapshots or recompute.
     pub memory: String,
     /// Mean query loss of the last step.
     pub loss: Option<f64>,
-    /// Arithmetic of a step; `null` where only the head adapts.
+    /// Mean GFLOP of a step; `null` if only the head adapts.
     pub gflop: Option<f64>,
-    /// The same a second.
+    /// GFLOP per second.
     pub gflop_per_s: Option<f64>,
-    /// The machine's rates and a step's shares of them, where asked for.
+    /// The machine's rates and the step's shares of them, if requested.
     #[serde(flatten)]
     pub share: Option<Share>,
 }
 
-/// A step's arithmetic beside the machine's.
+/// A step's arithmetic rate compared with the machine's.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Share {
-    /// GFLOP/s of a product of two 1024 × 1024 matrices.
+    /// GFLOP/s of products of 1024 × 1024 matrices.
     pub matrix_gflop_per_s: f64,
-    /// GFLOP/s of the products of a first-order step alone.
+    /// GFLOP/s of the matrix products of a first-order step, without its other operations.
     pub shapes_gflop_per_s: f64,
-    /// The step's GFLOP/s over the first.
+    /// The step's GFLOP/s divided by `matrix_gflop_per_s`.
     pub share: Option<f64>,
-    /// Over the second.
+    /// The step's GFLOP/s divided by `shapes_gflop_per_s`.
     pub share_of_shapes: Option<f64>,
 }
 
-/// What was found beside the steps' times.
-pub(super) struct Found {
-    /// Cores kept busy by this process and by others.
+/// Measurements other than the times of the steps.
+pub(super) struct Usage {
+    /// Mean number of cores used by this process and by others.
     pub cores: Option<(f64, f64)>,
-    /// The most bytes resident.
+    /// Peak resident memory, in bytes.
     pub peak: Option<u64>,
     pub rates: Option<Rates>,
 }
 
 impl Measured {
-    /// Of the steps `taken`, each with its milliseconds.
+    /// The measurement of the steps `taken`, each given by its milliseconds and evaluations.
     pub(super) fn new(
         setting: &str,
         config: &Config,
         step: &OuterStep,
         taken: &[(f64, Evaluations)],
-        found: Found,
+        usage: Usage,
     ) -> Self {
         let times: Vec<f64> = taken.iter().map(|(time, _)| *time).collect();
         let varies = taken.windows(2).any(|pair| pair[0].1 != pair[1].1);
@@ -113,27 +114,27 @@ impl Measured {
             shots: config.task.shots,
             queries: config.task.queries,
             steps: config.inner.steps,
-            estimator: config.estimator.name().into(),
+            estimator: config.estimator.name().to_string(),
             step_ms_median: rounded(median(&times)),
             step_ms_min: rounded(fastest(&times)),
             step_ms_mean: rounded(mean(&times)),
             reps: times.len(),
             episodes_per_s: rounded(1e3 * config.outer.meta_batch as f64 / typical),
-            peak_rss_mb: found.peak.map(|bytes| rounded(bytes as f64 / f64::from(1 << 20))),
-            cpu_per_wall: found.cores.map(|(own, _)| rounded(own)),
-            others_cores: found.cores.map(|(_, others)| rounded(others)),
+            peak_rss_mb: usage.peak.map(|bytes| rounded(bytes as f64 / f64::from(1 << 20))),
+            cpu_per_wall: usage.cores.map(|(own, _)| rounded(own)),
+            others_cores: usage.cores.map(|(_, others)| rounded(others)),
             backend: opened.backend.to_string(),
             device: opened.description.clone(),
             threads: opened.is_cpu().then_some(opened.workers.threads),
-            memory: memory_name(opened.workers.memory).into(),
+            memory: memory_name(step.memory()).into(),
             loss: Some(step.loss()).filter(|loss| loss.is_finite()),
-            gflop: gflop.map(finely),
-            gflop_per_s: gflop_per_s.map(finely),
-            share: found.rates.map(|rates| Share {
+            gflop: gflop.map(rounded_finely),
+            gflop_per_s: gflop_per_s.map(rounded_finely),
+            share: usage.rates.map(|rates| Share {
                 matrix_gflop_per_s: rounded(rates.large),
                 shapes_gflop_per_s: rounded(rates.shapes),
-                share: gflop_per_s.map(|rate| finely(rate / rates.large)),
-                share_of_shapes: gflop_per_s.map(|rate| finely(rate / rates.shapes)),
+                share: gflop_per_s.map(|rate| rounded_finely(rate / rates.large)),
+                share_of_shapes: gflop_per_s.map(|rate| rounded_finely(rate / rates.shapes)),
             }),
         }
     }
@@ -147,12 +148,12 @@ fn memory_name(memory: Memory) -> &'static str {
     }
 }
 
-/// To three decimals: more are noise.
+/// Rounds to three decimals, the precision of the timings.
 fn rounded(value: f64) -> f64 {
     (1e3 * value).round() / 1e3
 }
 
-/// To six, where small networks have small numbers.
-fn finely(value: f64) -> f64 {
+/// Rounds to six decimals, for the small numbers of small networks.
+fn rounded_finely(value: f64) -> f64 {
     (1e6 * value).round() / 1e6
 }

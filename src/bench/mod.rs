@@ -1,9 +1,9 @@
-//! What an outer step takes: time, memory, cores, and its arithmetic beside what the machine can do.
+//! Measures an outer step: time, memory, cores, and its arithmetic rate compared with the machine's.
 //!
-//! A step is what a run repeats: inner loops, the meta-gradient's estimate, Adam ([`OuterStep`]). It
-//! is timed to its end on the device, at the [`SETTINGS`] at which other frameworks' programs are
-//! timed too, in the same manner: two meta-batches in turn, two steps to warm up, then the median.
-//! An estimator that adapts is timed while it still learns.
+//! A step consists of the inner loops, the meta-gradient estimate and the Adam update ([`OuterStep`]), and is timed until
+//! the device has finished it. The [`SETTINGS`] and the procedure are those of the programs that measure other
+//! frameworks: two alternating meta-batches, two warm-up steps, then the median. Adaptive estimators are timed while they
+//! still adapt.
 
 mod arithmetic;
 mod error;
@@ -14,7 +14,7 @@ mod step;
 mod times;
 mod usage;
 
-pub use arithmetic::{Arithmetic, Layer, layers};
+pub use arithmetic::Arithmetic;
 pub use error::Error;
 pub use measured::{Measured, Share};
 pub use rate::Rates;
@@ -23,52 +23,52 @@ pub use step::OuterStep;
 pub use times::Repeats;
 pub use usage::{Busy, DISTURBED, peak_resident};
 
-use crate::backend::Opened;
 use crate::config::Config;
-use crate::hypergradient::Evaluations;
-use crate::trainer::Watcher;
-use measured::Found;
+use crate::train::Watcher;
+use bilevel::device::Opened;
+use bilevel::hypergradient::Evaluations;
+use measured::Usage;
 use std::time::Instant;
 
-/// Steps before the first that is timed; on a GPU they tune its kernels.
+/// Untimed steps before the first timed one; on a GPU they tune the kernels.
 const WARM_UP: usize = 2;
 
-/// What is asked for beside a configuration.
+/// Options of a measurement besides the configuration.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// The setting's letter.
+pub struct Options<'a> {
+    /// Letter of the setting.
     pub setting: &'a str,
-    /// How often.
+    /// How often a step is timed.
     pub repeats: Repeats,
-    /// Whether the machine's rates are measured too.
+    /// Whether the machine's matrix-product rates are measured too.
     pub share: bool,
 }
 
 /// Measures the outer step of `config` on `opened`.
 ///
 /// # Errors
-/// If the data does not suffice or the device fails.
+/// Returns an error if the data is insufficient or the device fails.
 pub fn measure(
     config: Config,
     opened: Opened,
-    asked: &Asked,
+    options: &Options,
     watcher: &mut dyn Watcher,
 ) -> Result<Measured, Error> {
-    let mut step = OuterStep::new(config.clone(), opened, watcher)?;
+    let mut step = OuterStep::new(&config, opened, watcher)?;
     for _ in 0..WARM_UP {
         step.take()?;
     }
     let mut taken: Vec<(f64, Evaluations)> = Vec::new();
-    let (began, busy) = (Instant::now(), Busy::now());
-    while !asked.repeats.suffice(taken.len(), began.elapsed().as_secs_f64()) {
-        let begun = Instant::now();
+    let (start, busy) = (Instant::now(), Busy::now());
+    while !options.repeats.suffice(taken.len(), start.elapsed().as_secs_f64()) {
+        let step_start = Instant::now();
         let evaluations = step.take()?;
-        taken.push((1e3 * begun.elapsed().as_secs_f64(), evaluations));
+        taken.push((1e3 * step_start.elapsed().as_secs_f64(), evaluations));
     }
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = start.elapsed().as_secs_f64();
     let cores = busy.zip(Busy::now()).map(|(before, after)| before.cores(after, seconds));
     let peak = peak_resident();
 
-    let rates = asked.share.then(|| Rates::measure(&config, step.learner())).transpose()?;
-    Ok(Measured::new(asked.setting, &config, &step, &taken, Found { cores, peak, rates }))
+    let rates = options.share.then(|| Rates::measure(&config, step.learner())).transpose()?;
+    Ok(Measured::new(options.setting, &config, &step, &taken, Usage { cores, peak, rates }))
 }

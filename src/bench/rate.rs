@@ -1,68 +1,68 @@
-//! How fast this machine multiplies float32 matrices, by the same backend and threads as a step: what
-//! a step's arithmetic is held against.
+//! Measures how fast this machine multiplies float32 matrices with the backend and threads of a step, as a reference for
+//! the step's arithmetic rate.
 
-use super::{Error, arithmetic};
+use super::Error;
 use crate::config::Config;
-use crate::trainer::Learner;
+use crate::train::Learner;
 use burn::tensor::{Device, Distribution, Tensor};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// Rows and columns of the large product.
 const SIDE: usize = 1024;
-/// Products between two readings of the clock, so that waiting for a GPU does not count.
-const TOGETHER: usize = 16;
-/// How long each rate is looked for, and how often at least.
-const LONG_ENOUGH: Duration = Duration::from_millis(700);
-const LEAST: usize = 3;
+/// Products per timed run, so that the latency of a GPU is negligible.
+const PRODUCTS: usize = 16;
+/// Shortest time spent on measuring a rate.
+const SHORTEST: Duration = Duration::from_millis(700);
+/// Smallest number of timed runs.
+const FEWEST_RUNS: usize = 3;
 
-/// GFLOP/s.
+/// Matrix-product rates, in GFLOP/s.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
-    /// Of a product of two 1024 × 1024 matrices.
+    /// For products of 1024 × 1024 matrices.
     pub large: f64,
-    /// Of the products of a first-order step, shared out as there, and nothing else.
+    /// For the matrix products of a first-order step without its other operations, on the same threads.
     pub shapes: f64,
 }
 
 impl Rates {
-    /// The rates of `learner`'s machine; `config` gives the shapes.
+    /// Measures the rates of `learner`'s device; `config` determines the shapes.
     ///
     /// # Errors
-    /// If the device fails.
+    /// Returns an error if the device fails.
     pub fn measure(config: &Config, learner: &Learner) -> Result<Self, Error> {
         Ok(Self { large: large(&learner.opened.device)?, shapes: shapes(config, learner)? })
     }
 }
 
+/// GFLOP/s of products of two 1024 × 1024 matrices.
 fn large(device: &Device) -> Result<f64, Error> {
     let [a, b] = [(); 2].map(|()| random([1, SIDE, SIDE], device));
-    let flop = 2.0 * (TOGETHER * SIDE.pow(3)) as f64;
+    let flop = 2.0 * (PRODUCTS * SIDE.pow(3)) as f64;
     let seconds = fastest(device, || {
-        for _ in 0..TOGETHER {
+        for _ in 0..PRODUCTS {
             black_box(a.clone().matmul(b.clone()));
         }
     })?;
     Ok(1e-9 * flop / seconds)
 }
 
-/// y = x·w, xᵀ·ȳ and ȳ·wᵀ of every layer, for r support sets and one query set of each task.
+/// GFLOP/s of the products y = x·w, xᵀ·ȳ and ȳ·wᵀ of every layer, for r support sets and one query set per task.
 fn shapes(config: &Config, learner: &Learner) -> Result<f64, Error> {
     let opened = &learner.opened;
     let (tasks, ways) = (config.outer.meta_batch, config.task.ways);
-    let together = opened.workers.chunk.min(tasks);
+    let chunk = opened.workers.chunk.min(tasks);
     let sets = [(config.task.shots, config.inner.steps), (config.task.queries, 1)];
     let mut products = Vec::new();
     let mut flop = 0.0;
     for (of_class, times) in sets {
         let images = ways * of_class;
-        for (depth, layer) in
-            arithmetic::layers(&*learner.architecture, config.data.image_size).iter().enumerate()
-        {
+        for (depth, layer) in learner.architecture.layers().iter().enumerate() {
             let rows = images * layer.positions;
-            let x = random([together, rows, layer.inputs], &opened.device);
-            let w = random([together, layer.inputs, layer.outputs], &opened.device);
-            let y = random([together, rows, layer.outputs], &opened.device);
+            let x = random([chunk, rows, layer.inputs], &opened.device);
+            let w = random([chunk, layer.inputs, layer.outputs], &opened.device);
+            let y = random([chunk, rows, layer.outputs], &opened.device);
             let each = if depth == 0 { 2 } else { 3 };
             flop += 2.0 * (tasks * times * each * images * layer.multiply_adds()) as f64;
             products.push((x, w, y, times, depth));
@@ -88,7 +88,7 @@ fn random(shape: [usize; 3], device: &Device) -> Tensor<3> {
     Tensor::random(shape, Distribution::Default, device)
 }
 
-/// Seconds of the fastest of several runs of `work`, each to its end on `device`.
+/// Seconds of the fastest of several runs of `work`, each timed until `device` has finished it.
 fn fastest(device: &Device, work: impl Fn()) -> Result<f64, Error> {
     let run = || {
         let began = Instant::now();
@@ -99,11 +99,11 @@ fn fastest(device: &Device, work: impl Fn()) -> Result<f64, Error> {
     // The first run starts threads and tunes kernels.
     run()?;
     let began = Instant::now();
-    let mut least = f64::INFINITY;
+    let mut shortest = f64::INFINITY;
     let mut runs = 0;
-    while runs < LEAST || began.elapsed() < LONG_ENOUGH {
-        least = run()?.min(least);
+    while runs < FEWEST_RUNS || began.elapsed() < SHORTEST {
+        shortest = run()?.min(shortest);
         runs += 1;
     }
-    Ok(least)
+    Ok(shortest)
 }

@@ -1,26 +1,26 @@
-//! What is timed: the configurations that other frameworks are timed on too, and the estimators by
-//! name. Each is a list of configuration keys, so that everything else is checked as for a run.
+//! What is measured: the settings that other frameworks are measured at too, and the estimators by name. Both are lists
+//! of configuration keys, so they are checked like the configuration of a run.
 
-/// A size of meta-batch and episode.
+/// Sizes of the meta-batch and the episodes.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// Its letter.
+    /// Letter of the setting.
     pub name: &'static str,
-    /// T, tasks of an outer step.
+    /// T, tasks per outer step.
     pub tasks: usize,
-    /// N, classes of an episode.
+    /// N, classes per episode.
     pub ways: usize,
-    /// K, support images of each class.
+    /// K, support images per class.
     pub shots: usize,
-    /// Q, query images of each class.
+    /// Q, query images per class.
     pub queries: usize,
-    /// r, where nobody says otherwise.
+    /// r, the default number of inner steps.
     pub steps: usize,
     /// The inner learning rate.
     pub rate: f64,
 }
 
-/// All of them: A and B for a CPU, C for long inner loops, L for a GPU.
+/// All settings: A and B for a CPU, C for long inner loops, L for a GPU.
 pub const SETTINGS: [Setting; 4] = [
     Setting { name: "A", tasks: 16, ways: 5, shots: 1, queries: 5, steps: 5, rate: 0.4 },
     Setting { name: "B", tasks: 4, ways: 20, shots: 1, queries: 1, steps: 10, rate: 0.1 },
@@ -28,8 +28,8 @@ pub const SETTINGS: [Setting; 4] = [
     Setting { name: "L", tasks: 256, ways: 5, shots: 5, queries: 5, steps: 5, rate: 0.4 },
 ];
 
-/// Every estimator's name, with what it needs to be told. The last two are other programs' short
-/// names: `fo`, and `remat` for the exact gradient with its iterates computed again.
+/// Every estimator's name and configuration keys. The last two are the short names of the programs for other frameworks:
+/// `fo` is first-order, `remat` the exact gradient with recomputed iterates.
 pub const ESTIMATORS: [(&str, &[&str]); 11] = [
     ("first-order", &["estimator.name=first-order"]),
     ("truncated", &["estimator.name=truncated", "estimator.truncate=1"]),
@@ -45,7 +45,7 @@ pub const ESTIMATORS: [(&str, &[&str]); 11] = [
 ];
 
 impl Setting {
-    /// As assignments of configuration keys, with `steps` inner steps or its own.
+    /// The setting as assignments of configuration keys, with `steps` inner steps instead of the default if given.
     pub fn assignments(&self, steps: Option<usize>) -> Vec<String> {
         let Self { tasks, ways, shots, queries, rate, .. } = self;
         let steps = steps.unwrap_or(self.steps);
@@ -66,7 +66,9 @@ impl Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Error, Estimator, MemoryPlan};
+    use crate::config::{Config, Error};
+    use bilevel::estimator::{EstimatorSettings, FirstOrder};
+    use bilevel::hypergradient::MemoryPlan;
 
     fn config(setting: &Setting, estimator: &[&str]) -> Result<Config, Error> {
         let mut assignments = setting.assignments(None);
@@ -75,15 +77,15 @@ mod tests {
     }
 
     #[test]
-    fn every_pair_is_a_possible_configuration_of_its_name() -> Result<(), Error> {
+    fn every_setting_and_estimator_makes_a_valid_configuration() -> Result<(), Error> {
         for setting in &SETTINGS {
             for (name, assignments) in ESTIMATORS {
                 let config = config(setting, assignments)?;
                 assert_eq!((config.outer.meta_batch, config.task.ways), (setting.tasks, setting.ways));
                 match name {
-                    "fo" => assert_eq!(config.estimator, Estimator::FirstOrder),
+                    "fo" => assert_eq!(config.estimator, EstimatorSettings::FirstOrder(FirstOrder {})),
                     "remat" => assert_eq!(config.memory, MemoryPlan::Recompute),
-                    name => assert_eq!(config.estimator.name(), name),
+                    name => assert_eq!(config.estimator.name().to_string(), name),
                 }
             }
         }

@@ -1,58 +1,57 @@
-//! What this process and its neighbours take of the machine. Linux says so under `/proc`; elsewhere
-//! nothing is known.
+//! CPU and memory use of this process and of others, read from `/proc` on Linux; unknown on other systems.
 
 use std::fs;
 
-/// Clock ticks a second in `/proc`: Linux shows 100 to programs whatever its own clock does.
+/// Clock ticks per second in `/proc`. Linux always reports 100 to programs, whatever its internal clock rate.
 const TICKS: f64 = 100.0;
 
-/// Cores kept busy by others beyond which a time means little.
+/// Number of cores used by other processes above which a timing is unreliable.
 pub const DISTURBED: f64 = 0.15;
 
-/// The most bytes of this process that were ever resident (VmHWM).
+/// Peak resident memory of this process in bytes (VmHWM); `None` if unknown.
 pub fn peak_resident() -> Option<u64> {
-    high_water(&fs::read_to_string("/proc/self/status").ok()?)
+    parse_peak(&fs::read_to_string("/proc/self/status").ok()?)
 }
 
-/// CPU seconds used since the machine, or the process, started.
+/// CPU seconds used since the process, or the machine, started.
 #[derive(Clone, Copy, Debug)]
 pub struct Busy {
-    /// By all threads of this process, those that have ended too.
+    /// By all threads of this process, including those that have ended.
     pub own: f64,
-    /// By every process.
+    /// By all processes.
     pub all: f64,
 }
 
 impl Busy {
-    /// Until now.
+    /// The CPU seconds used until now; `None` if unknown.
     pub fn now() -> Option<Self> {
         let own = own_ticks(&fs::read_to_string("/proc/self/stat").ok()?)?;
         let all = all_ticks(&fs::read_to_string("/proc/stat").ok()?)?;
         Some(Self { own: own as f64 / TICKS, all: all as f64 / TICKS })
     }
 
-    /// Cores kept busy by this process, and by others, from `self` until `later`, `seconds` after it.
+    /// Mean number of cores used by this process, and by others, between `self` and `later`, which are `seconds` apart.
     pub fn cores(self, later: Self, seconds: f64) -> (f64, f64) {
         let own = later.own - self.own;
         (own / seconds, (later.all - self.all - own).max(0.0) / seconds)
     }
 }
 
-/// Bytes, of the lines of `/proc/self/status`.
-fn high_water(status: &str) -> Option<u64> {
+/// Peak resident bytes, parsed from `/proc/self/status`.
+fn parse_peak(status: &str) -> Option<u64> {
     let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(1024 * kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
 }
 
-/// User and system time, of `/proc/self/stat`. The second field is the program's name in brackets, and
-/// may hold both spaces and brackets.
+/// User plus system ticks, parsed from `/proc/self/stat`. Its second field, the program's name in brackets, may itself
+/// contain spaces and brackets.
 fn own_ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
     Some(times.next()?.ok()? + times.next()?.ok()?)
 }
 
-/// Time not idle and not waiting for a disk, of `/proc/stat`: user, nice, system, (idle, iowait,) irq,
+/// Ticks spent neither idle nor waiting for a disk, parsed from `/proc/stat`: user, nice, system, (idle, iowait,) irq,
 /// softirq, steal.
 fn all_ticks(stat: &str) -> Option<u64> {
     let fields = stat.lines().next()?.strip_prefix("cpu ")?;
@@ -66,28 +65,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_of_linux_are_read() {
+    fn proc_files_are_parsed() {
         let status = "Name:\tmetaburn\nVmPeak:\t  900 kB\nVmHWM:\t   12 kB\n";
-        assert_eq!(high_water(status), Some(12 * 1024));
+        assert_eq!(parse_peak(status), Some(12 * 1024));
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 99 0 0 0 40 2 0 0 20 0 3 0 5 6 7";
         assert_eq!(own_ticks(stat), Some(42));
         assert_eq!(all_ticks("cpu  1 2 4 8 16 32 64 128 0 0\ncpu0 1"), Some(1 + 2 + 4 + 32 + 64 + 128));
-        assert!(high_water("").is_none() && own_ticks("7 (a").is_none() && all_ticks("cpu  1 2").is_none());
+        assert!(parse_peak("").is_none() && own_ticks("7 (a").is_none() && all_ticks("cpu  1 2").is_none());
     }
 
     #[test]
-    fn neighbours_are_what_we_did_not_use() {
+    fn cores_separate_own_use_from_others() {
         let (before, after) = (Busy { own: 1.0, all: 10.0 }, Busy { own: 4.0, all: 16.0 });
         assert_eq!(before.cores(after, 2.0), (1.5, 1.5));
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn the_peak_knows_of_memory_that_was_touched() {
-        let before = peak_resident().expect("Linux says");
+    fn peak_includes_touched_memory() {
+        let before = peak_resident().expect("/proc is readable");
         let block = std::hint::black_box(vec![1_u8; 64 << 20]);
-        assert!(peak_resident().expect("Linux says") >= block.len() as u64);
-        assert!(peak_resident().expect("Linux says") >= before);
+        assert!(peak_resident().expect("/proc is readable") >= block.len() as u64);
+        assert!(peak_resident().expect("/proc is readable") >= before);
         assert!(Busy::now().is_some_and(|busy| busy.all >= busy.own));
     }
 }

@@ -1,13 +1,12 @@
-//! `metaburn backends`: what this machine can compute with.
+//! `metaburn backends`: lists the compute backends and whether each is available.
 
 use super::{Outcome, output};
+use bilevel::device::{self, Backend, Opened};
 use clap::Args;
-use metaburn::backend::{self, Opened};
-use metaburn::config::Backend;
 use serde_json::json;
 use std::process::ExitCode;
 
-/// List the backends that this machine has, and why it lacks the others
+/// List the compute backends, and why any of them is unavailable
 ///
 /// Example: metaburn backends
 #[derive(Args)]
@@ -20,15 +19,15 @@ pub struct Backends {
 impl Backends {
     /// Runs the command.
     pub fn run(self) -> Outcome {
-        let auto = backend::open(Backend::Auto).map(|opened| opened.backend);
-        for backend in backend::ALL {
-            let found = backend::open(backend);
+        let auto = device::open(Backend::Auto).map(|opened| opened.backend);
+        for backend in device::ALL {
+            let found = device::open(backend);
             let chosen = auto.as_ref().is_ok_and(|auto| *auto == backend);
             if self.json {
                 output::print(json(backend, &found, chosen))?;
                 continue;
             }
-            let mark = if chosen { "  (auto takes this one)" } else { "" };
+            let mark = if chosen { "  (used by auto)" } else { "" };
             match found {
                 Ok(opened) => output::print(format!("{backend:<8} yes  {}{mark}", opened.description))?,
                 Err(error) => output::print(format!("{backend:<8} no   {}", error.reason))?,
@@ -38,7 +37,7 @@ impl Backends {
     }
 }
 
-fn json(backend: Backend, found: &Result<Opened, backend::Error>, chosen: bool) -> serde_json::Value {
+fn json(backend: Backend, found: &Result<Opened, device::Error>, chosen: bool) -> serde_json::Value {
     match found {
         Ok(opened) => json!({
             "backend": backend, "available": true, "device": opened.description,

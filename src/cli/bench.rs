@@ -1,34 +1,35 @@
-//! `metaburn bench`: an outer step's time, memory and arithmetic.
+//! `metaburn bench`: measures the time, memory and arithmetic of an outer step.
 //!
-//! Several rows are measured by a process each, as other frameworks' are: none finds memory that
-//! another left, and each has its own peak.
+//! Each row of a table is measured in its own process, as for the other frameworks, so that no row reuses
+//! memory allocated by another and each has its own peak.
 
 use super::progress::Terminal;
-use super::setup::Place;
+use super::setup::Resources;
 use super::{Outcome, output};
+use bilevel::device;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use metaburn::backend;
-use metaburn::bench::{self, Asked, DISTURBED, ESTIMATORS, Measured, Repeats, SETTINGS, Setting};
+use metaburn::bench::{self, DISTURBED, ESTIMATORS, Measured, Options, Repeats, SETTINGS, Setting};
 use metaburn::config::{self, Config};
 use std::process::{Command, ExitCode, Stdio};
 
-/// An estimator's name and the configuration keys that it stands for.
-type Named = (&'static str, &'static [&'static str]);
+/// An estimator's name and its configuration keys.
+type NamedEstimator = (&'static str, &'static [&'static str]);
 
-/// Time an outer step: inner loops, meta-gradient, Adam
+/// Measure the time and memory of an outer step
 ///
-/// A is 16 tasks of 5-way 1-shot with 5 queries a class and 5 inner steps; B is 4 of 20-way 1-shot with 1 query
-/// and 10 steps; C is 1 task of those; L, for a GPU, is 256 of 5-way 5-shot with 5 queries and 5 steps.
-/// docs/speed.md says what the numbers mean.
+/// An outer step is the inner loops, the meta-gradient and the Adam update. Configuration A has 16 tasks of 5-way
+/// 1-shot with 5 queries per class and 5 inner steps; B has 4 tasks of 20-way 1-shot with 1 query per class and 10
+/// steps; C is B with 1 task; L, for a GPU, has 256 tasks of 5-way 5-shot with 5 queries per class and 5 steps.
+/// docs/speed.md explains the columns.
 ///
 /// Example: metaburn bench --config A --estimator exact --share
 #[derive(Args)]
 pub struct Bench {
-    /// Which sizes; several with commas between
+    /// Configurations to measure, separated by commas
     #[arg(long, value_delimiter = ',', ignore_case = true, value_parser = settings(), default_values = ["A", "B", "C"])]
     config: Vec<Setting>,
-    /// Which estimators; several with commas between
+    /// Estimators to measure, separated by commas
     #[arg(
         long,
         value_name = "NAME",
@@ -36,40 +37,41 @@ pub struct Bench {
         value_parser = estimators(),
         default_values = ["first-order", "exact"],
     )]
-    estimator: Vec<Named>,
-    /// Inner steps; without it, as many as the configuration has
+    estimator: Vec<NamedEstimator>,
+    /// Number of inner steps [default: the configuration's]
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..))]
     steps: Option<u32>,
-    /// How many iterates of an inner loop are kept
+    /// Memory plan: which inner iterates are stored
     #[arg(long, value_name = "PLAN", value_parser = ["auto", "store", "snapshots", "recompute"])]
     memory: Option<String>,
     #[command(flatten)]
-    place: Place,
-    /// Steps to time; without it, 5 to 40 of them in about 2 seconds
+    resources: Resources,
+    /// Number of timed steps [default: 5 to 40, as many as take about 2 seconds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     reps: Option<u32>,
-    /// Also measure how fast the machine multiplies matrices, and which share of that a step attains
+    /// Also measure the machine's matrix-product rate, and the share of it that a step attains
     #[arg(long)]
     share: bool,
-    /// Sets one more configuration key, as in `--set estimator.q=0.2`; may be repeated
+    /// Set a configuration key, for example `--set estimator.q=0.2`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Print one JSON object per row on standard output
+    /// Print each row as a JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// The setting of that letter, in either case.
+/// Parses the letter of a configuration, ignoring case.
 fn settings() -> impl TypedValueParser<Value = Setting> {
     PossibleValuesParser::new(SETTINGS.map(|setting| setting.name)).try_map(|name| {
         let mut all = SETTINGS.into_iter();
-        all.find(|setting| setting.name.eq_ignore_ascii_case(&name)).ok_or("it is no configuration")
+        all.find(|setting| setting.name.eq_ignore_ascii_case(&name)).ok_or("no such configuration")
     })
 }
 
-fn estimators() -> impl TypedValueParser<Value = Named> {
+/// Parses the name of an estimator.
+fn estimators() -> impl TypedValueParser<Value = NamedEstimator> {
     PossibleValuesParser::new(ESTIMATORS.map(|(name, _)| name))
-        .try_map(|name| ESTIMATORS.into_iter().find(|(known, _)| *known == name).ok_or("it is no estimator"))
+        .try_map(|name| ESTIMATORS.into_iter().find(|(known, _)| *known == name).ok_or("no such estimator"))
 }
 
 impl Bench {
@@ -77,7 +79,7 @@ impl Bench {
     pub fn run(self) -> Outcome {
         let pairs =
             || self.config.iter().flat_map(|setting| self.estimator.iter().map(move |name| (setting, name)));
-        // Whatever is impossible is said before anything is measured.
+        // Check every configuration before anything is measured.
         let configs: Vec<Config> = pairs()
             .map(|(setting, estimator)| self.configure(setting, estimator))
             .collect::<Result<_, _>>()?;
@@ -88,12 +90,12 @@ impl Bench {
         }
         for (row, (setting, estimator)) in pairs().enumerate() {
             let ended = Command::new(std::env::current_exe()?)
-                .args(self.words(setting, estimator))
+                .args(self.arguments(setting, estimator))
                 .stdin(Stdio::null())
                 .stderr(Stdio::inherit())
                 .output()?;
             if !ended.status.success() {
-                // It has said why, and by its code whose fault it is.
+                // The process has printed its error; pass its exit code on.
                 let code = ended.status.code().and_then(|code| u8::try_from(code).ok());
                 return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
             }
@@ -102,58 +104,58 @@ impl Bench {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// What is asked for over a setting's and an estimator's own keys.
+    /// The assignments of the command line, applied after those of the configuration and the estimator.
     fn assignments(&self) -> Vec<String> {
         let memory = self.memory.iter().map(|plan| format!("memory.plan={plan}"));
-        memory.chain(self.place.assignments()).chain(self.set.iter().cloned()).collect()
+        memory.chain(self.resources.assignments()).chain(self.set.iter().cloned()).collect()
     }
 
-    fn configure(&self, setting: &Setting, (_, estimator): &Named) -> Result<Config, config::Error> {
+    fn configure(&self, setting: &Setting, (_, estimator): &NamedEstimator) -> Result<Config, config::Error> {
         let mut assignments = setting.assignments(self.steps.map(|steps| steps as usize));
         assignments.extend(estimator.iter().map(ToString::to_string));
         assignments.extend(self.assignments());
         Config::load(None, &assignments)
     }
 
-    /// The words that have another process measure one row.
-    fn words(&self, setting: &Setting, (estimator, _): &Named) -> Vec<String> {
+    /// The arguments of the process that measures one row.
+    fn arguments(&self, setting: &Setting, (estimator, _): &NamedEstimator) -> Vec<String> {
         let option = |name: &str, value: Option<String>| value.map(|value| format!("--{name}={value}"));
-        let mut words: Vec<String> =
+        let mut arguments: Vec<String> =
             ["bench", "--json", "--config", setting.name, "--estimator", estimator].map(Into::into).into();
-        words.extend(option("steps", self.steps.map(|steps| steps.to_string())));
-        words.extend(option("reps", self.reps.map(|reps| reps.to_string())));
-        words.extend(self.share.then(|| "--share".into()));
-        words.extend(self.assignments().into_iter().map(|assignment| format!("--set={assignment}")));
-        words
+        arguments.extend(option("steps", self.steps.map(|steps| steps.to_string())));
+        arguments.extend(option("reps", self.reps.map(|reps| reps.to_string())));
+        arguments.extend(self.share.then(|| "--share".into()));
+        arguments.extend(self.assignments().into_iter().map(|assignment| format!("--set={assignment}")));
+        arguments
     }
 
     fn measure(&self, setting: &Setting, config: Config) -> Result<Measured, bench::Error> {
-        let opened = backend::open(config.backend)?.with_threads(config.threads);
+        let opened = device::open(config.backend)?.with_threads(config.threads);
         let repeats = self.reps.map_or_else(Repeats::default, |reps| Repeats::exactly(reps as usize));
-        let asked = Asked { setting: setting.name, repeats, share: self.share };
-        bench::measure(config, opened, &asked, &mut Terminal::new())
+        let options = Options { setting: setting.name, repeats, share: self.share };
+        bench::measure(config, opened, &options, &mut Terminal::new())
     }
 
-    /// Prints a row, after the table's head if it is the `first`.
-    fn print(&self, measured: &Measured, first: bool) -> Result<(), Box<dyn std::error::Error>> {
+    /// Prints a row, preceded by the table's header if it is the `first`.
+    fn print(&self, measured: &Measured, first: bool) -> Result<(), super::CommandError> {
         if self.json {
             return Ok(output::print(serde_json::to_string(measured)?)?);
         }
         if first {
             output::print(format!("{} ({})\n", measured.backend, measured.device))?;
-            output::print(head(self.share))?;
+            output::print(header(self.share))?;
         }
         output::print(row(measured))?;
         if let Some(others) = measured.others_cores.filter(|others| *others > DISTURBED) {
-            eprintln!("note: other programs kept {others:.1} cores busy meanwhile");
+            eprintln!("note: other programs used {others:.1} cores during this measurement");
         }
         Ok(())
     }
 }
 
-/// The head of the table.
-fn head(share: bool) -> String {
-    let most = format!(
+/// The header of the table.
+fn header(share: bool) -> String {
+    let common = format!(
         "{:<33} {:>3}  {:<11} {:<9} {:>9} {:>9} {:>10} {:>8} {:>5} {:>7} {:>7}",
         "configuration",
         "r",
@@ -167,9 +169,10 @@ fn head(share: bool) -> String {
         "GFLOP",
         "GFLOP/s",
     );
-    if share { format!("{most} {:>8} {:>9}", "of 1024³", "of shapes") } else { most }
+    if share { format!("{common} {:>8} {:>9}", "of 1024³", "of shapes") } else { common }
 }
 
+/// A row of the table.
 fn row(measured: &Measured) -> String {
     let Measured { config, tasks, ways, shots, queries, steps, estimator, memory, .. } = measured;
     let known = |value: Option<f64>, digits: usize| {
@@ -178,7 +181,7 @@ fn row(measured: &Measured) -> String {
     let percent =
         |share: Option<f64>| share.map_or_else(|| "-".into(), |share| format!("{:.0} %", 100.0 * share));
     let size = format!("{config}  {tasks} × {ways}-way {shots}-shot, {queries} queries");
-    let most = format!(
+    let common = format!(
         "{size:<33} {steps:>3}  {estimator:<11} {memory:<9} {:>9.1} {:>9.1} {:>10.1} {:>8} {:>5} {:>7} {:>7}",
         measured.step_ms_median,
         measured.step_ms_min,
@@ -189,7 +192,7 @@ fn row(measured: &Measured) -> String {
         known(measured.gflop_per_s, 1),
     );
     match measured.share {
-        Some(share) => format!("{most} {:>8} {:>9}", percent(share.share), percent(share.share_of_shapes)),
-        None => most,
+        Some(share) => format!("{common} {:>8} {:>9}", percent(share.share), percent(share.share_of_shapes)),
+        None => common,
     }
 }

@@ -1,4 +1,4 @@
-//! `metaburn compare`: several training runs on one figure.
+//! `metaburn compare`: draws several runs in one figure.
 
 use super::{Outcome, output};
 use clap::{Args, ValueEnum};
@@ -6,29 +6,29 @@ use metaburn::report::{self, RunCurves, apart, compare, pooled};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Hold runs against each other: loss and accuracy by steps, cost or seconds, repetitions pooled
+/// Compare runs in one figure: loss and accuracy against steps, gradient evaluations or time
 ///
-/// Loss is shown as means over consecutive outer steps, validation accuracy as it was measured, both with 95
-/// % bands.
+/// The loss is averaged over consecutive outer steps; validation accuracy is drawn as measured. Both have 95 %
+/// confidence bands.
 ///
 /// Example: metaburn compare checkpoints/glyphs-5way-1shot-exact-00* --pool --out exact.svg
 #[derive(Args)]
 pub struct Compare {
-    /// Directories of the runs
+    /// Run directories
     #[arg(required = true, value_name = "RUN_DIR")]
     runs: Vec<PathBuf>,
-    /// The figure; its extension says whether it is SVG, PNG or a page of HTML
+    /// Figure to write, as .svg, .png or .html
     #[arg(long, value_name = "FIGURE", default_value = "comparison.png")]
     out: PathBuf,
-    /// What to hold the runs against each other by
+    /// Quantity on the horizontal axis
     #[arg(long, value_enum, default_value = "evaluations")]
     against: Against,
-    /// Draw runs that differ in nothing but their seed as one: their mean, with its 95 % band
+    /// Draw runs that differ only in their seed as one curve: the mean, with its 95 % band
     #[arg(long)]
     pool: bool,
 }
 
-/// What runs are drawn against.
+/// The quantity on the horizontal axis.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Against {
     Steps,

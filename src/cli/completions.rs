@@ -1,19 +1,19 @@
-//! `metaburn completions`: what a shell needs to complete our command lines.
+//! `metaburn completions`: generates shell completion scripts.
 
 use super::{Cli, Outcome, output};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use std::process::ExitCode;
 
-/// Print a script with which a shell completes metaburn's commands and flags
+/// Print a shell completion script
 ///
-/// For bash put it where completions are read from, as in the example; for zsh into a folder of $fpath, as
-/// `_metaburn`; for fish into ~/.config/fish/completions/metaburn.fish.
+/// For bash, save it as in the example; for zsh, as `_metaburn` in a folder of $fpath; for fish, as
+/// ~/.config/fish/completions/metaburn.fish.
 ///
 /// Example: metaburn completions bash > ~/.local/share/bash-completion/completions/metaburn
 #[derive(Args)]
 pub struct Completions {
-    /// Whose
+    /// Shell to generate the script for
     shell: Shell,
 }
 

@@ -1,22 +1,25 @@
-//! `metaburn data …`: fetch images, look at them, measure how hard they are.
+//! `metaburn data …`: downloads datasets, previews their images and measures their difficulty.
 
 use super::progress::Terminal;
 use super::setup::{PartName, Setup};
 use super::{Outcome, output};
+use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use metaburn::data::{Part, contact_sheet, fetch, nearest_neighbour, write_episode};
-use metaburn::trainer::{self, quoted};
+use metaburn::data::{Dataset, Part, contact_sheet, fetch, nearest_neighbour, registry, write_episode};
+use metaburn::run::quoted;
+use metaburn::train;
 use serde_json::json;
 use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
-/// The most pixels on a contact sheet.
+/// Largest size of a contact sheet, in pixels.
 const LARGEST_SHEET: u64 = 400_000_000;
 
-/// Fetch images, look at them, measure how hard they are
+/// Download, preview and describe datasets
 #[derive(Subcommand)]
 pub enum Data {
     Fetch(Fetch),
@@ -37,48 +40,51 @@ impl Data {
     }
 }
 
-/// Download a dataset's official archives; run it again to resume
+/// Download a dataset's official archives
+///
+/// An interrupted download is resumed when the command is run again.
 ///
 /// Example: metaburn data fetch omniglot
 #[derive(Args)]
 pub struct Fetch {
-    /// Which dataset
+    /// Dataset to download
     #[arg(value_enum)]
-    dataset: Dataset,
-    /// Address of a mirror's folder that holds the archives [default: the dataset's own]
+    dataset: DatasetName,
+    /// URL of a folder that holds the archives, such as a mirror's [default: the dataset's official URL]
     #[arg(long)]
     url: Option<String>,
-    /// Folder to put them in [default: datasets/DATASET]
+    /// Folder to save them in [default: datasets/DATASET]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Dataset {
-    Omniglot,
-    Mnist,
-}
+/// A dataset on the command line.
+#[derive(Clone, Copy)]
+struct DatasetName(&'static Dataset);
 
-impl Dataset {
-    /// Where its archives are, which they are, and the folder that they go to.
-    fn official(self) -> (&'static str, &'static [fetch::Remote], &'static str) {
-        match self {
-            Self::Omniglot => (fetch::OMNIGLOT_URL, &fetch::OMNIGLOT, "datasets/omniglot"),
-            Self::Mnist => (fetch::MNIST_URL, &fetch::MNIST, "datasets/mnist"),
-        }
+impl ValueEnum for DatasetName {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<DatasetName>> =
+            LazyLock::new(|| registry::datasets().map(DatasetName).collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name).help(self.0.summary))
     }
 }
 
 impl Fetch {
     fn run(self) -> Outcome {
-        let (url, archives, to) = self.dataset.official();
-        let (url, to) = (self.url.unwrap_or_else(|| url.into()), self.to.unwrap_or_else(|| to.into()));
+        let DatasetName(dataset) = self.dataset;
+        let url = self.url.unwrap_or_else(|| dataset.url.into());
+        let to = self.to.unwrap_or_else(|| dataset.folder.into());
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{msg} {bar:24} {bytes}/{total_bytes}, {eta} left") {
             bar.set_style(style);
         }
         let current = RefCell::new(String::new());
-        let files = fetch::fetch(&url, archives, &to, &|progress| {
+        let files = fetch::fetch(&url, dataset.files, &to, &|progress| {
             if *current.borrow() != progress.file {
                 *current.borrow_mut() = progress.file.to_string();
                 let resumed = match progress.resumed_from {
@@ -99,41 +105,43 @@ impl Fetch {
     }
 }
 
-/// Write a contact sheet: a row of drawings for each of some classes
+/// Write a contact sheet: an image with one row of examples per class
 ///
 /// Example: metaburn data preview --classes 24 --out glyphs.png
 #[derive(Args)]
 pub struct Preview {
     #[command(flatten)]
     setup: Setup,
-    /// Whose classes to show
+    /// Split whose classes are shown
     #[arg(long, value_enum, default_value = "train")]
     split: PartName,
-    /// How many classes
+    /// Number of classes
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=2000))]
     classes: u32,
-    /// How many drawings of each
+    /// Number of examples per class
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     drawings: u32,
-    /// Pixels on the sheet for one of the image
+    /// Magnification of each image
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     scale: u32,
-    /// The file to write
+    /// File to write
     #[arg(long, short, value_name = "FILE.png", default_value = "preview.png")]
     out: PathBuf,
 }
 
 impl Preview {
     fn run(self) -> Outcome {
-        let sampler = trainer::sampler(&self.setup.config(&[])?, &mut Terminal::new())?;
+        let sampler = train::sampler(&self.setup.config(&[])?, &mut Terminal::new())?;
         let classes = sampler.split().part(self.split.into());
         let shown = &classes[..classes.len().min(self.classes as usize)];
-        // A sheet's pixels are bytes in memory; the gaps between drawings are small beside them.
+        // One byte per pixel; the gaps between the images are negligible.
         let drawing = (sampler.set().size() as u64 * u64::from(self.scale)).pow(2);
         let pixels = drawing * shown.len() as u64 * u64::from(self.drawings);
         if pixels > LARGEST_SHEET {
-            let (asked, most) = (pixels / 1_000_000, LARGEST_SHEET / 1_000_000);
-            let reason = format!("a sheet of {asked} million pixels is too large, at most {most} million");
+            let (pixels, limit) = (pixels / 1_000_000, LARGEST_SHEET / 1_000_000);
+            let reason = format!(
+                "the contact sheet would have {pixels} million pixels, and the limit is {limit} million"
+            );
             return Err(format!("{reason}; lower --classes, --drawings or --scale").into());
         }
         contact_sheet(sampler.set(), shown, self.drawings as usize, self.scale)
@@ -144,22 +152,22 @@ impl Preview {
     }
 }
 
-/// Write an episode as folders of images, to look at or to try `metaburn predict` with
+/// Write one episode as folders of images, to inspect or to use with `metaburn predict`
 ///
-/// In it are support/CLASS/1.png … to adapt to, and query/CLASS/1.png … to be named.
+/// The support images are written to support/CLASS/1.png and so on, the query images to query/CLASS/1.png and so on.
 ///
 /// Example: metaburn data episode --out sample
 #[derive(Args)]
 pub struct Episode {
     #[command(flatten)]
     setup: Setup,
-    /// Whose classes it is made of
+    /// Split whose classes the episode is drawn from
     #[arg(long, value_enum, default_value = "test")]
     split: PartName,
-    /// Which episode
+    /// Number of the episode
     #[arg(long, default_value_t = 0)]
     number: u64,
-    /// The folder to write, which must not exist
+    /// Folder to write; it must not exist
     #[arg(long, short, value_name = "DIR", default_value = "episode")]
     out: PathBuf,
 }
@@ -167,32 +175,32 @@ pub struct Episode {
 impl Episode {
     fn run(self) -> Outcome {
         let config = self.setup.config(&[])?;
-        let sampler = trainer::sampler(&config, &mut Terminal::new())?;
-        let (part, shape) = (self.split.into(), trainer::evaluation_shape(&config));
+        let sampler = train::sampler(&config, &mut Terminal::new())?;
+        let (part, shape) = (self.split.into(), train::evaluation_shape(&config));
         sampler.check(part, &shape)?;
         let selection = sampler.select(part, self.number, &shape);
         write_episode(sampler.set(), &selection, &shape, &self.out)?;
         let [support, query] = ["support", "query"].map(|part| quoted(&self.out.join(part)));
         output::print(format!(
-            "wrote {support} and {query}; a run with task.ways={} names them:\n  metaburn predict RUN_DIR --support \
-             {support} --query {query}",
+            "wrote {support} and {query}; to classify the queries with a run of task.ways={}:\n  metaburn predict \
+             RUN_DIR --support {support} --query {query}",
             shape.ways
         ))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Say what the data holds, and how well the nearest neighbour of pixels does on it
+/// Describe a dataset: classes, images, splits and the accuracy of a nearest-neighbour baseline
 ///
 /// Example: metaburn data info configs/omniglot-5way-1shot.toml --data PATH
 #[derive(Args)]
 pub struct Info {
     #[command(flatten)]
     setup: Setup,
-    /// Test episodes for the nearest neighbour
+    /// Number of test episodes for the nearest-neighbour baseline
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     episodes: u32,
-    /// Print one JSON object on standard output
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -200,10 +208,10 @@ pub struct Info {
 impl Info {
     fn run(self) -> Outcome {
         let config = self.setup.config(&[])?;
-        let sampler = trainer::sampler(&config, &mut Terminal::new())?;
+        let sampler = train::sampler(&config, &mut Terminal::new())?;
         let (set, split) = (sampler.set(), sampler.split());
         let images: usize = (0..set.classes().len()).map(|class| set.examples(class)).sum();
-        let shape = trainer::evaluation_shape(&config);
+        let shape = train::evaluation_shape(&config);
         let (accuracy, ci95) = nearest_neighbour(&sampler, Part::Test, &shape, u64::from(self.episodes))?;
         let [train, validation, test] =
             [&split.train, &split.validation, &split.test].map(|classes| classes.len());

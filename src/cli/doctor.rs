@@ -1,41 +1,42 @@
-//! `metaburn doctor`: whether all that a run needs is here, and what to do where it is not.
+//! `metaburn doctor`: checks that everything a run needs is available, and suggests fixes.
 
 use super::{Outcome, exit, output, progress};
+use bilevel::device;
+use bilevel::device::Backend;
+use bilevel::panics::catch;
+use bilevel::readback::read;
 use burn::tensor::{Tensor, TensorData};
 use clap::Args;
-use metaburn::backend;
-use metaburn::caught::caught;
-use metaburn::config::Backend;
-use metaburn::data::{mnist, omniglot};
-use metaburn::host::host;
-use metaburn::trainer::{self, RunDir, quoted};
+use metaburn::data::{Dataset, registry};
+use metaburn::run::{self, RunDir, quoted};
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Rows and columns of the product that each backend computes.
+/// Rows and columns of the matrices that each backend multiplies.
 const SIDE: usize = 32;
-/// Bytes below which a run may not fit into memory, or its checkpoints on the disk.
-const LITTLE: u64 = 1 << 30;
+/// Free bytes of memory or disk below which a warning is given.
+const LOW_SPACE: u64 = 1 << 30;
 
-/// Check backends, data, memory and run directories, and say what to do
+/// Check backends, data, memory and run directories, and suggest fixes
 ///
-/// Each line begins with ok, warning (training works without it) or problem. The exit code is 1 if there is a
-/// problem. Nothing is changed: a file is written in datasets/ and checkpoints/ where they exist, and deleted.
+/// Each line begins with ok, warning (training works regardless) or problem. The exit code is 1 if there is any
+/// problem. Nothing is changed, except that a temporary file is written to datasets/ and checkpoints/, if they
+/// exist, and deleted.
 ///
 /// Example: metaburn doctor
 ///
 /// Example: metaburn doctor --json
 #[derive(Args)]
 pub struct Doctor {
-    /// Print one JSON object per check on standard output
+    /// Print each check as a JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Serialize)]
 struct Check {
     what: String,
@@ -57,21 +58,21 @@ impl Doctor {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let mut problems = 0;
-        let mut tell = |check: Check| -> Result<(), Box<dyn std::error::Error>> {
+        let mut report = |check: Check| -> Result<(), super::CommandError> {
             problems += usize::from(check.state == State::Problem);
             match self.json {
                 true => Ok(output::print(serde_json::to_string(&check)?)?),
                 false => Ok(output::print(check.line())?),
             }
         };
-        let mut all = |checks: Vec<Check>| -> Result<(), Box<dyn std::error::Error>> {
-            checks.into_iter().try_for_each(&mut tell)
+        let mut all = |checks: Vec<Check>| -> Result<(), super::CommandError> {
+            checks.into_iter().try_for_each(&mut report)
         };
         all(vec![build(), memory()])?;
-        for backend in backend::ALL {
+        for backend in device::ALL {
             all(vec![computes(backend)])?;
         }
-        all(vec![omniglot_is_here(), mnist_is_here()])?;
+        all(registry::datasets().map(data).collect())?;
         all(["datasets", "checkpoints"].map(Path::new).map(writable).into())?;
         all(runs(Path::new("checkpoints")))?;
         all(vec![terminal()])?;
@@ -99,6 +100,7 @@ impl Check {
     }
 }
 
+/// The program's version and features.
 fn build() -> Check {
     let features = [
         ("wgpu", cfg!(feature = "wgpu")),
@@ -112,15 +114,15 @@ fn build() -> Check {
     Check::ok("metaburn", format!("{}, built {built}", env!("CARGO_PKG_VERSION")))
 }
 
-/// Linux says under `/proc` what is free; elsewhere nothing is known.
+/// Free memory, known on Linux only (from `/proc/meminfo`), and threads.
 fn memory() -> Check {
     let free = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let Some(free) = free else {
-        return Check::ok("memory", format!("not known here; {threads} threads"));
+        return Check::ok("memory", format!("free memory is unknown on this system; {threads} threads"));
     };
     let found = format!("{} free, {threads} threads", gibibytes(free));
-    match free < LITTLE {
+    match free < LOW_SPACE {
         true => {
             let advice = "close other programs, or lower outer.meta_batch and model.filters";
             Check::new("memory", State::Warning, found, Some(advice.into()))
@@ -133,7 +135,7 @@ fn gibibytes(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
-/// Bytes that are free on the disk of `folder`, where the system says.
+/// Free bytes on the disk of `folder`; `None` if unknown.
 fn free(folder: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
@@ -147,18 +149,18 @@ fn free(folder: &Path) -> Option<u64> {
     }
 }
 
-/// Bytes, of the lines of `/proc/meminfo`.
+/// Available bytes, parsed from the text of `/proc/meminfo`.
 fn available(text: &str) -> Option<u64> {
     let kibibytes = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(1024 * kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
 }
 
-/// A product on `backend`, held against the same made here.
+/// Multiplies two matrices on `backend` and compares the product with one computed by plain loops.
 fn computes(backend: Backend) -> Check {
     let what = format!("backend {backend}");
-    let opened = match backend::open(backend) {
+    let opened = match device::open(backend) {
         Ok(opened) => opened,
-        // The rest of them will do; without flex nothing does, and that is always built in.
+        // Flex is always built in, so its absence is a problem; every other backend is optional.
         Err(error) if backend == Backend::Flex => {
             return Check::new(what, State::Problem, error.reason, None);
         }
@@ -166,69 +168,64 @@ fn computes(backend: Backend) -> Check {
     };
     let values: Vec<f32> = (0..SIDE * SIDE).map(|place| (place % 7) as f32 - 3.0).collect();
     let began = Instant::now();
-    let product = caught(|| {
+    let product = catch(|| {
         let matrix = Tensor::<2>::from_data(TensorData::new(values.clone(), [SIDE, SIDE]), &opened.device);
-        host(matrix.clone().matmul(matrix).reshape([SIDE * SIDE]))
+        read(matrix.clone().matmul(matrix).reshape([SIDE * SIDE]))
     });
     let milliseconds = 1e3 * began.elapsed().as_secs_f64();
     let entry = |place: usize| -> f64 {
         let (row, column) = (place / SIDE, place % SIDE);
         (0..SIDE).map(|k| f64::from(values[row * SIDE + k]) * f64::from(values[k * SIDE + column])).sum()
     };
-    let advice = || Some(format!("choose another with --backend; `{backend}` is not to be trusted here"));
+    let advice = || {
+        Some(format!("choose another with --backend; `{backend}` does not work correctly on this machine"))
+    };
     match product {
-        // Small whole numbers: even half precision has them exactly.
-        Ok(product) if product.iter().enumerate().all(|(place, value)| *value == entry(place)) => {
-            Check::ok(what, format!("{}, a product in {milliseconds:.1} ms is right", opened.description))
+        // Small integers, exact even in half precision.
+        Ok(product) if product.iter().enumerate().all(|(place, value)| *value == entry(place)) => Check::ok(
+            what,
+            format!("{}, a matrix product is correct ({milliseconds:.1} ms)", opened.description),
+        ),
+        Ok(_) => Check::new(what, State::Problem, "a matrix product is wrong", advice()),
+        Err(reason) => {
+            Check::new(what, State::Problem, format!("a matrix product failed: {reason}"), advice())
         }
-        Ok(_) => Check::new(what, State::Problem, "a product of two matrices is wrong", advice()),
-        Err(reason) => Check::new(what, State::Problem, format!("it fails to compute: {reason}"), advice()),
     }
 }
 
-fn omniglot_is_here() -> Check {
-    let folder = Path::new("datasets/omniglot");
-    data("Omniglot", folder, "omniglot", omniglot::load(folder, 28).map(|set| set.classes().len()))
-}
-
-fn mnist_is_here() -> Check {
-    let folder = Path::new("datasets/mnist");
-    data("MNIST", folder, "mnist", mnist::load(folder).map(|_| 10))
-}
-
-/// What reading a dataset whole came to: the number of its classes, or an error.
-fn data(name: &str, folder: &Path, fetch: &str, read: Result<usize, metaburn::data::Error>) -> Check {
-    let there = folder.display();
-    match read {
-        Ok(classes) => Check::ok(name, format!("{there} is sound, {classes} classes")),
-        Err(_) if !folder.is_dir() => {
+/// Checks that the dataset in its default folder is complete.
+fn data(dataset: &Dataset) -> Check {
+    let Dataset { name, title, folder, .. } = *dataset;
+    match (dataset.check)(Path::new(folder)) {
+        Ok(classes) => Check::ok(title, format!("{folder} is complete, {classes} classes")),
+        Err(_) if !Path::new(folder).is_dir() => {
             let advice =
-                format!("`metaburn data fetch {fetch}` puts it there; the built-in characters need nothing");
-            Check::new(name, State::Warning, format!("{there} is not there"), Some(advice))
+                format!("`metaburn data fetch {name}` downloads it; the built-in glyphs need no files");
+            Check::new(title, State::Warning, format!("{folder} is missing"), Some(advice))
         }
-        Err(error) => Check::new(name, State::Problem, error.to_string(), None),
+        Err(error) => Check::new(title, State::Problem, error.to_string(), None),
     }
 }
 
-/// Whether files can be made in `folder`, or in the folder that it would be made in.
+/// Whether files can be created in `folder`, or in its parent if it does not exist.
 fn writable(folder: &Path) -> Check {
     let place = if folder.is_dir() { folder } else { Path::new(".") };
     let what = format!("{}/", folder.display());
     match (tempfile::NamedTempFile::new_in(place), free(place)) {
-        (Ok(_), Some(bytes)) if bytes < LITTLE => {
-            let found = format!("can be written, but only {} are free", gibibytes(bytes));
-            Check::new(what, State::Warning, found, Some("make room, or lower checkpoint.keep".into()))
+        (Ok(_), Some(bytes)) if bytes < LOW_SPACE => {
+            let found = format!("writable, but only {} free", gibibytes(bytes));
+            Check::new(what, State::Warning, found, Some("free some space, or lower checkpoint.keep".into()))
         }
-        (Ok(_), Some(bytes)) => Check::ok(what, format!("can be written, {} are free", gibibytes(bytes))),
-        (Ok(_), None) => Check::ok(what, "can be written"),
+        (Ok(_), Some(bytes)) => Check::ok(what, format!("writable, {} free", gibibytes(bytes))),
+        (Ok(_), None) => Check::ok(what, "writable"),
         (Err(error), _) => {
-            let advice = "make it writable, or work in another folder";
-            Check::new(what, State::Problem, format!("cannot be written: {error}"), Some(advice.into()))
+            let advice = "change its permissions, or work in another folder";
+            Check::new(what, State::Problem, format!("not writable: {error}"), Some(advice.into()))
         }
     }
 }
 
-/// The runs below `folder`, and those of its sweeps, that want something done.
+/// A summary of the runs in `folder` and its sweeps, and a check for each that is unfinished or damaged.
 fn runs(folder: &Path) -> Vec<Check> {
     let below = |folder: &Path| -> Vec<PathBuf> {
         let mut paths: Vec<PathBuf> =
@@ -236,53 +233,54 @@ fn runs(folder: &Path) -> Vec<Check> {
         paths.sort();
         paths
     };
-    let is_run = |path: &Path| path.join("config.toml").is_file();
+    let is_run = |path: &Path| RunDir::find(path).is_ok();
     let found: Vec<PathBuf> = below(folder)
         .into_iter()
         .flat_map(|path| if is_run(&path) { vec![path] } else { below(&path) })
         .filter(|path| is_run(path))
         .collect();
     let checks: Vec<Option<Check>> = found.iter().map(|path| run(path)).collect();
-    let sound = checks.iter().filter(|check| check.is_none()).count();
-    let summary = Check::ok("runs", format!("{sound} of {} are finished and sound", found.len()));
+    let good = checks.iter().filter(|check| check.is_none()).count();
+    let summary = Check::ok("runs", format!("{good} of {} finished and undamaged", found.len()));
     std::iter::once(summary).chain(checks.into_iter().flatten()).collect()
 }
 
-/// What is to be said of the run in `path`, if anything.
+/// Checks the run in `path`; `None` if it is finished and undamaged.
 fn run(path: &Path) -> Option<Check> {
     let what = format!("run {}", path.display());
-    match looked_at(path) {
+    match problem_of(path) {
         Ok(None) => None,
         Ok(Some(found)) => {
-            let advice = format!("`metaburn resume {}` goes on", quoted(path));
+            let advice = format!("`metaburn resume {}` continues it", quoted(path));
             Some(Check::new(what, State::Warning, found, Some(advice)))
         }
         Err(error) => {
-            let advice = "delete it, or put back what is damaged";
+            let advice = "delete it, or restore the damaged files";
             Some(Check::new(what, State::Warning, error.to_string(), Some(advice.into())))
         }
     }
 }
 
-/// `None` for a run that is finished and sound, else what it lacks.
-fn looked_at(path: &Path) -> Result<Option<String>, trainer::Error> {
+/// `None` for a run that is finished and undamaged, else what is wrong with it.
+fn problem_of(path: &Path) -> Result<Option<String>, run::Error> {
     let (directory, _) = RunDir::open(path)?;
     let latest = directory.latest()?;
-    if let Some(step) = directory.result("diverged")?.and_then(|note| note["step"].as_u64()) {
+    if let Some(step) = directory.diverged_at()? {
         return Ok(Some(format!("diverged at outer step {step}")));
     }
     let Some((saved, faults)) = latest else { return Ok(Some("has no checkpoint yet".into())) };
     if let Some(fault) = faults.first() {
         return Ok(Some(fault.clone()));
     }
-    let finished = directory.result("test")?.is_some();
+    let finished = directory.test_result()?.is_some();
     let step = saved.standing.step;
     Ok((!finished)
-        .then(|| format!("stands at outer step {step} and is not tested; it is under way, or was stopped")))
+        .then(|| format!("at outer step {step} and not tested yet; it is still running or was stopped")))
 }
 
+/// How training progress is shown in this terminal.
 fn terminal() -> Check {
-    Check::ok("progress", progress::usual().described())
+    Check::ok("progress", progress::default_progress().description())
 }
 
 #[cfg(test)]
@@ -290,13 +288,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn free_memory_is_read() {
+    fn available_memory_is_parsed() {
         assert_eq!(available("MemTotal: 9 kB\nMemAvailable:   2 kB\n"), Some(2048));
         assert_eq!(available("MemTotal: 9 kB\n"), None);
     }
 
     #[test]
-    fn a_line_says_state_finding_and_advice() {
+    fn line_shows_state_finding_and_advice() {
         let check = Check::new("MNIST", State::Warning, "is not there", Some("fetch it".into()));
         assert_eq!(check.line(), "warning  MNIST: is not there; fetch it");
         assert_eq!(Check::ok("a", "b").line(), "ok       a: b");

@@ -1,25 +1,25 @@
-//! `metaburn eval`: a trained run's accuracy on a part of its data.
+//! `metaburn eval`: measures a trained run's accuracy on a split of its data.
 
 use super::progress::Terminal;
-use super::trained::{Asked, Trained};
+use super::trained::{Selection, Trained};
 use super::{Outcome, output};
 use clap::Args;
-use metaburn::config::{BatchNorm, Config};
+use metaburn::config::Config;
 use metaburn::data::Part;
-use metaburn::trainer::{Accuracy, Error, RunDir, Standing, Which};
-use serde_json::{Value, json};
+use metaburn::run::{EvaluationResult, PartAccuracy, Standing};
+use metaburn::train::Accuracy;
 use std::process::ExitCode;
 
-/// Measure a run's accuracy on episodes that it was not trained on
+/// Measure a run's accuracy on held-out episodes
 ///
-/// The result is printed, and kept in the run's results/.
+/// The result is printed and saved in the run's results/ folder.
 ///
 /// Example: metaburn eval checkpoints/glyphs-5way-1shot-exact-001 --split test --episodes 2000
 #[derive(Args)]
 pub struct Eval {
     #[command(flatten)]
-    asked: Asked,
-    /// Print the result as one JSON object on standard output
+    selection: Selection,
+    /// Print the result as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -28,86 +28,56 @@ impl Eval {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
-        let Trained { part, episodes, run, config, standing, shape, learner, gallery, theta } =
-            self.asked.read(&mut terminal)?;
+        let Trained { part, episodes, run, config, standing, shape, learner, loader, theta } =
+            self.selection.read(&mut terminal)?;
         let bar = terminal.counter(episodes, "episodes");
         let steps = config.inner.eval_steps;
-        let accuracy = learner.evaluate(&theta, &gallery, part, &shape, (episodes, steps), |done| {
-            bar.set_position(done as u64)
-        });
+        let accuracy = learner
+            .evaluate(&theta, &loader, part, &shape, (episodes, steps), |done| bar.set_position(done as u64));
         bar.finish_and_clear();
-        let result = Result::new(&config, part, accuracy, &standing);
-        result.print(self.json)?;
-        match self.asked.checkpoint {
-            Which::Latest => result.keep(&run, part.name())?,
-            other => result.keep(&run, &format!("{}-{other}", part.name()))?,
-        }
+        let result = result(&config, part, accuracy, &standing);
+        print(&result, self.json)?;
+        run.write_result(self.selection.checkpoint, &result)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// An accuracy and all that it depends on.
-pub struct Result {
-    part: Part,
-    accuracy: Accuracy,
-    standing: Standing,
-    ways: usize,
-    shots: usize,
-    batch_norm: BatchNorm,
+/// The `accuracy` on `part` of a run of `config` at `standing`, with the settings and costs it depends on.
+pub fn result(config: &Config, part: Part, accuracy: Accuracy, standing: &Standing) -> EvaluationResult {
+    EvaluationResult {
+        ci95: accuracy.ci95,
+        loss: Some(accuracy.loss).filter(|loss| loss.is_finite()),
+        episodes: accuracy.episodes,
+        ways: config.task.ways,
+        shots: config.task.shots,
+        batch_norm: config.model.batch_norm,
+        steps: standing.step,
+        gradient_evaluations: standing.evaluations.total(),
+        seconds: standing.seconds,
+        accuracy: PartAccuracy::new(part, accuracy.mean),
+    }
 }
 
-impl Result {
-    /// The `accuracy` of a run of `config` that stands at `standing`, on `part`.
-    pub fn new(config: &Config, part: Part, accuracy: Accuracy, standing: &Standing) -> Self {
-        let (ways, shots) = (config.task.ways, config.task.shots);
-        Self { part, accuracy, standing: standing.clone(), ways, shots, batch_norm: config.model.batch_norm }
+/// Prints a result as text or as a JSON object.
+///
+/// # Errors
+/// Returns an error if standard output cannot be written.
+pub fn print(result: &EvaluationResult, json: bool) -> std::io::Result<()> {
+    if json {
+        return output::print(serde_json::to_string(result)?);
     }
-
-    fn json(&self) -> Value {
-        let mut value = json!({
-            "ci95": self.accuracy.ci95,
-            "loss": self.accuracy.loss,
-            "episodes": self.accuracy.episodes,
-            "ways": self.ways,
-            "shots": self.shots,
-            "batch_norm": self.batch_norm,
-            "steps": self.standing.step,
-            "gradient_evaluations": self.standing.evaluations.total(),
-            "seconds": self.standing.seconds,
-        });
-        value[format!("{}_accuracy", self.part.name())] = json!(self.accuracy.mean);
-        value
-    }
-
-    /// Keeps it in the run directory as `results/NAME.json`.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn keep(&self, run: &RunDir, name: &str) -> std::result::Result<(), Error> {
-        run.write_result(name, &self.json())
-    }
-
-    /// Prints it: for people, or as one JSON object.
-    ///
-    /// # Errors
-    /// If standard output takes no more.
-    pub fn print(&self, json: bool) -> std::io::Result<()> {
-        if json {
-            return output::print(self.json());
-        }
-        output::print(format!(
-            "{} accuracy {:.2} % ± {:.2} ({} episodes, {}-way {}-shot, batch norm {}), after {} outer steps, {} \
-             gradient evaluations, {:.0} s of training",
-            self.part.name(),
-            self.accuracy.mean,
-            self.accuracy.ci95,
-            self.accuracy.episodes,
-            self.ways,
-            self.shots,
-            self.batch_norm,
-            self.standing.step,
-            self.standing.evaluations.total(),
-            self.standing.seconds,
-        ))
-    }
+    output::print(format!(
+        "{} accuracy {:.2} % ± {:.2} ({} episodes, {}-way {}-shot, batch norm {}), after {} outer steps, {} gradient \
+         evaluations, {:.0} s of training",
+        result.accuracy.part().name(),
+        result.accuracy.percent(),
+        result.ci95,
+        result.episodes,
+        result.ways,
+        result.shots,
+        result.batch_norm,
+        result.steps,
+        result.gradient_evaluations,
+        result.seconds,
+    ))
 }

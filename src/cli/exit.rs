@@ -1,40 +1,58 @@
-//! Exit codes: 0 for what was done, 1 for what failed, 2 for what the user must mend (as for a mistyped flag),
-//! 130 for what was stopped by a signal and saved.
+//! Errors of commands, and exit codes: 0 for success, 1 for a failure, 2 for an error that the user can correct (such as
+//! a mistyped flag), 130 for a run that was stopped by a signal and saved.
 
-use metaburn::blame::Blame;
-use metaburn::{archive, backend, bench, case, config, data, deploy, report, study, tensorboard, trainer};
-use std::error::Error;
+use super::advice::advice;
+use metaburn::support::classified::Classified;
+use std::any::Any;
+use std::fmt::{Debug, Display, Formatter};
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
-/// What failed.
+/// Exit code of a failure.
 pub const FAILED: u8 = 1;
-/// What the user must mend.
-const TO_MEND: u8 = 2;
-/// What a shell expects of a program ended by SIGINT.
+/// Exit code of an error that the user can correct.
+const USER_ERROR: u8 = 2;
+/// Exit code of a program ended by SIGINT (128 + 2).
 pub const INTERRUPTED: u8 = 130;
 
-/// The code of a command that ended in `error`.
-pub fn code(error: &(dyn Error + 'static)) -> ExitCode {
-    let known = [
-        blame::<config::Error>(error),
-        blame::<backend::Error>(error),
-        blame::<data::Error>(error),
-        blame::<archive::Error>(error),
-        blame::<case::Error>(error),
-        blame::<trainer::Error>(error),
-        blame::<deploy::Error>(error),
-        blame::<bench::Error>(error),
-        blame::<report::Error>(error),
-        blame::<report::RunError>(error),
-        blame::<tensorboard::Error>(error),
-        blame::<study::Error>(error),
-        blame::<std::io::Error>(error),
-    ];
-    // What only a command says of itself is about what it was asked.
-    let is_input = known.into_iter().flatten().next().unwrap_or(true);
-    ExitCode::from(if is_input { TO_MEND } else { FAILED })
+/// What a command returns: an exit code, or an error with advice.
+pub type Outcome = Result<ExitCode, CommandError>;
+
+/// The error of a command.
+pub struct CommandError(Box<dyn Classified>);
+
+impl<E: Classified> From<E> for CommandError {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
 }
 
-fn blame<E: Error + Blame + 'static>(error: &(dyn Error + 'static)) -> Option<bool> {
-    error.downcast_ref::<E>().map(E::is_input)
+impl CommandError {
+    /// The exit code.
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(if self.0.is_user_error() { USER_ERROR } else { FAILED })
+    }
+
+    /// Whether the error is a broken pipe on standard output, as after `| head`.
+    pub fn is_closed_output(&self) -> bool {
+        let error: &dyn Any = &*self.0;
+        error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    }
+}
+
+impl Display for CommandError {
+    /// Writes the message, followed by the advice if there is any.
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}", self.0)?;
+        match advice(&*self.0) {
+            Some(advice) => write!(out, "; {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Debug for CommandError {
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        Display::fmt(self, out)
+    }
 }

@@ -1,31 +1,32 @@
-//! `metaburn export`: a run's weights for other programs.
+//! `metaburn export`: writes a run's weights for use by other programs.
 
 use super::progress::Terminal;
 use super::{Outcome, output};
 use clap::{Args, ValueEnum};
-use metaburn::deploy;
-use metaburn::trainer::{RunDir, Which};
+use metaburn::inference;
+use metaburn::run::{CheckpointSelector, RunDir};
+use metaburn::train::Watcher;
 use serde_json::{Map, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Write a run's weights to a file that PyTorch loads as it is
+/// Export a run's weights to a file that PyTorch can load
 ///
 /// Example: metaburn export checkpoints/glyphs-5way-1shot-exact-001 -o glyphs.safetensors
 #[derive(Args)]
 pub struct Export {
-    /// Directory of the run
+    /// Run directory
     run_dir: PathBuf,
-    /// Layout of the file
+    /// File format
     #[arg(long, value_enum, default_value = "safetensors")]
     format: Format,
-    /// Which checkpoint: latest, best (by validation), or the one after so many outer steps
+    /// Checkpoint: latest, best (highest validation accuracy) or the number of an outer step
     #[arg(long, value_name = "latest|best|STEP", default_value = "latest")]
-    checkpoint: Which,
-    /// The file; without it, `learner.safetensors` in the run's directory
+    checkpoint: CheckpointSelector,
+    /// File to write [default: RUN_DIR/learner.safetensors]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Print what was written as one JSON object on standard output
+    /// Print the file, outer step and array shapes as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -39,10 +40,10 @@ impl Export {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let (run, config) = RunDir::open(&self.run_dir)?;
-        let saved = run.saved(self.checkpoint, &mut Terminal::new())?;
-        let file = self.output.unwrap_or_else(|| run.path().join("learner.safetensors"));
+        let saved = run.saved(self.checkpoint, |warning| Terminal::new().warning(warning))?;
+        let file = self.output.unwrap_or_else(|| run.weights_file());
         let archive = match self.format {
-            Format::Safetensors => deploy::export(&config, &saved)?,
+            Format::Safetensors => inference::export(&config, &saved)?,
         };
         archive.write(&file)?;
         let mut arrays = Map::new();
@@ -53,10 +54,7 @@ impl Export {
         if self.json {
             output::print(json!({ "file": file, "step": step, "arrays": arrays }))?;
         } else {
-            output::print(format!(
-                "{}: {count} arrays, as they were after outer step {step}",
-                file.display()
-            ))?;
+            output::print(format!("{}: {count} arrays from outer step {step}", file.display()))?;
         }
         Ok(ExitCode::SUCCESS)
     }

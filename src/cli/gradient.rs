@@ -1,33 +1,33 @@
-//! `metaburn gradient`: a gradient case computed, for holding against another framework's.
+//! `metaburn gradient`: computes a gradient test case, for comparison with other frameworks.
 
 use super::Outcome;
+use bilevel::device;
+use bilevel::device::Backend;
 use burn::tensor::DType;
 use clap::{Args, ValueEnum};
-use metaburn::archive::Archive;
-use metaburn::backend;
-use metaburn::case::{Case, Which};
-use metaburn::config::Backend;
+use metaburn::gradient_case::{Case, Which};
+use metaburn::support::archive::Archive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Compute a case's adapted weights and meta-gradient, to compare with another framework
+/// Compute adapted weights and meta-gradient of a test case, to compare with other frameworks
 ///
 /// Example: metaburn gradient --case golden.safetensors --estimator exact --out ours.safetensors --dtype f64
 #[derive(Args)]
 pub struct Gradient {
-    /// The case: images, labels, weights and hyper-parameters (safetensors)
+    /// Test case: images, labels, weights and hyperparameters (safetensors)
     #[arg(long)]
     case: PathBuf,
-    /// Which gradient
+    /// Gradient to compute
     #[arg(long, value_enum)]
     estimator: Estimator,
-    /// Where to write the results, in the case's own layout (safetensors)
+    /// File for the results, in the layout of the test case (safetensors)
     #[arg(long)]
     out: PathBuf,
-    /// Precision to compute in; f64 on flex and ndarray only
+    /// Floating-point precision; f64 requires flex or ndarray
     #[arg(long, value_enum, default_value = "f32")]
     dtype: Precision,
-    /// Where to compute
+    /// Compute backend
     #[arg(long, default_value = "flex")]
     backend: Backend,
 }
@@ -47,12 +47,12 @@ enum Precision {
 impl Gradient {
     /// Runs the command.
     pub fn run(self) -> Outcome {
-        let opened = backend::open(self.backend)?;
+        let opened = device::open(self.backend)?;
         let on_cpu = matches!(opened.backend, Backend::Flex | Backend::Ndarray);
         if self.dtype == Precision::F64 && !on_cpu {
             let backend = opened.backend;
             return Err(
-                format!("--dtype f64 needs --backend flex or ndarray; {backend} computes in f32").into()
+                format!("--dtype f64 requires --backend flex or ndarray; {backend} computes in f32").into()
             );
         }
         let dtype = if self.dtype == Precision::F64 { DType::F64 } else { DType::F32 };

@@ -1,32 +1,33 @@
-//! `metaburn import`: a new run that begins at given weights.
+//! `metaburn import`: starts a run from exported weights.
 
 use super::progress::Terminal;
 use super::resume::program;
 use super::setup::Setup;
 use super::{Outcome, output};
 use clap::Args;
-use metaburn::deploy::Exported;
-use metaburn::trainer::quoted;
+use metaburn::inference::ExportedWeights;
+use metaburn::run::quoted;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Start a run at weights from a file, for `resume` to train on and `eval` and `predict` to use
+/// Create a run from exported weights
 ///
-/// The file is one of `metaburn export`, or any safetensors file with a network's weights under the same names.
-/// Without CONFIG the configuration is the one that the weights were exported with.
+/// `resume` trains the new run further; `eval` and `predict` use it as it is. FILE is written by `metaburn export`,
+/// or is any safetensors file with the same array names. Without CONFIG, the configuration stored with the exported
+/// weights is used.
 ///
 /// Example: metaburn import glyphs.safetensors --run-dir again --set outer.rate=0.001
 #[derive(Args)]
 pub struct Import {
-    /// The weights, in safetensors
+    /// File with the weights (safetensors)
     file: PathBuf,
     #[command(flatten)]
     setup: Setup,
     /// Directory of the new run
     #[arg(long, value_name = "DIR")]
     run_dir: PathBuf,
-    /// Print what was made as one JSON object on standard output
+    /// Print the run directory and its outer step as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -34,8 +35,8 @@ pub struct Import {
 impl Import {
     /// Runs the command.
     pub fn run(self) -> Outcome {
-        let exported = Exported::read(&self.file)?;
-        // A configuration that is named makes the file's own, even if damaged, of no concern.
+        let exported = ExportedWeights::read(&self.file)?;
+        // With CONFIG given, the stored configuration is not read, so it may be damaged.
         let given = if self.setup.names_file() { None } else { exported.config()? };
         let config = self.setup.config_over(given)?;
         exported.import(config, &self.run_dir, &mut Terminal::new())?;
@@ -45,7 +46,7 @@ impl Import {
         } else {
             let dir = self.run_dir.display();
             output::print(format!(
-                "{dir} holds a run that begins at these weights; to train on:\n  {command}"
+                "created a run with these weights in {dir}; to train it further:\n  {command}"
             ))?;
         }
         Ok(ExitCode::SUCCESS)

@@ -1,50 +1,63 @@
-//! `metaburn init`: a commented configuration to begin from.
+//! `metaburn init`: writes a commented configuration file.
 
 use super::{Outcome, output};
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use metaburn::config::template;
-use metaburn::trainer::quoted;
+use metaburn::data::registry::SOURCES;
+use metaburn::data::{Location, Source};
+use metaburn::run::quoted;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
-/// Write a commented configuration to begin from
+/// Write a commented configuration file
 ///
-/// Every key comes with what it means, takes and falls back on. As it is written, it is the default. Nothing
-/// that exists is overwritten.
+/// Each key is documented with its meaning, its possible values and its default. The values written are the defaults.
+/// An existing file is not overwritten.
 ///
 /// Example: metaburn init mine.toml --source omniglot
 ///
 /// Example: metaburn init all-keys.toml --full
 #[derive(Args)]
 pub struct Init {
-    /// The file to write
+    /// File to write
     #[arg(value_name = "FILE", default_value = "metaburn.toml")]
     file: PathBuf,
-    /// Where the images come from; a folder is `my-images` until you write another
-    #[arg(long, value_enum, default_value = "glyphs")]
-    source: Source,
-    /// Name every key; those that are not set are comments
+    /// Source of the images; for `folder`, edit the path `my-images` in the file
+    #[arg(long, value_enum, default_value = SOURCES[0].name)]
+    source: SourceName,
+    /// Include every key; keys without a value are commented out
     #[arg(long)]
     full: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Source {
-    Glyphs,
-    Omniglot,
-    Folder,
+/// A source of images on the command line.
+#[derive(Clone, Copy)]
+struct SourceName(&'static Source);
+
+impl ValueEnum for SourceName {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<SourceName>> =
+            LazyLock::new(|| SOURCES.iter().copied().map(SourceName).collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name).help(self.0.summary))
+    }
 }
 
-impl Source {
+impl SourceName {
+    /// The assignments that choose the source. The built-in configuration has the default source.
     fn assignments(self) -> Vec<String> {
-        let assignments: &[&str] = match self {
-            Self::Glyphs => &[],
-            Self::Omniglot => &["data.source=omniglot"],
-            Self::Folder => &["data.source=folder", "data.path=my-images"],
-        };
-        assignments.iter().map(ToString::to_string).collect()
+        let Self(source) = self;
+        let is_default = source == SOURCES[0];
+        let name = (!is_default).then(|| format!("data.source={source}"));
+        let path = (source.location == Location::Required).then(|| "data.path=my-images".to_string());
+        name.into_iter().chain(path).collect()
     }
 }
 
@@ -54,8 +67,8 @@ impl Init {
         let text = template(&self.source.assignments(), self.full)?;
         let path = self.file.display();
         let mut file = File::create_new(&self.file).map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => format!("{path} exists and is not overwritten; name another file"),
-            _ => format!("cannot create {path}: {error}; name a file in a folder that exists"),
+            ErrorKind::AlreadyExists => format!("{path} exists and is not overwritten; choose another file"),
+            _ => format!("cannot create {path}: {error}; choose a file in an existing folder"),
         })?;
         file.write_all(text.as_bytes()).map_err(|error| format!("cannot write {path}: {error}"))?;
         output::print(format!("wrote {path}; next: metaburn train {}", quoted(&self.file)))?;

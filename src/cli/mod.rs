@@ -1,5 +1,6 @@
-//! Commands, one a file.
+//! The commands, one per file.
 
+mod advice;
 mod backends;
 mod bench;
 mod compare;
@@ -28,26 +29,22 @@ mod tests;
 mod train;
 mod trained;
 
-pub use output::is_closed;
+pub use exit::{CommandError, Outcome};
 
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
 
-/// What a command returns: an exit code, or an error whose text tells the user what to do.
-pub type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
-
-/// What to type first.
+/// Commands for a first session, shown after the list of commands.
 const FIRST_SESSION: &str = "\
 A first session:
-  metaburn doctor                                            is all here that is needed?
-  metaburn train                                             learn built-in characters, in minutes
-  metaburn eval checkpoints/glyphs-5way-1shot-exact-001      how good is it?
+  metaburn doctor                                            check that everything needed is available
+  metaburn train                                             train on built-in characters, in minutes
+  metaburn eval checkpoints/glyphs-5way-1shot-exact-001      measure test accuracy
 
-`metaburn COMMAND --help` shows what a command is for, with an example.";
+`metaburn COMMAND --help` describes a command, with an example.";
 
 /// Trains few-shot learners by bi-level optimisation.
 ///
-/// `metaburn train` trains on built-in characters, with nothing to download.
+/// `metaburn train` trains on built-in characters; no download is needed.
 #[derive(Parser)]
 #[command(version, after_help = FIRST_SESSION)]
 pub struct Cli {
@@ -55,7 +52,7 @@ pub struct Cli {
     command: Command,
 }
 
-/// In the order in which a newcomer needs them, which is that of `--help`.
+/// In the order of `--help`: what a new user needs first comes first.
 #[derive(Subcommand)]
 enum Command {
     Doctor(doctor::Doctor),
@@ -86,7 +83,7 @@ impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// With what was wrong, where, and what to do.
+    /// Returns the command's error.
     pub fn run(self) -> Outcome {
         match self.command {
             Command::Doctor(command) => command.run(),

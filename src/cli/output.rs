@@ -1,19 +1,13 @@
-//! Standard output, where results go and nothing else.
+//! Standard output, which is for results only.
 
-use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 
 /// Prints one line.
 ///
 /// # Errors
-/// If standard output takes no more.
+/// Returns an error if standard output cannot be written.
 pub fn print(line: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush())
-}
-
-/// Whether `error` only says that the reader of our output has seen enough, as `head` has.
-pub fn is_closed(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }

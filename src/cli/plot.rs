@@ -1,27 +1,27 @@
-//! `metaburn plot`: one training run on a figure, or several.
+//! `metaburn plot`: draws the curves of one run, or compares several.
 
 use super::compare::Against;
 use super::{Outcome, output};
 use clap::Args;
-use metaburn::report::{RunCurves, apart, compare, portrait};
+use metaburn::report::{RunCurves, apart, compare, overview};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Draw a run's curves, or several runs on one figure
+/// Draw the curves of one run, or of several runs in one figure
 ///
-/// Of one run: loss, validation accuracy, the meta-gradient's norm, and how its estimator behaved. Of several: what
-/// `metaburn compare` draws, which can also pool repetitions.
+/// For one run, the figure shows loss, validation accuracy, the norm of the meta-gradient and the estimator's metrics.
+/// For several, it is that of `metaburn compare`, which can also pool repetitions.
 ///
 /// Example: metaburn plot checkpoints/glyphs-5way-1shot-exact-001 -o curves.svg
 #[derive(Args)]
 pub struct Plot {
-    /// Directories of the runs
+    /// Run directories
     #[arg(required = true, value_name = "RUN_DIR")]
     runs: Vec<PathBuf>,
-    /// The figure; its extension says whether it is SVG, PNG or a page of HTML
+    /// Figure to write, as .svg, .png or .html
     #[arg(short, long, value_name = "FIGURE", default_value = "plot.svg")]
     out: PathBuf,
-    /// What to draw the curves against
+    /// Quantity on the horizontal axis
     #[arg(long, value_enum, default_value = "steps")]
     against: Against,
 }
@@ -31,7 +31,7 @@ impl Plot {
     pub fn run(self) -> Outcome {
         let runs = self.runs.iter().map(|path| RunCurves::read(path)).collect::<Result<Vec<_>, _>>()?;
         let figure = match &runs[..] {
-            [run] => portrait(run, self.against.into()),
+            [run] => overview(run, self.against.into()),
             _ => compare(&apart(runs), self.against.into()),
         };
         figure.write(&self.out)?;

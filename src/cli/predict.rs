@@ -1,49 +1,50 @@
-//! `metaburn predict`: new images named, after a few of each class were shown.
+//! `metaburn predict`: classifies new images, given a few labelled ones of each class.
 
 use super::progress::Terminal;
 use super::setup::Machine;
 use super::{Outcome, output};
 use clap::Args;
-use metaburn::config::BatchNorm;
 use metaburn::data::Request;
-use metaburn::deploy::{Prediction, Predictor};
-use metaburn::trainer::{RunDir, Watcher, Which};
+use metaburn::inference::{Prediction, Predictor};
+use metaburn::run::{CheckpointSelector, RunDir};
+use metaburn::task::BatchNorm;
+use metaburn::train::Watcher;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Show a trained learner a few images of each class, and let it name others
+/// Classify images, given a few labelled examples of each class
 ///
-/// Where images lie in a folder called like one of the classes, the accuracy is printed too.
+/// The accuracy is printed too if query images are in folders named after the classes.
 ///
 /// Example: metaburn predict checkpoints/glyphs-5way-1shot-exact-001 --support shots --query photos
 #[derive(Args)]
 pub struct Predict {
-    /// Directory of the run
+    /// Run directory
     run_dir: PathBuf,
-    /// Folder of class folders with PNG or JPEG images, any number each: what to adapt to
+    /// Folder with the support images (PNG or JPEG), one subfolder per class
     #[arg(long, value_name = "DIR")]
     support: PathBuf,
-    /// The images to name: files, and folders of them
+    /// Images to classify: files or folders
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     query: Vec<PathBuf>,
-    /// Inner steps on the support images; without it, inner.eval_steps of the run
+    /// Number of inner steps on the support images [default: the run's inner.eval_steps]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     steps: Option<u32>,
-    /// Which checkpoint: latest, best (by validation), or the one after so many outer steps
+    /// Checkpoint: latest, best (highest validation accuracy) or the number of an outer step
     #[arg(long, value_name = "latest|best|STEP", default_value = "latest")]
-    checkpoint: Which,
-    /// Which images give batch norm its statistics: support, so that each image is judged alone; or
-    /// transductive, all images to be named together, as a transductive run was trained
+    checkpoint: CheckpointSelector,
+    /// Images that batch norm takes its statistics from: `support`, so that each query is classified on its own, or
+    /// `transductive`, all queries together, as a transductive run was trained
     #[arg(long, value_name = "support|transductive", default_value = "support")]
     batch_norm: BatchNorm,
-    /// Whether the images are dark on light; without it, as the run was told, or as the support images' borders
-    /// look
+    /// Whether the images are dark on light [default: the run's setting, or guessed from the borders of the support
+    /// images]
     #[arg(long, value_name = "true|false")]
     invert: Option<bool>,
     #[command(flatten)]
     machine: Machine,
-    /// Print the answers as one JSON object on standard output
+    /// Print the predictions as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -54,21 +55,22 @@ impl Predict {
         let mut terminal = Terminal::new();
         let (run, config) = RunDir::open(&self.run_dir)?;
         let config = self.machine.over(&config)?;
-        let saved = run.saved(self.checkpoint, &mut terminal)?;
+        let saved = run.saved(self.checkpoint, |warning| terminal.warning(warning))?;
         let steps = self.steps.map_or(config.inner.eval_steps, |steps| steps as usize);
         let predictor = Predictor::new(&config, &saved, self.batch_norm)?;
         let request = predictor.request(&self.support, &self.query, self.invert)?;
         let predictions = predictor.predict(&request, steps)?;
-        if let Some(caution) = caution(config.model.batch_norm, self.batch_norm) {
-            terminal.warning(caution);
+        if let Some(warning) = batch_norm_warning(config.model.batch_norm, self.batch_norm) {
+            terminal.warning(warning);
         }
         let (classes, images) = (request.support.classes().len(), request.support_labels().len());
         let ink = if request.inverted { "dark" } else { "light" };
         terminal.note(&format!(
-            "{steps} inner steps on {images} images of {classes} classes, from outer step {}; {ink} is ink, batch norm {}",
+            "{steps} inner steps on {images} images of {classes} classes, from outer step {}; strokes are {ink}, \
+             batch norm {}",
             saved.standing.step, self.batch_norm,
         ));
-        let answers = Answers { request, predictions };
+        let answers = Predictions { request, predictions };
         if self.json {
             let mut value = answers.json();
             value["steps"] = json!(steps);
@@ -82,42 +84,42 @@ impl Predict {
     }
 }
 
-/// What to know about answers whose batch norm is not that of training, or not each image's own.
-fn caution(trained: BatchNorm, asked: BatchNorm) -> Option<&'static str> {
-    match (trained, asked) {
+/// The warning for transductive batch norm, in training or in prediction.
+fn batch_norm_warning(trained: BatchNorm, requested: BatchNorm) -> Option<&'static str> {
+    match (trained, requested) {
         (BatchNorm::Support, BatchNorm::Support) => None,
         (BatchNorm::Transductive, BatchNorm::Support) => Some(
-            "this run was trained with transductive batch norm, where the images to be named share statistics. Here \
-             the support images give them, so that each answer stands alone; `eval` measures the other way. A run \
-             with `--set model.batch_norm=support` is trained for this",
+            "this run was trained with transductive batch norm, where all queries share statistics. Here the statistics \
+             come from the support images, so that each query is classified on its own; `eval` uses transductive \
+             statistics. Train with `--set model.batch_norm=support` for best results here",
         ),
         (_, BatchNorm::Transductive) => Some(
-            "with transductive batch norm each answer depends on the other images of --query; they should have about \
-             as many of each class",
+            "with transductive batch norm each prediction depends on the other images of --query; they should \
+             contain about the same number of images of each class",
         ),
     }
 }
 
-/// Images and what they were taken for.
-struct Answers {
+/// Query images and their predictions.
+struct Predictions {
     request: Request,
     predictions: Vec<Prediction>,
 }
 
-impl Answers {
+impl Predictions {
     fn class(&self, class: usize) -> &str {
         &self.request.support.classes()[class].name
     }
 
-    /// How many images lie in a folder called like a class, and how many of them were taken for it.
-    fn right(&self) -> (usize, usize) {
+    /// The number of correct predictions, and of images whose folder names their class.
+    fn correct(&self) -> (usize, usize) {
         let pairs = self.request.queries.iter().zip(&self.predictions);
         let known = pairs.filter_map(|(query, prediction)| Some((query.class?, prediction.class)));
         known.fold((0, 0), |(right, of), (class, found)| (right + usize::from(class == found), of + 1))
     }
 
     fn accuracy(&self) -> Option<f64> {
-        let (right, of) = self.right();
+        let (right, of) = self.correct();
         (of > 0).then(|| 100.0 * right as f64 / of as f64)
     }
 
@@ -146,7 +148,7 @@ impl Answers {
         })
     }
 
-    /// A line for each image, and one for the accuracy where it is known.
+    /// One line per image, and one for the accuracy if it is known.
     fn table(&self) -> String {
         let heading = ["image", "class", "probability", "runner-up"].map(String::from);
         let rows = self.request.queries.iter().zip(&self.predictions).map(|(query, prediction)| {
@@ -170,7 +172,7 @@ impl Answers {
         };
         let mut lines: Vec<String> = rows.iter().map(line).collect();
         if let Some(accuracy) = self.accuracy() {
-            let (right, of) = self.right();
+            let (right, of) = self.correct();
             lines.push(format!(
                 "accuracy {accuracy:.2} % ({right} of the {of} images whose folder names their class)"
             ));

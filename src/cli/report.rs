@@ -1,28 +1,29 @@
-//! `metaburn report`: a run on one page.
+//! `metaburn report`: writes an HTML report of a run.
 
 use super::progress::Terminal;
 use super::resume::program;
-use super::trained::{Asked, Trained};
+use super::trained::{Selection, Trained};
 use super::{Outcome, output};
 use clap::Args;
-use metaburn::page::{Judged, Page};
-use metaburn::report::{self, RunCurves, RunError};
-use metaburn::trainer::together;
-use metaburn::whole;
+use metaburn::report::page::{EvaluatedEpisode, Page};
+use metaburn::report::{self, RunCurves};
+use metaburn::run;
+use metaburn::support::atomic_file;
+use metaburn::train::together;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Write a run on one page of HTML: accuracy, curves, mistakes, sample episodes, and how to make it again
+/// Write an HTML report of a run: accuracy, curves, mistakes, sample episodes and how to reproduce it
 ///
 /// Example: metaburn report checkpoints/glyphs-5way-1shot-exact-001
 #[derive(Args)]
 pub struct Report {
     #[command(flatten)]
-    asked: Asked,
-    /// The page [default: RUN_DIR/report.html]
+    selection: Selection,
+    /// File to write [default: RUN_DIR/report.html]
     #[arg(short, long, value_name = "FILE.html")]
     out: Option<PathBuf>,
-    /// How many of the episodes are shown
+    /// Number of sample episodes shown
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=50))]
     show: u32,
 }
@@ -31,50 +32,50 @@ impl Report {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
-        let trained = self.asked.read(&mut terminal)?;
+        let trained = self.selection.read(&mut terminal)?;
         let curves = match RunCurves::read(trained.run.path()) {
             Ok(curves) => Some(curves),
-            Err(RunError::Empty { .. }) => None,
+            Err(run::Error::NoSteps { .. }) => None,
             Err(error) => return Err(error.into()),
         };
         let bar = terminal.counter(trained.episodes, "episodes");
-        let episodes = judge(&trained, |done| bar.set_position(done));
+        let episodes = evaluate(&trained, |done| bar.set_position(done));
         bar.finish_and_clear();
         let page = Page {
             run: &trained.run,
             config: &trained.config,
             standing: &trained.standing,
-            checkpoint: self.asked.checkpoint,
+            checkpoint: self.selection.checkpoint,
             curves: curves.as_ref(),
-            set: trained.gallery.sampler().set(),
+            set: trained.loader.sampler().set(),
             part: trained.part,
             episodes: &episodes,
             shown: self.show as usize,
             opened: &trained.learner.opened,
             program: &program(),
         };
-        let path = self.out.unwrap_or_else(|| trained.run.path().join("report.html"));
+        let path = self.out.unwrap_or_else(|| trained.run.report_file());
         let html = page.html()?;
-        whole::write(&path, &[html.as_bytes()])
+        atomic_file::write(&path, &[html.as_bytes()])
             .map_err(|source| report::Error::Write { path: path.clone(), source })?;
         output::print(path.display())?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The episodes, judged.
-fn judge(trained: &Trained, progress: impl Fn(u64)) -> Vec<Judged> {
-    let Trained { part, episodes, config, shape, learner, gallery, theta, .. } = trained;
-    let mut judged = Vec::new();
+/// Evaluates the learner on its episodes.
+fn evaluate(trained: &Trained, progress: impl Fn(u64)) -> Vec<EvaluatedEpisode> {
+    let Trained { part, episodes, config, shape, learner, loader, theta, .. } = trained;
+    let mut evaluated = Vec::new();
     for batch in together(*episodes as u64) {
-        let images = gallery.images(*part, batch.clone(), shape);
-        let said = learner.probabilities(theta, images, shape, config.inner.eval_steps);
-        judged.extend(batch.clone().zip(said).map(|(number, probabilities)| Judged {
-            selection: gallery.sampler().select(*part, number, shape),
+        let images = loader.images(*part, batch.clone(), shape);
+        let predicted = learner.probabilities(theta, images, shape, config.inner.eval_steps);
+        evaluated.extend(batch.clone().zip(predicted).map(|(number, probabilities)| EvaluatedEpisode {
+            selection: loader.sampler().select(*part, number, shape),
             probabilities,
             ways: shape.ways,
         }));
         progress(batch.end);
     }
-    judged
+    evaluated
 }

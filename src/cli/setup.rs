@@ -1,48 +1,49 @@
-//! Options that several commands share, and the configuration they make.
+//! Options shared by several commands, and the configuration built from them.
 
+use bilevel::device::Backend;
 use clap::{Args, ValueEnum};
-use metaburn::config::{self, Backend, Config, RawConfig};
+use metaburn::config::{self, Config, RawConfig};
 use metaburn::data::Part;
-use metaburn::trainer::quoted;
+use metaburn::run::quoted;
 use std::path::PathBuf;
 
-/// A configuration file and what the command line says over it.
+/// A configuration file and overrides from the command line.
 #[derive(Args)]
 pub struct Setup {
-    /// Configuration file (TOML); without one, the built-in characters are learned
+    /// Configuration file (TOML) [default: built-in characters, with default settings]
     config: Option<PathBuf>,
-    /// Sets one key over the file, as in `--set inner.steps=5`; may be repeated
+    /// Override a configuration key, for example `--set inner.steps=5`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
-    place: Place,
+    resources: Resources,
 }
 
-/// Where to compute, and where the data lies.
+/// The device and the data folder.
 #[derive(Args)]
-pub struct Place {
+pub struct Resources {
     #[command(flatten)]
     machine: Machine,
-    /// Folder of the data (Omniglot's archives, or class folders of images)
+    /// Data folder: Omniglot's archives, or one subfolder of images per class
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
 }
 
-/// Where to compute, and on how many threads.
+/// The compute backend and its threads.
 #[derive(Args)]
 pub struct Machine {
-    /// Where to compute: auto, flex, ndarray, wgpu, vulkan or cuda
+    /// Compute backend: auto, flex, ndarray, wgpu, vulkan or cuda
     #[arg(long)]
     backend: Option<Backend>,
-    /// Threads of a CPU that compute; without it, one for each core. No result depends on it
+    /// Number of CPU threads; results do not depend on it [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Give the same bits whenever the same run is made on the same machine, at the price of a faster path
+    /// Give bit-identical results when a run is repeated on the same machine; may be slower
     #[arg(long)]
     deterministic: bool,
 }
 
-/// Whose classes episodes are made of.
+/// The split whose classes episodes are drawn from.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum PartName {
     Train,
@@ -61,76 +62,76 @@ impl From<PartName> for Part {
 }
 
 impl Setup {
-    /// The checked configuration, with `more` assignments after the user's own.
+    /// The checked configuration, with the assignments `more` applied after the user's.
     ///
     /// # Errors
-    /// If a key or a value is impossible.
+    /// Returns an error if a key or a value is invalid.
     pub fn config(&self, more: &[String]) -> Result<Config, config::Error> {
         self.config_from(&[], more)
     }
 
-    /// The same, where `usual` assignments stand in for a configuration file that the user did not name.
+    /// Like [`Setup::config`], with the assignments `usual` applied first if the user named no configuration file.
     ///
     /// # Errors
-    /// If a key or a value is impossible.
+    /// Returns an error if a key or a value is invalid.
     pub fn config_from(&self, usual: &[String], more: &[String]) -> Result<Config, config::Error> {
         let mut assignments = if self.config.is_none() { usual.to_vec() } else { Vec::new() };
         assignments.extend_from_slice(&self.set);
-        assignments.extend(self.place.assignments());
+        assignments.extend(self.resources.assignments());
         assignments.extend_from_slice(more);
         Config::load(self.config.as_deref(), &assignments)
     }
 
-    /// The same, where `given` stands in for a configuration file that the user did not name.
+    /// The checked configuration, based on `given` if the user named no configuration file.
     ///
     /// # Errors
-    /// If a key or a value is impossible.
+    /// Returns an error if a key or a value is invalid.
     pub fn config_over(&self, given: Option<RawConfig>) -> Result<Config, config::Error> {
         let mut raw = match (&self.config, given) {
             (None, Some(given)) => given,
             (file, _) => RawConfig::read(file.as_deref())?,
         };
-        for assignment in self.set.iter().chain(&self.place.assignments()) {
+        for assignment in self.set.iter().chain(&self.resources.assignments()) {
             raw.set(assignment)?;
         }
         raw.check()
     }
 
-    /// Whether it names a configuration file.
+    /// Whether the user named a configuration file.
     pub fn names_file(&self) -> bool {
         self.config.is_some()
     }
 
-    /// Where to compute, and where the data lies.
-    pub fn place(&self) -> &Place {
-        &self.place
+    /// The device and the data folder.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
     }
 }
 
-impl Place {
-    /// Whether it says where the data lies.
+impl Resources {
+    /// Whether the user named a data folder.
     pub fn names_data(&self) -> bool {
         self.data.is_some()
     }
 
-    /// As assignments of configuration keys.
+    /// The options as assignments of configuration keys.
     pub fn assignments(&self) -> Vec<String> {
-        // The run may be resumed from elsewhere, so what it keeps is the whole path.
-        let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-        let data = self.data.as_ref().map(|path| assignment("data.path", &whole(path).to_string_lossy()));
+        // The run may be resumed from another folder, so it stores the absolute path.
+        let absolute = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        let data = self.data.as_ref().map(|path| assignment("data.path", &absolute(path).to_string_lossy()));
         self.machine.assignments().into_iter().chain(data).collect()
     }
 
-    /// As flags, to be typed again.
+    /// The options as command-line flags.
     pub fn flags(&self) -> String {
         let data = self.data.as_ref().map(|path| format!(" --data {}", quoted(path)));
         self.machine.flags() + &data.unwrap_or_default()
     }
 
-    /// `config`, a run's own, with these said over it.
+    /// The configuration of a run, with these options applied over it.
     ///
     /// # Errors
-    /// If a value is impossible.
+    /// Returns an error if a value is invalid.
     pub fn over(&self, config: &Config) -> Result<Config, config::Error> {
         over(config, &self.assignments())
     }
@@ -151,10 +152,10 @@ impl Machine {
         backend.into_iter().chain(threads).chain(deterministic).collect()
     }
 
-    /// As [`Place::over`].
+    /// Like [`Resources::over`].
     ///
     /// # Errors
-    /// If a value is impossible.
+    /// Returns an error if a value is invalid.
     pub fn over(&self, config: &Config) -> Result<Config, config::Error> {
         over(config, &self.assignments())
     }

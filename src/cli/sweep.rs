@@ -1,26 +1,25 @@
-//! `metaburn sweep`: every combination of settings and seeds, one table, one figure.
+//! `metaburn sweep`: trains every combination of settings and seeds, for one table and one figure.
 
-use super::progress::{Shown, duration};
-use super::resume::{finish, program, words};
-use super::setup::Place;
+use super::progress::{ProgressOption, duration};
+use super::resume::{arguments, finish, program};
+use super::setup::Resources;
 use super::{Outcome, exit, output};
 use clap::Args;
 use metaburn::config;
-use metaburn::data::Part;
-use metaburn::study::sweep::{self, Run, Stands, Swept};
-use metaburn::study::take_up;
-use metaburn::trainer::{Error, Watcher};
+use metaburn::run::CheckpointSelector;
+use metaburn::study::start_or_resume;
+use metaburn::study::sweep::{self, Run, RunState, SweepResult};
+use metaburn::train::{Error, Watcher};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Train over settings and seeds, for one table and one figure
+/// Train over settings and seeds, and summarise the runs in a table and a figure
 ///
-/// The file names a base configuration, seeds, keys for every run ([set]), values to combine ([grid]) and
-/// settings with a name ([[run]]). All of it is checked before the first run starts. Each run is a run
-/// directory below the sweep's folder, for resume, eval and compare; table.md, table.csv, figure.svg and
-/// figure.png lie beside them. Given again, the command goes on where it stopped; seeds and values can be
-/// added.
+/// The file gives a base configuration, seeds, keys for every run ([set]), values to combine ([grid]) and named
+/// settings ([[run]]). Everything is checked before the first run starts. Each run has a run directory in the sweep's
+/// folder, which resume, eval and compare accept; table.md, table.csv, figure.svg and figure.png are written beside
+/// them. The same command continues an interrupted sweep; seeds and values can be added.
 ///
 /// Example: metaburn sweep configs/sweep-estimators.toml
 ///
@@ -29,20 +28,20 @@ use std::time::Instant;
 pub struct Sweep {
     /// Sweep file (TOML)
     file: PathBuf,
-    /// Sets one key of every run, as in `--set outer.steps=50`; may be repeated
+    /// Set a configuration key of every run, for example `--set outer.steps=50`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
-    place: Place,
-    /// Folder for runs, table and figure; without it, checkpoints/sweep-NAME, after the file
+    resources: Resources,
+    /// Folder for runs, table and figure [default: checkpoints/sweep-NAME, with the file's name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    shown: Shown,
-    /// Only list the runs and what has become of them
+    progress: ProgressOption,
+    /// List the runs and their states without training
     #[arg(long)]
     list: bool,
-    /// Print the table as one JSON object on standard output
+    /// Print the table as a JSON object
     #[arg(long, conflicts_with = "list")]
     json: bool,
 }
@@ -50,7 +49,7 @@ pub struct Sweep {
 impl Sweep {
     /// Runs the command.
     pub fn run(self) -> Outcome {
-        let assignments: Vec<String> = self.set.iter().cloned().chain(self.place.assignments()).collect();
+        let assignments: Vec<String> = self.set.iter().cloned().chain(self.resources.assignments()).collect();
         let plan = config::Sweep::read(&self.file, &assignments)?;
         let folder = self.folder();
         let runs = sweep::runs(&plan, &folder);
@@ -58,7 +57,7 @@ impl Sweep {
         if self.list {
             return list(&runs);
         }
-        if !carry_out(&runs, &self.shown)? {
+        if !train_all(&runs, &self.progress)? {
             return Ok(ExitCode::from(exit::INTERRUPTED));
         }
         self.print(&sweep::write(&plan, &runs, &folder)?)
@@ -70,7 +69,7 @@ impl Sweep {
         self.out.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(format!("sweep-{name}")))
     }
 
-    fn print(&self, swept: &Swept) -> Outcome {
+    fn print(&self, swept: &SweepResult) -> Outcome {
         if self.json {
             output::print(serde_json::to_string(swept)?)?;
         } else {
@@ -86,35 +85,38 @@ impl Sweep {
     }
 }
 
-/// Does what is left of `runs`; whether nothing is left then, or the user stopped it.
-fn carry_out(runs: &[Run], shown: &Shown) -> Result<bool, Box<dyn std::error::Error>> {
-    let command = format!("{} {}", program(), words());
+/// Trains the unfinished ones of `runs`. Returns false if the user stopped.
+fn train_all(runs: &[Run], progress: &ProgressOption) -> Result<bool, super::CommandError> {
+    let command = format!("{} {}", program(), arguments());
     let mut left = Vec::new();
     for run in runs {
-        if run.stands()? == Stands::Open {
+        if run.state()? == RunState::Open {
             left.push(run);
         }
     }
     let began = Instant::now();
     for (done, run) in left.iter().enumerate() {
-        let mut terminal = shown.terminal()?;
+        let mut terminal = progress.terminal()?;
         let pace = began.elapsed().as_secs_f64() / done.max(1) as f64;
         let time = match done {
             0 => String::new(),
-            _ => format!(", about {} left in all", duration(pace * (left.len() - done) as f64)),
+            _ => format!(", about {} left in total", duration(pace * (left.len() - done) as f64)),
         };
         let number = runs.len() - left.len() + done + 1;
         terminal.note(&format!("run {number} of {}: {}{time}", runs.len(), run.name()));
-        let mut trainer = take_up(&run.path, &run.config, &mut terminal)?;
+        let mut trainer = start_or_resume(&run.path, &run.config, &mut terminal)?;
         match finish(&mut trainer, &mut terminal, &command) {
             Ok(None) => return Ok(false),
             Ok(Some(result)) => {
-                trainer.kept()?;
-                result.keep(trainer.run_dir(), Part::Test.name())?;
+                trainer.check_saved()?;
+                trainer.run_dir().write_result(CheckpointSelector::Latest, &result)?;
             }
             Err(Error::Diverged { step, .. }) => {
-                terminal.warning(&format!("{} diverged at outer step {step}; the others go on", run.name()));
-                run.diverged(step)?;
+                terminal.warning(&format!(
+                    "{} diverged at outer step {step}; continuing with the other runs",
+                    run.name()
+                ));
+                run.mark_diverged(step)?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -124,12 +126,12 @@ fn carry_out(runs: &[Run], shown: &Shown) -> Result<bool, Box<dyn std::error::Er
 
 fn list(runs: &[Run]) -> Outcome {
     for run in runs {
-        let stands = match run.stands()? {
-            Stands::Open => "to do".into(),
-            Stands::Finished(score) => format!("test accuracy {:.2} %", score.test_accuracy),
-            Stands::Diverged(step) => format!("diverged at outer step {step}"),
+        let state = match run.state()? {
+            RunState::Open => "to do".into(),
+            RunState::Finished(score) => format!("test accuracy {:.2} %", score.test_accuracy),
+            RunState::Diverged(step) => format!("diverged at outer step {step}"),
         };
-        output::print(format!("{}: {stands}", run.path.display()))?;
+        output::print(format!("{}: {state}", run.path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

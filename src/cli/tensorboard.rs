@@ -1,21 +1,21 @@
-//! `metaburn tensorboard`: event files of runs that were trained without.
+//! `metaburn tensorboard`: writes TensorBoard event files of finished runs.
 
 use super::{Outcome, output};
 use clap::Args;
-use metaburn::tensorboard::EventFile;
-use metaburn::trainer::RunDir;
+use metaburn::report::tensorboard::EventFile;
+use metaburn::run::RunDir;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Write event files for TensorBoard from what runs recorded
+/// Write TensorBoard event files from the metrics of runs
 ///
-/// A run trained with `--tensorboard` has one already, which grows with it. To look at them: tensorboard --logdir
+/// A run trained with `--tensorboard` writes its event file during training. To view them, run: tensorboard --logdir
 /// checkpoints
 ///
 /// Example: metaburn tensorboard checkpoints/glyphs-5way-1shot-exact-001
 #[derive(Args)]
 pub struct Tensorboard {
-    /// Directories of the runs
+    /// Run directories
     #[arg(required = true, value_name = "RUN_DIR")]
     runs: Vec<PathBuf>,
 }
@@ -26,7 +26,7 @@ impl Tensorboard {
         for path in &self.runs {
             let (run, _) = RunDir::open(path)?;
             let _lock = run.lock()?;
-            output::print(EventFile::derive(path)?.path().display())?;
+            output::print(EventFile::derive(&run)?.path().display())?;
         }
         Ok(ExitCode::SUCCESS)
     }

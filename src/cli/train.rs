@@ -1,19 +1,19 @@
-//! `metaburn train`: a new run, from data to test accuracy.
+//! `metaburn train`: trains and tests a new run.
 
-use super::progress::Shown;
+use super::progress::ProgressOption;
 use super::setup::Setup;
 use super::{Outcome, resume};
 use clap::Args;
 use metaburn::config::Config;
-use metaburn::trainer::Trainer;
+use metaburn::train::Trainer;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// Train a learner and test it
 ///
-/// Everything is written to the run directory, a new one under checkpoints/: the configuration, a line of
-/// metrics a step, checkpoints, and results/test.json. Ctrl-C saves, and says how to go on.
+/// The run directory holds the configuration, one line of metrics per outer step, checkpoints and results/test.json.
+/// Ctrl-C saves the run and prints the command that continues it.
 ///
 /// Example: metaburn train
 ///
@@ -22,18 +22,18 @@ use std::path::PathBuf;
 pub struct Train {
     #[command(flatten)]
     setup: Setup,
-    /// Outer steps (short for `--set outer.steps=N`)
+    /// Number of outer steps (same as `--set outer.steps=N`)
     #[arg(long)]
     steps: Option<u64>,
-    /// Directory of the run; without one, a new one under `checkpoints/`
+    /// Run directory [default: a new one under checkpoints/]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// Write an event file for TensorBoard too (short for `--set records.tensorboard=true`)
+    /// Also write a TensorBoard event file (same as `--set records.tensorboard=true`)
     #[arg(long)]
     tensorboard: bool,
     #[command(flatten)]
-    shown: Shown,
-    /// Print the result as one JSON object on standard output
+    progress: ProgressOption,
+    /// Print the test result as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -45,31 +45,31 @@ impl Train {
         let tensorboard = self.tensorboard.then(|| "records.tensorboard=true".to_string());
         let more: Vec<String> = steps.into_iter().chain(tensorboard).collect();
         let config = self.setup.config(&more)?;
-        let mut terminal = self.shown.terminal()?;
+        let mut terminal = self.progress.terminal()?;
         let trainer = match self.run_dir {
             Some(path) => Trainer::start(config, &path, &mut terminal)?,
             None => {
                 let path = fresh_directory(&config)?;
                 Trainer::start(config, &path, &mut terminal).inspect_err(|_| {
-                    // Still empty if the run did not begin; and if it did, these refuse.
+                    // Removes the directory only if it is empty, so a run that started is kept.
                     let _ = fs::remove_dir(&path).and_then(|()| fs::remove_dir("checkpoints"));
                 })?
             }
         };
-        resume::to_the_end(trainer, terminal, "", self.json)
+        resume::train_and_test(trainer, terminal, "", self.json)
     }
 }
 
-/// A new directory `checkpoints/NAME-001`, or with the first free number after it.
+/// Creates a new directory `checkpoints/NAME-001`, or with the next free number.
 fn fresh_directory(config: &Config) -> Result<PathBuf, String> {
     let (source, estimator) = (config.data.source, config.estimator.name());
     let name = format!("{source}-{}way-{}shot-{estimator}", config.task.ways, config.task.shots);
     for number in 1..10_000 {
         let path = PathBuf::from("checkpoints").join(format!("{name}-{number:03}"));
-        let made = fs::create_dir_all("checkpoints").and_then(|()| fs::create_dir(&path));
-        match made {
+        let created = fs::create_dir_all("checkpoints").and_then(|()| fs::create_dir(&path));
+        match created {
             Ok(()) => return Ok(path),
-            // Somebody has it, or took it just now.
+            // Taken, possibly by another process just now.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => {
                 return Err(format!(
@@ -79,5 +79,5 @@ fn fresh_directory(config: &Config) -> Result<PathBuf, String> {
             }
         }
     }
-    Err(format!("checkpoints/{name}-… are all taken; choose a directory with --run-dir"))
+    Err(format!("every name checkpoints/{name}-… is taken; choose a directory with --run-dir"))
 }

@@ -1,65 +1,65 @@
-//! A trained run, read back to be looked at: what `eval` and `report` begin with.
+//! Loads a trained run for `eval` and `report`.
 
 use super::progress::Terminal;
-use super::setup::{PartName, Place};
+use super::setup::{PartName, Resources};
+use bilevel::{Params, device};
 use clap::Args;
-use metaburn::backend;
 use metaburn::config::Config;
 use metaburn::data::{EpisodeShape, Part};
-use metaburn::stack::Stack;
-use metaburn::trainer::{self, Gallery, Learner, RunDir, Standing, Which};
+use metaburn::run::{CheckpointSelector, RunDir, Standing};
+use metaburn::train::{self, EpisodeLoader, Learner, Watcher};
 use std::path::PathBuf;
 
-/// Which run, at which checkpoint, on which episodes.
+/// Arguments that choose a run, a checkpoint and episodes.
 #[derive(Args)]
-pub struct Asked {
-    /// Directory of the run
+pub struct Selection {
+    /// Run directory
     run_dir: PathBuf,
-    /// Whose classes the episodes are made of
+    /// Split whose classes the episodes are drawn from
     #[arg(long, value_enum, default_value = "test")]
     split: PartName,
-    /// Episodes; without it, as many as the run's configuration says
+    /// Number of episodes [default: the run's eval.test_episodes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     episodes: Option<u32>,
-    /// Which checkpoint: latest, best (by validation), or the one after so many outer steps
+    /// Checkpoint: latest, best (highest validation accuracy) or the number of an outer step
     #[arg(long, value_name = "latest|best|STEP", default_value = "latest")]
-    pub checkpoint: Which,
+    pub checkpoint: CheckpointSelector,
     #[command(flatten)]
-    place: Place,
+    resources: Resources,
 }
 
-/// A run at a checkpoint, ready for episodes of one part.
+/// A run at a checkpoint, ready to be evaluated on one part of its data.
 pub struct Trained {
     pub part: Part,
-    /// How many episodes.
+    /// Number of episodes.
     pub episodes: usize,
     pub run: RunDir,
     pub config: Config,
     pub standing: Standing,
     pub shape: EpisodeShape,
     pub learner: Learner,
-    pub gallery: Gallery,
-    pub theta: Stack,
+    pub loader: EpisodeLoader,
+    pub theta: Params,
 }
 
-impl Asked {
-    /// The run, with what was said of its place over its configuration.
+impl Selection {
+    /// Loads the run, with the device and data path of the command line.
     ///
     /// # Errors
-    /// If there is no such run or checkpoint, or its data or backend is not fit for it.
-    pub fn read(&self, terminal: &mut Terminal) -> Result<Trained, Box<dyn std::error::Error>> {
+    /// Returns an error if there is no such run or checkpoint, or its data or backend is unavailable.
+    pub fn read(&self, terminal: &mut Terminal) -> Result<Trained, super::CommandError> {
         let (run, config) = RunDir::open(&self.run_dir)?;
-        let config = self.place.over(&config)?;
-        let saved = run.saved(self.checkpoint, terminal)?;
-        let sampler = trainer::sampler(&config, terminal)?;
-        trainer::check_data(&sampler, &saved.standing)?;
+        let config = self.resources.over(&config)?;
+        let saved = run.saved(self.checkpoint, |warning| terminal.warning(warning))?;
+        let sampler = train::sampler(&config, terminal)?;
+        train::check_data(&sampler, &saved.standing)?;
         let part = Part::from(self.split);
         let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
-        let shape = trainer::evaluation_shape(&config);
+        let shape = train::evaluation_shape(&config);
         sampler.check(part, &shape)?;
-        let learner = Learner::new(&config, backend::open(config.backend)?.with_threads(config.threads));
-        let gallery = Gallery::new(sampler, &learner.opened);
+        let learner = Learner::new(&config, device::open(config.backend)?.with_threads(config.threads));
+        let loader = EpisodeLoader::new(sampler, &learner.opened);
         let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
-        Ok(Trained { part, episodes, run, config, standing: saved.standing, shape, learner, gallery, theta })
+        Ok(Trained { part, episodes, run, config, standing: saved.standing, shape, learner, loader, theta })
     }
 }

@@ -6,55 +6,56 @@ use super::raw::RawConfig;
 use super::section::{
     checkpoint, data, divergence, estimator, eval, fit, inner, memory, model, outer, records, root, task,
 };
-use super::{
-    Backend, Checkpoint, Data, Divergence, Estimator, Eval, Inner, MemoryPlan, Model, Outer, Records, Task,
-};
+use super::{Checkpoint, Data, Divergence, Eval, Inner, Model, Records, Task};
+use bilevel::OuterSettings;
+use bilevel::device::Backend;
+use bilevel::estimator::EstimatorSettings;
+use bilevel::hypergradient::MemoryPlan;
 use root::Root;
 use serde::Serialize;
 use std::path::Path;
 
-/// Everything that decides a run. Each value is possible, and defaults are filled in.
+/// The configuration of a run. All values are valid, and defaults are filled in.
 ///
-/// The fields mirror the TOML file: `config.inner.steps` is `steps` in `[inner]`. Equal
-/// configurations make equal runs on one machine.
+/// The fields mirror the TOML file: `config.inner.steps` is `steps` in `[inner]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Config {
-    /// Seed of every random draw; below 2⁶³.
+    /// Seed of all random draws; below 2⁶³.
     pub seed: u64,
-    /// Where tensors are computed.
+    /// Backend for tensors.
     pub backend: Backend,
-    /// Threads of a CPU that compute, 1 to 1024; `None` for one for each core. They change no result.
+    /// Number of CPU threads, 1 to 1024; `None` for one per core. It does not change results.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// Whether equal configurations must give equal bits; what cannot promise that is refused.
+    /// Whether equal configurations must give the same bits on the same machine.
     pub deterministic: bool,
-    /// Which images, and how their classes are split.
+    /// The images and the split of their classes.
     pub data: Data,
     /// The shape of an episode.
     pub task: Task,
-    /// The network that is adapted.
+    /// The network.
     pub model: Model,
     /// How the network adapts to an episode.
     pub inner: Inner,
     /// How much of each inner loop is differentiated.
-    pub estimator: Estimator,
-    /// How many iterates of each inner loop are kept.
+    pub estimator: EstimatorSettings,
+    /// How many iterates of each inner loop are stored.
     pub memory: MemoryPlan,
     /// How the initial weights are learned.
-    pub outer: Outer,
-    /// What is done about an outer step that is not finite.
+    pub outer: OuterSettings,
+    /// How a run handles an outer step that is not finite.
     pub divergence: Divergence,
-    /// When training is saved.
+    /// How often checkpoints are saved, and how many are kept.
     pub checkpoint: Checkpoint,
-    /// When and on how many episodes accuracy is measured.
+    /// How often and on how many episodes accuracy is measured.
     pub eval: Eval,
-    /// What is written of it beside its journals.
+    /// Optional records.
     pub records: Records,
 }
 
 impl Config {
-    /// The file at `path`, or without one the built-in default, with `overrides` of the form
-    /// `key=value` over it, checked.
+    /// Loads and checks the file at `path`, or the built-in default if there is no path. `overrides` of the
+    /// form `key=value` replace its values.
     ///
     /// ```
     /// # use metaburn::config::{Config, Error};
@@ -64,8 +65,8 @@ impl Config {
     /// ```
     ///
     /// # Errors
-    /// Where the file cannot be read or is not TOML, an override is not `key=value`, or the result
-    /// is impossible; the message then names every fault with its place, and what is allowed.
+    /// Returns an error if the file cannot be read or is not TOML, an override is not of the form `key=value`, or
+    /// the configuration is invalid. The message then lists every fault with its place and the values allowed.
     pub fn load(path: Option<&Path>, overrides: &[String]) -> Result<Self, Error> {
         let mut raw = RawConfig::read(path)?;
         for assignment in overrides {
@@ -74,16 +75,15 @@ impl Config {
         raw.check()
     }
 
-    /// The whole configuration as TOML, with every default written out. Loading it gives an equal
-    /// configuration.
+    /// The whole configuration as TOML, including defaults. Loading it gives an equal configuration.
     ///
     /// # Errors
-    /// Only where a field was changed by hand to what TOML cannot hold.
+    /// Returns an error if a field was set to a value that TOML cannot represent.
     pub fn to_toml(&self) -> Result<String, Error> {
         Ok(toml::to_string(self)?)
     }
 
-    /// Reads every section. What the checker collects decides whether the result may be used.
+    /// Checks every section. The result is valid only if `checker` has no faults afterwards.
     pub(super) fn check(checker: &mut Checker) -> Self {
         let Root { seed, backend, threads, deterministic } = root::check(checker);
         let task = task::check(checker);

@@ -1,37 +1,37 @@
-//! Takes a raw configuration apart key by key and collects everything that is wrong with it.
+//! Checks a raw configuration and collects all faults.
 
-use super::choice::Choice;
 use super::error::{Error, Fault, Place};
 use super::key::{AnyKey, Fallback, Fixed, Key};
 use super::kind::Kind;
 use super::nearest::nearest;
 use super::raw::{Entry, RawConfig};
 use super::{section, shown};
+use std::fmt::Display;
 use toml::Value;
 
-/// The most unknown keys that are worth listing; finding what each was meant to be takes time.
-const UNKNOWN: usize = 100;
+/// The most unknown keys that are listed. Finding suggestions for each takes time.
+const MAX_UNKNOWN: usize = 100;
 
-/// A raw configuration under inspection. Faults are collected, and defaults stand in for what is
-/// wrong, so that one pass finds them all.
+/// A raw configuration and its faults so far. A default replaces each invalid value, so that one pass finds all
+/// faults.
 pub struct Checker {
     raw: RawConfig,
     faults: Vec<Fault>,
 }
 
 impl Checker {
-    /// Begins with the keys that do not exist.
+    /// Starts a check; unknown keys are the first faults.
     pub fn new(raw: RawConfig) -> Self {
-        let faults = raw.entries.iter().filter_map(unknown).take(UNKNOWN).collect();
+        let faults = raw.entries.iter().filter_map(unknown).take(MAX_UNKNOWN).collect();
         Self { raw, faults }
     }
 
-    /// The value of a key that has a default of its own.
+    /// The value of a key, or its default if it is not set or invalid.
     pub fn get<K: Kind>(&mut self, key: &Fixed<K>) -> K::Value {
         self.find(key).unwrap_or_else(key.fallback.0)
     }
 
-    /// The value of a key, where it is set and possible.
+    /// The value of a key if it is set. An invalid value is a fault, and gives `None`.
     pub fn find<K: Kind, F: Fallback>(&mut self, key: &Key<K, F>) -> Option<K::Value> {
         let value = &self.entry(key.name)?.value;
         let accepted = key.kind.read(value);
@@ -42,38 +42,48 @@ impl Checker {
         accepted
     }
 
-    /// Whether a key is set, possibly to something impossible.
+    /// The value of a key if it is set and valid. An invalid value is not recorded as a fault.
+    pub fn peek<K: Kind, F: Fallback>(&self, key: &Key<K, F>) -> Option<K::Value> {
+        key.kind.read(&self.entry(key.name)?.value)
+    }
+
+    /// Whether there are no faults so far.
+    pub fn is_clean(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// Whether a key is set, even to an invalid value.
     pub fn is_set(&self, key: &dyn AnyKey) -> bool {
         self.entry(key.name()).is_some()
     }
 
-    /// Refuses a key that the `choice` made by `selector` leaves without meaning, because of `why`.
-    pub fn unused(&mut self, key: &dyn AnyKey, selector: &dyn AnyKey, choice: impl Choice, why: &str) {
+    /// Refuses a key that has no effect with the value `choice` of `selector`, for the reason `why`.
+    pub fn unused(&mut self, key: &dyn AnyKey, selector: &dyn AnyKey, choice: impl Display, why: &str) {
         let Some(entry) = self.entry(key.name()) else { return };
         let (name, value) = (key.name(), shown::value(&entry.value));
-        let (selector_name, choice) = (selector.name(), choice.name());
-        let reason = format!("`{name}` (= {value}) has no meaning with {selector_name} = {choice:?}: {why}");
+        let (selector_name, choice) = (selector.name(), choice.to_string());
+        let reason = format!("`{name}` (= {value}) has no effect with {selector_name} = {choice:?}: {why}");
         self.unfit(key, selector, reason);
     }
 
-    /// Refuses a key that does not fit the choice made by `selector`; but where the choice is an
-    /// override and the key stands in the file, the key is displaced without a word.
+    /// Refuses a key that cannot be combined with the value of `selector`. If `selector` is an override and the key
+    /// is not, removes the key instead.
     pub fn unfit(&mut self, key: &dyn AnyKey, selector: &dyn AnyKey, reason: String) {
-        if self.displaces(selector, key) {
+        if self.overrides(selector, key) {
             self.raw.entries.retain(|entry| entry.key != key.name());
         } else {
             self.contradicts(key, selector, reason);
         }
     }
 
-    /// Whether `winner` is an override and `loser` is not.
-    pub fn displaces(&self, winner: &dyn AnyKey, loser: &dyn AnyKey) -> bool {
+    /// Whether `winner` is set by an override and `loser` is not.
+    pub fn overrides(&self, winner: &dyn AnyKey, loser: &dyn AnyKey) -> bool {
         let is_override = |key: &dyn AnyKey| self.entry(key.name()).is_some_and(Entry::is_override);
         is_override(winner) && !is_override(loser)
     }
 
-    /// Refuses a key (or its absence) because of what `other` is; silent where one of the two is
-    /// refused already, since then a default stood in for it.
+    /// Refuses a key (or its absence) because of the value of `other`. Does nothing if one of the two is refused
+    /// already, because its value is then only a default.
     pub fn contradicts(&mut self, key: &dyn AnyKey, other: &dyn AnyKey, reason: String) {
         let refused = |name| self.faults.iter().any(|fault| fault.key == name);
         if !refused(key.name()) && !refused(other.name()) {
@@ -82,12 +92,12 @@ impl Checker {
         }
     }
 
-    /// Refuses a key, at its place, or as missing from the file.
+    /// Refuses a key at its place, or as missing from the file.
     pub fn refuse(&mut self, key: &dyn AnyKey, reason: String) {
         self.refuse_at(key, key, reason);
     }
 
-    /// Refuses a key at the place of `cause`.
+    /// Refuses a key at the place where `cause` is written.
     fn refuse_at(&mut self, key: &dyn AnyKey, cause: &dyn AnyKey, reason: String) {
         let missing = || Place::File { name: self.raw.name.clone(), line: None };
         let fault = Fault {
@@ -99,10 +109,10 @@ impl Checker {
         self.faults.push(fault);
     }
 
-    /// Nothing wrong, or all faults in the order in which they were written.
+    /// Returns all faults, in the order of their places, if there are any.
     pub fn finish(mut self) -> Result<(), Error> {
         self.faults.sort_by_key(|fault| fault.place.order());
-        if self.faults.is_empty() { Ok(()) } else { Err(Error::Impossible(self.faults)) }
+        if self.faults.is_empty() { Ok(()) } else { Err(Error::Invalid(self.faults)) }
     }
 
     fn entry(&self, name: &str) -> Option<&Entry> {
@@ -110,7 +120,7 @@ impl Checker {
     }
 }
 
-/// The fault of an entry whose key does not exist.
+/// The fault of an entry if its key does not exist.
 fn unknown(entry: &Entry) -> Option<Fault> {
     let names = || section::all().map(AnyKey::name);
     if names().any(|name| name == entry.key) {
@@ -120,7 +130,7 @@ fn unknown(entry: &Entry) -> Option<Fault> {
     let inside: Vec<_> = names().filter(|name| is_inside(name, &entry.key)).collect();
     let is_section = !inside.is_empty();
     if is_section && matches!(&entry.value, Value::Table(_)) {
-        return None; // A section's header with nothing below it.
+        return None; // An empty section.
     }
 
     let key = entry.key.clone();
@@ -133,7 +143,7 @@ fn unknown(entry: &Entry) -> Option<Fault> {
     Some(Fault { key, value: Some(value), place: entry.place.clone(), reason })
 }
 
-/// What to write instead of the unknown `key`.
+/// Suggestions for the unknown `key`.
 fn advice(key: &str) -> String {
     let names = || section::all().map(AnyKey::name);
     let near = nearest(key, names());
@@ -156,7 +166,7 @@ fn is_inside(name: &str, section: &str) -> bool {
     name.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// `` `a`, `b` and `c` ``.
+/// Formats names as `` `a`, `b` and `c` ``.
 fn list(names: &[&str], last: &str) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {

@@ -1,13 +1,14 @@
-//! What can be wrong with a configuration, and where.
+//! Errors of configurations, with their places.
 
+use crate::support::classified::Classified;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Faults shown in full; a longer list ends with the count of the rest.
-const SHOWN: usize = 20;
+/// The most faults that a message lists.
+const MAX_LISTED: usize = 20;
 
-/// Why there is no [`Config`](super::Config).
+/// Why a configuration could not be loaded or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,7 +17,7 @@ pub enum Error {
     Read {
         /// The path as given.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 
@@ -27,21 +28,21 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// The file is larger than any configuration.
-    #[error("{} is larger than {limit} bytes; this is not a configuration", path.display())]
+    /// The file is too large for a configuration.
+    #[error("{} is larger than {limit} bytes, too large for a configuration", path.display())]
     TooLarge {
         /// The path as given.
         path: PathBuf,
-        /// The most bytes that are read.
+        /// The limit in bytes.
         limit: u64,
     },
 
     /// The file is not UTF-8.
-    #[error("{}, line {line}: not UTF-8 text; a configuration is a TOML file", path.display())]
+    #[error("{}, line {line}: not UTF-8 text; a configuration must be a TOML file", path.display())]
     NotText {
         /// The path as given.
         path: PathBuf,
-        /// The line of the first bad byte, from 1.
+        /// The line of the first invalid byte, from 1.
         line: usize,
     },
 
@@ -50,7 +51,7 @@ pub enum Error {
     Syntax {
         /// Where the parser stopped.
         place: Place,
-        /// What the parser said.
+        /// The error of the parser.
         reason: String,
     },
 
@@ -61,25 +62,25 @@ pub enum Error {
         text: String,
     },
 
-    /// The text is TOML, but not a possible configuration. Never empty.
+    /// The text is TOML, but not a valid configuration. There is at least one fault.
     #[error("{}", list(.0))]
-    Impossible(Vec<Fault>),
+    Invalid(Vec<Fault>),
 
-    /// A [`Config`](super::Config) changed by hand holds what TOML cannot: a path that is not UTF-8.
+    /// A [`Config`](super::Config) holds a value that TOML cannot represent: a path that is not UTF-8.
     #[error("this configuration cannot be written as TOML: {0}")]
     Write(#[from] toml::ser::Error),
 }
 
-/// One impossible setting.
+/// An invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The key in dotted form, as in `inner.steps`.
     pub key: String,
-    /// The value as written, shortened; `None` where the key is missing.
+    /// The value as written, shortened; `None` if the key is missing.
     pub value: Option<String>,
-    /// Where it stands; for a missing key, what needs it.
+    /// Where it is set; for a missing key, the place of the setting that requires it.
     pub place: Place,
-    /// A sentence that names the key, the value, and what is allowed.
+    /// The message, with the key, its value, and the values allowed.
     pub reason: String,
 }
 
@@ -90,10 +91,10 @@ pub enum Place {
     File {
         /// The path as given, or "built-in configuration".
         name: String,
-        /// The line, from 1; `None` for what is missing from the file.
+        /// The line, from 1; `None` for a missing key.
         line: Option<usize>,
     },
-    /// In a sweep file, over its base.
+    /// In a sweep file, outside its base.
     Sweep {
         /// The path as given.
         name: String,
@@ -108,7 +109,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Files come first and by line, what is set over them after that.
+    /// Sort key: configuration files first, by line, then sweep files, then overrides.
     pub(super) fn order(&self) -> (u8, usize) {
         match self {
             Place::File { line, .. } => (0, line.unwrap_or(usize::MAX)),
@@ -140,12 +141,12 @@ fn list(faults: &[Fault]) -> String {
     if let [only] = faults {
         return only.to_string();
     }
-    let mut text = format!("{} settings are impossible:", faults.len());
-    for fault in faults.iter().take(SHOWN) {
+    let mut text = format!("{} settings are invalid:", faults.len());
+    for fault in faults.iter().take(MAX_LISTED) {
         text += &format!("\n  {fault}");
     }
-    if faults.len() > SHOWN {
-        text += &format!("\n  … and {} more", faults.len() - SHOWN);
+    if faults.len() > MAX_LISTED {
+        text += &format!("\n  … and {} more", faults.len() - MAX_LISTED);
     }
     text
 }
@@ -155,5 +156,11 @@ fn reason(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "no such file".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
         _ => error.to_string(),
+    }
+}
+
+impl Classified for Error {
+    fn is_user_error(&self) -> bool {
+        true
     }
 }

@@ -1,18 +1,18 @@
-//! Reads a configuration file without trusting it: bounded in size, checked to be text.
+//! Size-bounded reading of configuration files.
 
 use super::error::Error;
-use crate::whole;
+use crate::support::atomic_file;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// The most bytes that a configuration may have.
+/// Largest size of a configuration, in bytes.
 pub const LIMIT: u64 = 1 << 20;
 
-/// The text of the file at `path`.
+/// Reads the text of the file at `path`.
 ///
 /// # Errors
-/// Where there is no readable file, or it is a directory, larger than [`LIMIT`], or not UTF-8.
+/// Returns an error if the file cannot be read, is a directory, is larger than [`LIMIT`], or is not UTF-8.
 pub fn read(path: &Path) -> Result<String, Error> {
     let unreadable = |source| Error::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
@@ -20,8 +20,8 @@ pub fn read(path: &Path) -> Result<String, Error> {
         return Err(Error::Directory { path: path.to_owned() });
     }
 
-    // From whatever it is, a pipe too: `<(…)` is one.
-    let bytes = whole::drain(file, LIMIT).map_err(|error| match error.kind() {
+    // Pipes are allowed, for process substitution: `<(…)`.
+    let bytes = atomic_file::drain(file, LIMIT).map_err(|error| match error.kind() {
         ErrorKind::FileTooLarge => Error::TooLarge { path: path.to_owned(), limit: LIMIT },
         _ => unreadable(error),
     })?;
@@ -33,7 +33,7 @@ pub fn read(path: &Path) -> Result<String, Error> {
     })
 }
 
-/// Where the lines of a text begin.
+/// Byte offsets at which the lines of a text begin, but for the first.
 pub struct Lines(Vec<usize>);
 
 impl Lines {
@@ -42,7 +42,7 @@ impl Lines {
         Self(text.match_indices('\n').map(|(newline, _)| newline + 1).collect())
     }
 
-    /// The number, from 1, of the line that holds byte `offset`.
+    /// The number, from 1, of the line with byte `offset`.
     pub fn number(&self, offset: usize) -> usize {
         1 + self.0.partition_point(|start| *start <= offset)
     }

@@ -1,35 +1,37 @@
-//! A key of the configuration: its name, what it means, what it accepts, what it is when absent.
+//! Keys of the configuration: name, description, accepted values and default.
 
+use super::checker::Checker;
 use super::kind::Kind;
 use super::shown;
 use serde::Serialize;
+use toml::Value;
 
-/// What a person needs to know about a key.
+/// Documentation of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyDoc {
     /// The dotted name, as in `inner.steps`.
     pub key: &'static str,
-    /// What the key means, in a sentence.
+    /// Description, in whole sentences.
     pub doc: &'static str,
-    /// The type and range of its values, as in "a whole number ≥ 1".
+    /// The accepted type and range, as in "a whole number ≥ 1".
     pub accepts: String,
-    /// Its value when absent: as TOML, or in words where it depends on other keys.
+    /// The default: as TOML, or in words if it depends on other keys.
     pub default: String,
 }
 
-/// A key that accepts `K` and falls back on `F`.
+/// A key that accepts values of kind `K` and has default `F`.
 pub struct Key<K, F> {
     /// The dotted name.
     pub name: &'static str,
-    /// What it means.
+    /// Description.
     pub doc: &'static str,
-    /// What it accepts.
+    /// Accepted values.
     pub kind: K,
-    /// What it is when absent.
+    /// Default.
     pub fallback: F,
 }
 
-/// A key whose default is one value.
+/// A key whose default is a value.
 pub type Fixed<K> = Key<K, Is<<K as Kind>::Value>>;
 
 /// A key whose default depends on other keys, or that may stay unset.
@@ -38,24 +40,48 @@ pub type Open<K> = Key<K, Otherwise>;
 /// A default value.
 pub struct Is<V>(pub fn() -> V);
 
-/// A default in words.
+/// A default described in words.
 pub struct Otherwise(pub &'static str);
 
-/// A default as a person reads it.
+/// A default in words, computed from a registry.
+pub struct Computed(pub fn() -> String);
+
+/// A default.
 pub trait Fallback: Sync + 'static {
     /// The default as TOML, or in words.
     fn describe(&self) -> String;
+
+    /// The default, if it is a value.
+    fn value(&self) -> Option<Value>;
 }
 
 impl<V: Serialize + 'static> Fallback for Is<V> {
     fn describe(&self) -> String {
-        toml::Value::try_from(self.0()).map(|value| shown::value(&value)).unwrap_or_default()
+        self.value().map(|value| shown::value(&value)).unwrap_or_default()
+    }
+
+    fn value(&self) -> Option<Value> {
+        Value::try_from(self.0()).ok()
     }
 }
 
 impl Fallback for Otherwise {
     fn describe(&self) -> String {
         self.0.into()
+    }
+
+    fn value(&self) -> Option<Value> {
+        None
+    }
+}
+
+impl Fallback for Computed {
+    fn describe(&self) -> String {
+        (self.0)()
+    }
+
+    fn value(&self) -> Option<Value> {
+        None
     }
 }
 
@@ -64,8 +90,11 @@ pub trait AnyKey: Sync {
     /// The dotted name.
     fn name(&self) -> &'static str;
 
-    /// What a person needs to know about it.
+    /// Documentation of the key.
     fn doc(&self) -> KeyDoc;
+
+    /// Its value in the configuration of `checker`, or its default if that is a value.
+    fn value(&self, checker: &mut Checker) -> Option<Value>;
 }
 
 impl<K: Kind, F: Fallback> AnyKey for Key<K, F> {
@@ -81,10 +110,15 @@ impl<K: Kind, F: Fallback> AnyKey for Key<K, F> {
             default: self.fallback.describe(),
         }
     }
+
+    fn value(&self, checker: &mut Checker) -> Option<Value> {
+        let set = checker.find(self).and_then(|value| Value::try_from(value).ok());
+        set.or_else(|| self.fallback.value())
+    }
 }
 
-/// Declares a section's keys, one static each, and `KEYS`, all of them. The doc comment is also the
-/// text of [`KeyDoc::doc`].
+/// Declares the keys of a section as statics, and the list `KEYS` of all of them. The doc comment of a key is also
+/// its [`KeyDoc::doc`].
 macro_rules! keys {
     ($($(#[doc = $doc:literal])+ $id:ident: $type:ty = $name:literal, $kind:expr, $fallback:expr;)+) => {
         $(

@@ -1,6 +1,6 @@
-//! What a key accepts: a value's type and its range, in one place for reading and for messages.
+//! Kinds of values that keys accept: type and range, both for reading and for messages.
 
-use super::choice::Choice;
+use bilevel::Choice;
 use serde::Serialize;
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -9,16 +9,16 @@ use toml::Value;
 
 /// A type and a range of values.
 pub trait Kind: Sync + 'static {
-    /// What an accepted value becomes.
+    /// Type of an accepted value after reading.
     type Value: Serialize + 'static;
 
-    /// What is accepted, to follow "must be": `a number > 0`.
+    /// The accepted values, as a phrase that follows "must be": `a number > 0`.
     fn describe(&self) -> String;
 
-    /// The value, where it is accepted.
+    /// Reads a value; `None` if it is not accepted.
     fn read(&self, value: &Value) -> Option<Self::Value>;
 
-    /// What is accepted, said to somebody who wrote `refused`.
+    /// The accepted values, as a message for the value `refused` puts them.
     fn explain(&self, refused: &Value) -> String {
         let _ = refused;
         self.describe()
@@ -29,29 +29,29 @@ pub trait Kind: Sync + 'static {
 pub struct Whole<T> {
     min: T,
     max: T,
-    /// Whether `max` only guards arithmetic, and is not worth a word in ordinary messages.
-    ample: bool,
+    /// Whether messages leave `max` out unless a value exceeds it: it is a limit that no real use reaches.
+    hides_max: bool,
 }
 
-/// How many of something that memory must hold; at most a million.
+/// A count, at most a million.
 pub type Count = Whole<usize>;
 
-/// A seed or a number of steps; at most 2⁶³ − 1, TOML's largest integer.
+/// A seed or a number of steps; at most 2⁶³ − 1, the largest integer of TOML.
 pub type Long = Whole<u64>;
 
 /// A count ≥ `min`.
 pub const fn at_least(min: usize) -> Count {
-    Whole { min, max: 1_000_000, ample: true }
+    Whole { min, max: 1_000_000, hides_max: true }
 }
 
 /// A count from `min` to `max`.
 pub const fn between(min: usize, max: usize) -> Count {
-    Whole { min, max, ample: false }
+    Whole { min, max, hides_max: false }
 }
 
 /// A long number ≥ `min`.
 pub const fn long(min: u64) -> Long {
-    Whole { min, max: i64::MAX as u64, ample: true }
+    Whole { min, max: i64::MAX as u64, hides_max: true }
 }
 
 impl<T> Whole<T>
@@ -78,7 +78,7 @@ where
     type Value = T;
 
     fn describe(&self) -> String {
-        if self.ample { format!("a whole number ≥ {}", self.min) } else { self.range() }
+        if self.hides_max { format!("a whole number ≥ {}", self.min) } else { self.range() }
     }
 
     fn read(&self, value: &Value) -> Option<T> {
@@ -91,8 +91,8 @@ where
     }
 }
 
-/// A finite number in a range, and still in it after rounding to single precision, in which
-/// training may compute. A whole number is accepted too.
+/// A finite number in a range. It must still be in that range after rounding to single precision, the precision of
+/// training. Whole numbers are accepted too.
 pub struct Number {
     range: &'static str,
     contains: fn(f64) -> bool,
@@ -113,7 +113,7 @@ pub const fn probability() -> Number {
     Number { range: "a number > 0 and ≤ 1", contains: |number| 0.0 < number && number <= 1.0 }
 }
 
-/// The share of the past in a running average.
+/// The decay of a running average.
 pub const fn decay() -> Number {
     Number { range: "a number ≥ 0 and < 1", contains: |number| (0.0..1.0).contains(&number) }
 }
@@ -165,7 +165,7 @@ impl Kind for Flag {
     }
 }
 
-/// The path of a file or a directory; whether it exists is for its user to find out.
+/// The path of a file or a directory. Whether it exists is not checked.
 pub struct Location;
 
 impl Kind for Location {

@@ -1,4 +1,4 @@
-//! A configuration as written: keys and values with their places, nothing checked but the syntax.
+//! A configuration as written: keys and values with their places. Only the syntax is checked.
 
 use super::checked::Config;
 use super::checker::Checker;
@@ -10,39 +10,39 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Value};
 
-/// What runs when nobody names a file.
+/// The default configuration.
 const BUILT_IN: &str = include_str!("../../configs/glyphs.toml");
 
-/// An unchecked configuration; [`RawConfig::check`] makes a [`Config`] of it.
+/// An unchecked configuration; [`RawConfig::check`] converts it to a [`Config`].
 #[derive(Clone, Debug)]
 pub struct RawConfig {
-    /// The file's name as messages give it.
+    /// Name of the file in messages.
     pub(super) name: String,
-    /// At most one entry a key.
+    /// At most one entry per key.
     pub(super) entries: Vec<Entry>,
 }
 
 /// One key and its value.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// Shortened, if it is longer than any key that exists.
+    /// Shortened if it is longer than all known keys.
     pub key: String,
     pub value: Value,
     pub place: Place,
 }
 
 impl Entry {
-    /// Whether the value was set over a file: by `--set`, or by a sweep.
+    /// Whether the value is an override: from `--set` or a sweep file.
     pub fn is_override(&self) -> bool {
         matches!(self.place, Place::Override { .. } | Place::Sweep { .. })
     }
 }
 
 impl RawConfig {
-    /// The file at `path`, or without one the built-in default, `configs/glyphs.toml`.
+    /// Reads the file at `path`, or the built-in default `configs/glyphs.toml` if there is no path.
     ///
     /// # Errors
-    /// Where the file cannot be read, is larger than 1 MiB, is not UTF-8 or not TOML.
+    /// Returns an error if the file cannot be read, is larger than 1 MiB, or is not UTF-8 or not TOML.
     pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         match path {
             Some(path) => Self::parse(path.display().to_string(), &file::read(path)?),
@@ -50,10 +50,10 @@ impl RawConfig {
         }
     }
 
-    /// The TOML in `text`; messages call it `name`.
+    /// Parses the TOML in `text`. Messages call it `name`.
     ///
     /// # Errors
-    /// Where the text is not TOML.
+    /// Returns an error if the text is not TOML.
     pub fn parse(name: impl Into<String>, text: &str) -> Result<Self, Error> {
         let name = name.into();
         let lines = file::Lines::of(text);
@@ -66,14 +66,14 @@ impl RawConfig {
         Ok(Self { name, entries })
     }
 
-    /// Puts `key=value` over what the file says. The value is TOML, or else a bare string, so that
+    /// Overrides a key by `key=value`. The value is TOML; if it is not valid TOML, it is a string, so that
     /// `outer.optimizer=adam` needs no quotes.
     ///
-    /// Where the override makes a choice (`estimator.name`, `outer.optimizer`, a budget, …), keys of
-    /// the file that belong to the other choice count as displaced, not as mistakes.
+    /// If the override makes a choice (`estimator.name`, `outer.optimizer`, a budget, …), keys of the file that
+    /// belong to the other choice are ignored instead of refused.
     ///
     /// # Errors
-    /// Where `assignment` is not of the form `key=value`.
+    /// Returns an error if `assignment` is not of the form `key=value`.
     pub fn set(&mut self, assignment: &str) -> Result<(), Error> {
         let malformed = || Error::Override { text: shown::line(assignment) };
         let (key, text) = assignment.split_once('=').ok_or_else(malformed)?;
@@ -95,18 +95,18 @@ impl RawConfig {
         Ok(())
     }
 
-    /// Puts `entries` in the place of whatever has their keys.
+    /// Adds `entries`, which replace entries with the same keys.
     pub(super) fn put(&mut self, entries: Vec<Entry>) {
         let replaced: BTreeSet<&str> = entries.iter().map(|entry| &*entry.key).collect();
         self.entries.retain(|entry| !replaced.contains(&*entry.key));
         self.entries.extend(entries);
     }
 
-    /// The checked configuration.
+    /// Checks the configuration.
     ///
     /// # Errors
-    /// [`Error::Impossible`], with every unknown key (up to a hundred), wrong type, value out of range and
-    /// contradiction.
+    /// Returns [`Error::Invalid`] with all faults: unknown keys (at most a hundred), wrong types, values out of range,
+    /// and settings that cannot be combined.
     pub fn check(self) -> Result<Config, Error> {
         let mut checker = Checker::new(self);
         let config = Config::check(&mut checker);
@@ -114,10 +114,10 @@ impl RawConfig {
     }
 }
 
-/// The TOML in `text`, each key and value with its place in it; messages call it `name`.
+/// Parses the TOML in `text`; keys and values keep their offsets. Messages call it `name`.
 ///
 /// # Errors
-/// Where the text is not TOML.
+/// Returns an error if the text is not TOML.
 pub(super) fn table<'a>(name: &str, text: &'a str) -> Result<DeTable<'a>, Error> {
     DeTable::parse(text).map(Spanned::into_inner).map_err(|error| {
         let line = file::Lines::of(text).number(error.span().map_or(0, |span| span.start));
@@ -126,9 +126,9 @@ pub(super) fn table<'a>(name: &str, text: &'a str) -> Result<DeTable<'a>, Error>
     })
 }
 
-/// Adds everything below `table`, with its dotted key and the byte at which its key stands. An empty
-/// table is a value too, so that a mistyped empty section is seen. Keys are shortened here already: a long
-/// table's name stands in each key below it.
+/// Adds all values in `table` to `leaves`, with their dotted keys and the byte offsets of the keys. An empty table
+/// counts as a value, so that a mistyped empty section is reported. Keys are shortened here, because the name of a
+/// table is repeated in each key below it.
 pub(super) fn flatten(prefix: &str, table: DeTable<'_>, leaves: &mut Vec<(String, Value, usize)>) {
     for (part, value) in table {
         let offset = part.span().start;
@@ -141,8 +141,8 @@ pub(super) fn flatten(prefix: &str, table: DeTable<'_>, leaves: &mut Vec<(String
     }
 }
 
-/// An ordinary TOML value. An integer beyond 64 bits becomes a float: messages then show its size, and
-/// no key that wants a whole number accepts it.
+/// Converts to an ordinary TOML value. An integer beyond 64 bits becomes a float, which messages can show and no key
+/// for whole numbers accepts.
 pub(super) fn to_value(value: DeValue<'_>) -> Value {
     let written = match &value {
         DeValue::Integer(digits) => digits.as_str().to_owned(),

@@ -1,11 +1,11 @@
-//! Keys and values as messages quote them: on one line, short, control characters escaped.
+//! How messages quote keys and values: on one short line, with control characters escaped.
 
 use toml::Value;
 
-/// The most characters of user text that a message repeats.
+/// The most characters of user text in a message.
 const LENGTH: usize = 60;
 
-/// A value as a message shows it: `5`, `"five"`, `[1, 2]`, `a table`.
+/// A value in a message: `5`, `"five"`, `[1, 2]`, `a table`.
 pub fn value(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{:?}", short(text)),
@@ -15,19 +15,19 @@ pub fn value(value: &Value) -> String {
     }
 }
 
-/// One part of a dotted key: as it is where TOML allows that, else in quotes.
+/// One part of a dotted key, in quotes if TOML requires them.
 pub fn key_part(part: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !part.is_empty() && part.chars().all(is_bare) { part.to_owned() } else { format!("{part:?}") }
 }
 
-/// Text that was never parsed, on one short line.
+/// Unparsed text on one short line.
 pub fn line(text: &str) -> String {
     let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     short(text).chars().map(escape).collect()
 }
 
-/// At most the first characters of `text`, with an ellipsis where some are left out.
+/// The first characters of `text`, with an ellipsis if some are left out.
 pub fn short(text: &str) -> String {
     match text.char_indices().nth(LENGTH) {
         Some((end, _)) => format!("{}…", &text[..end]),

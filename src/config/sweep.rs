@@ -1,17 +1,17 @@
-//! A sweep file: one configuration, and what varies in it.
+//! Sweep files: a base configuration, and the keys that vary.
 //!
 //! ```toml
-//! base = "glyphs.toml"      # beside this file, or a table [base]; without it, the built-in configuration
-//! seeds = [0, 1, 2]         # without it, the base's own
+//! base = "glyphs.toml"      # relative to this file; or a table [base]; default: the built-in configuration
+//! seeds = [0, 1, 2]         # default: the seed of the base
 //!
-//! [set]                     # for every run
+//! [set]                     # applied to every run
 //! outer.steps = 300
 //!
-//! [grid]                    # every combination
+//! [grid]                    # every combination of these values
 //! estimator.name = ["first-order", "exact"]
 //! inner.rate = [0.1, 0.4]
 //!
-//! [[run]]                   # settings with a name, each with every combination of the grid
+//! [[run]]                   # a named setting, combined with every combination of the grid
 //! name = "wide"
 //! model.filters = 128
 //! ```
@@ -25,26 +25,26 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
-/// More runs than anybody waits for.
-const MOST: usize = 10_000;
-/// What stands in a sweep file.
+/// The most runs of a sweep.
+const MAX_RUNS: usize = 10_000;
+/// The keys of a sweep file, for messages.
 const KEYS: &str = "`base`, `seeds`, [set], [grid] and [[run]]";
 
-/// What a sweep file asks for: every variant, with every seed.
+/// The runs of a sweep file: every variant with every seed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sweep {
-    /// The grid's keys, dotted, in the order of the file.
+    /// The dotted keys of the grid, in the order of the file.
     pub varied: Vec<String>,
-    /// Every named setting with every combination of the grid; at least one.
+    /// Every named setting with every combination of the grid; at least one variant.
     pub variants: Vec<Variant>,
-    /// At least one, each once.
+    /// Seeds without repetition, at least one.
     pub seeds: Vec<u64>,
 }
 
-/// A setting of everything but the seed.
+/// A configuration apart from the seed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variant {
-    /// What folders and tables call it: letters, digits, points, hyphens and underscores.
+    /// Its name in folders and tables: letters, digits, points, hyphens and underscores.
     pub name: String,
     /// Its values of [`Sweep::varied`], as TOML.
     pub values: Vec<String>,
@@ -53,21 +53,21 @@ pub struct Variant {
 }
 
 impl Sweep {
-    /// The sweep in the file at `path`, with `overrides` of the form `key=value` over every configuration.
+    /// Reads the sweep in the file at `path`. `overrides` of the form `key=value` apply to every configuration.
     ///
     /// # Errors
-    /// Where the file or its base cannot be read or is not TOML, or with every fault of every configuration,
-    /// each with its place.
+    /// Returns an error if the file or its base cannot be read or is not TOML, or if a configuration is invalid. The
+    /// message then lists the faults of all configurations with their places.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, Error> {
         let text = file::read(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::parse(&path.display().to_string(), &text, folder, overrides)
     }
 
-    /// The sweep in `text`, whose base lies in `folder`; messages call it `name`.
+    /// Parses the sweep in `text`. The path of its base is relative to `folder`. Messages call the sweep `name`.
     ///
     /// # Errors
-    /// As [`Sweep::read`].
+    /// As for [`Sweep::read`].
     pub fn parse(name: &str, text: &str, folder: &Path, overrides: &[String]) -> Result<Self, Error> {
         let table = raw::table(name, text)?;
         let mut reader = Reader { name, lines: Lines::of(text), faults: Vec::new() };
@@ -75,7 +75,7 @@ impl Sweep {
         reader.check(&plan, overrides);
         match reader.faults.is_empty() {
             true => plan.sweep(name, folder, overrides),
-            false => Err(Error::Impossible(sorted(reader.faults))),
+            false => Err(Error::Invalid(sorted(reader.faults))),
         }
     }
 }
@@ -86,7 +86,7 @@ struct Plan {
     seeds: Vec<u64>,
     set: Vec<Entry>,
     grid: Vec<Axis>,
-    runs: Vec<Named>,
+    runs: Vec<NamedRun>,
 }
 
 enum Base {
@@ -103,13 +103,13 @@ struct Axis {
 }
 
 /// A named setting.
-struct Named {
+struct NamedRun {
     name: String,
     entries: Vec<Entry>,
     place: Place,
 }
 
-/// Reads a sweep file and collects what is wrong with it.
+/// Reads a sweep file and collects its faults.
 struct Reader<'a> {
     name: &'a str,
     lines: Lines,
@@ -124,7 +124,7 @@ impl Reader<'_> {
             let key: &str = key.get_ref();
             match (key, value.into_inner()) {
                 ("base", DeValue::String(path)) => plan.base = Base::File(PathBuf::from(path.into_owned())),
-                ("base", DeValue::Table(table)) => plan.base = Base::Inline(self.own(table)),
+                ("base", DeValue::Table(table)) => plan.base = Base::Inline(self.inline_base(table)),
                 ("base", _) => self.refuse(key, offset, "must be a path in quotes or a table [base]"),
                 ("seeds", DeValue::Array(seeds)) => {
                     let seed = |seed: Spanned<DeValue<'_>>| {
@@ -144,22 +144,28 @@ impl Reader<'_> {
                         let offset = run.span().start;
                         match run.into_inner() {
                             DeValue::Table(table) => plan.runs.extend(self.named(table, offset)),
-                            _ => self.refuse(key, offset, "must be tables, each headed by [[run]]"),
+                            _ => self.refuse(
+                                key,
+                                offset,
+                                "must be a list of tables, each with the header [[run]]",
+                            ),
                         }
                     }
                 }
-                ("run", _) => self.refuse(key, offset, "must be tables, each headed by [[run]]"),
-                _ => self.refuse(key, offset, &format!("is no part of a sweep, which has {KEYS}")),
+                ("run", _) => {
+                    self.refuse(key, offset, "must be a list of tables, each with the header [[run]]")
+                }
+                _ => self.refuse(key, offset, &format!("is not a key of a sweep file; its keys are {KEYS}")),
             }
         }
         plan
     }
 
-    /// What stands below a table, to be set over a base.
+    /// The entries of a table, as overrides of the base.
     fn entries(&mut self, table: DeTable<'_>) -> Vec<Entry> {
         let mut leaves = Vec::new();
         raw::flatten("", table, &mut leaves);
-        // "inner.rate" in quotes means inner.rate; no key has a quote in it.
+        // A quoted key "inner.rate" means inner.rate. No key contains a quote.
         let entry = |(key, value, offset): (String, Value, usize)| Entry {
             key: key.replace('"', ""),
             value,
@@ -168,8 +174,8 @@ impl Reader<'_> {
         leaves.into_iter().map(entry).collect()
     }
 
-    /// What stands below [base]: a file of its own.
-    fn own(&mut self, table: DeTable<'_>) -> Vec<Entry> {
+    /// The entries of [base], as those of a configuration file.
+    fn inline_base(&mut self, table: DeTable<'_>) -> Vec<Entry> {
         let mut entries = self.entries(table);
         for entry in &mut entries {
             if let Place::Sweep { name, line } = &entry.place {
@@ -193,33 +199,37 @@ impl Reader<'_> {
         grid
     }
 
-    fn named(&mut self, table: DeTable<'_>, offset: usize) -> Option<Named> {
+    fn named(&mut self, table: DeTable<'_>, offset: usize) -> Option<NamedRun> {
         let place = Place::Sweep { name: self.name.into(), line: self.lines.number(offset) };
         let (names, entries): (Vec<_>, Vec<_>) =
             self.entries(table).into_iter().partition(|entry| entry.key == "name");
         match names.first().and_then(|entry| entry.value.as_str()) {
             Some(name) if !name.is_empty() && clean(name) == name => {
-                Some(Named { name: name.into(), entries, place })
+                Some(NamedRun { name: name.into(), entries, place })
             }
             _ => {
-                let reason = "needs a `name` of letters, digits, points, underscores and single hyphens";
+                let reason = "needs a `name` of letters, digits, dots, underscores and single hyphens";
                 self.refuse_at("run", place, reason);
                 None
             }
         }
     }
 
-    /// Refuses what does not go together.
+    /// Refuses settings that contradict each other.
     fn check(&mut self, plan: &Plan, overrides: &[String]) {
         let axes = plan.grid.iter().map(|axis| (&axis.key, &axis.place));
         let entries = plan.set.iter().chain(plan.runs.iter().flat_map(|run| &run.entries));
         let all = axes.clone().chain(entries.map(|entry| (&entry.key, &entry.place)));
         for (key, place) in all.filter(|(key, _)| *key == "seed") {
-            self.refuse_at(key, place.clone(), "has no place here; list the seeds in `seeds = [0, 1, 2]`");
+            self.refuse_at(
+                key,
+                place.clone(),
+                "cannot be set in a sweep; list the seeds in `seeds = [0, 1, 2]`",
+            );
         }
         for run in &plan.runs {
             for entry in run.entries.iter().filter(|entry| axes.clone().any(|(key, _)| *key == entry.key)) {
-                let reason = "is in [grid] too; remove it from one of the two";
+                let reason = "is set in [grid] too; remove it from one of the two";
                 self.refuse_at(&entry.key, entry.place.clone(), reason);
             }
         }
@@ -229,14 +239,18 @@ impl Reader<'_> {
             let varies = axes.clone().any(|(known, _)| *known == key) || set().any(|entry| entry.key == key);
             if varies || key == "seed" {
                 let place = Place::Override { text: shown::line(assignment) };
-                self.refuse_at(key, place, "varies in this sweep; change the file instead");
+                self.refuse_at(
+                    key,
+                    place,
+                    "varies in this sweep and cannot be overridden; change the file instead",
+                );
             }
         }
         let name = self.name;
         let first = || Place::Sweep { name: name.into(), line: 1 };
         for (at, seed) in plan.seeds.iter().enumerate() {
             if plan.seeds[..at].contains(seed) {
-                let (place, reason) = (first(), format!("has {seed} twice; a run of it is made once"));
+                let (place, reason) = (first(), format!("contains {seed} twice; write each seed once"));
                 self.refuse_at("seeds", place, &reason);
             }
         }
@@ -244,15 +258,15 @@ impl Reader<'_> {
         let runs = counts
             .chain([plan.runs.len().max(1), plan.seeds.len().max(1)])
             .fold(1_usize, usize::saturating_mul);
-        if runs > MOST {
+        if runs > MAX_RUNS {
             let (place, reason) =
-                (first(), format!("and seeds make {runs} runs; at most {MOST} are possible"));
+                (first(), format!("and seeds make {runs} runs; a sweep has at most {MAX_RUNS}"));
             self.refuse_at("grid", place, &reason);
         }
         for (at, run) in plan.runs.iter().enumerate() {
             if plan.runs[..at].iter().any(|other| other.name == run.name) {
                 let reason =
-                    format!("is called \"{}\" as another one is; give each a name of its own", run.name);
+                    format!("has the name \"{}\" of another run; give each a different name", run.name);
                 self.refuse_at("run", run.place.clone(), &reason);
             }
         }
@@ -270,7 +284,7 @@ impl Reader<'_> {
 }
 
 impl Plan {
-    /// Every configuration, checked.
+    /// Checks every configuration.
     fn sweep(self, name: &str, folder: &Path, overrides: &[String]) -> Result<Sweep, Error> {
         let mut base = match self.base {
             Base::BuiltIn => RawConfig::read(None)?,
@@ -284,7 +298,7 @@ impl Plan {
         if let Some(seed) = self.seeds.first() {
             base.set(&format!("seed={seed}"))?;
         }
-        let unnamed = [Named {
+        let unnamed = [NamedRun {
             name: String::new(),
             entries: vec![],
             place: Place::Sweep { name: name.into(), line: 1 },
@@ -295,11 +309,11 @@ impl Plan {
             for combination in combinations(&self.grid) {
                 let mut raw = base.clone();
                 raw.put([&run.entries[..], &combination].concat());
-                let (name, values) = (called(run, &self.grid, &combination), values(&combination));
+                let (name, values) = (variant_name(run, &self.grid, &combination), values(&combination));
                 match raw.check() {
                     Ok(config) => variants.push(Variant { name, values, config }),
-                    // What is wrong in the base is so in every variant.
-                    Err(Error::Impossible(found)) => {
+                    // A fault of the base occurs in every variant.
+                    Err(Error::Invalid(found)) => {
                         found.into_iter().for_each(|fault| {
                             if !faults.contains(&fault) {
                                 faults.push(fault);
@@ -312,7 +326,8 @@ impl Plan {
         }
         for (at, variant) in variants.iter().enumerate() {
             if variants[..at].iter().any(|other| other.name == variant.name) {
-                let reason = format!("makes two runs called \"{}\"; write each value once", variant.name);
+                let reason =
+                    format!("makes two runs with the name \"{}\"; write each value once", variant.name);
                 let place = Place::Sweep { name: name.into(), line: 1 };
                 faults.push(Fault {
                     key: "grid".into(),
@@ -328,7 +343,7 @@ impl Plan {
         if faults.is_empty() {
             Ok(Sweep { varied, variants, seeds })
         } else {
-            Err(Error::Impossible(sorted(faults)))
+            Err(Error::Invalid(sorted(faults)))
         }
     }
 }
@@ -338,7 +353,7 @@ fn sorted(mut faults: Vec<Fault>) -> Vec<Fault> {
     faults
 }
 
-/// Every choice of one value for each key; the last key's changes fastest.
+/// Every combination of one value for each key. The value of the last key changes fastest.
 fn combinations(grid: &[Axis]) -> Vec<Vec<Entry>> {
     let mut all: Vec<Vec<Entry>> = vec![Vec::new()];
     for axis in grid {
@@ -360,8 +375,8 @@ fn values(combination: &[Entry]) -> Vec<String> {
     combination.iter().map(|entry| entry.value.to_string()).collect()
 }
 
-/// The name of a variant: its run's, and what it takes of the grid.
-fn called(run: &Named, grid: &[Axis], combination: &[Entry]) -> String {
+/// The name of a variant: the name of its run, and labels of its values of the grid.
+fn variant_name(run: &NamedRun, grid: &[Axis], combination: &[Entry]) -> String {
     let varies = |entry: &&Entry| grid.iter().any(|axis| axis.key == entry.key && axis.values.len() > 1);
     let labels = combination.iter().filter(varies).map(|entry| label(entry, grid));
     let parts: Vec<String> =
@@ -369,19 +384,20 @@ fn called(run: &Named, grid: &[Axis], combination: &[Entry]) -> String {
     if parts.is_empty() { "run".into() } else { parts.join("-") }
 }
 
-/// A value with its key's last part, or the whole key where another one ends alike; a word says enough itself.
+/// The label of a value: the value and the last part of its key, or the whole key if that part is ambiguous. A string
+/// is its own label.
 fn label(entry: &Entry, grid: &[Axis]) -> String {
     if let Value::String(word) = &entry.value {
         return clean(word);
     }
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_string();
-    let alike = |axis: &&Axis| axis.values.len() > 1 && last(&axis.key) == last(&entry.key);
-    let alike = grid.iter().filter(alike).count();
-    let key = if alike > 1 { entry.key.replace('.', "-") } else { last(&entry.key) };
+    let same_last = |axis: &&Axis| axis.values.len() > 1 && last(&axis.key) == last(&entry.key);
+    let same_last = grid.iter().filter(same_last).count();
+    let key = if same_last > 1 { entry.key.replace('.', "-") } else { last(&entry.key) };
     clean(&format!("{key}-{}", entry.value))
 }
 
-/// `text` as a part of a file's name.
+/// `text` without the characters that are not allowed in the name of a variant.
 fn clean(text: &str) -> String {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "._".contains(letter);
     text.split(|letter| !fits(letter)).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
@@ -390,7 +406,7 @@ fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Estimator;
+    use bilevel::estimator::{EstimatorSettings, Exact};
 
     fn parse(text: &str, overrides: &[&str]) -> Result<Sweep, Error> {
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
@@ -404,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grid_is_every_combination_over_its_base() {
+    fn grid_yields_every_combination() {
         let text = "base = 'glyphs.toml'\nseeds = [3, 1]\nset.outer.steps = 7\n\
                     [grid]\n'estimator.name' = ['first-order', 'exact']\ninner.rate = [0.1, 0.4]\nouter.rate = [0.01]";
         let sweep = parse(text, &["task.ways=3"]).unwrap();
@@ -418,23 +434,23 @@ mod tests {
         let last = &sweep.variants[3];
         assert_eq!(last.values, ["\"exact\"", "0.4", "0.01"]);
         assert_eq!((last.config.inner.rate, last.config.task.ways, last.config.seed), (0.4, 3, 3));
-        assert_eq!(last.config.estimator, Estimator::Exact);
+        assert_eq!(last.config.estimator, EstimatorSettings::Exact(Exact {}));
     }
 
     #[test]
-    fn named_settings_displace_what_does_not_go_with_them() {
+    fn named_run_replaces_keys_of_another_estimator() {
         let text = "[base]\nouter.steps = 5\nestimator = { name = 'ufom', q = 0.2 }\n\
                     [[run]]\nname = 'plain'\nestimator.name = 'exact'\n[[run]]\nname = 'as-it-is'";
         let sweep = parse(text, &[]).unwrap();
         let [plain, own] = &sweep.variants[..] else { panic!("two settings") };
-        assert_eq!((&*plain.name, &plain.config.estimator), ("plain", &Estimator::Exact));
-        assert!(matches!(own.config.estimator, Estimator::Ufom { q, .. } if q == 0.2));
+        assert_eq!((&*plain.name, &plain.config.estimator), ("plain", &EstimatorSettings::Exact(Exact {})));
+        assert!(matches!(own.config.estimator, EstimatorSettings::Ufom(ref ufom) if ufom.q == 0.2));
         assert_eq!(sweep.seeds, [0]);
         assert_eq!(parse("", &[]).unwrap().variants[0].name, "run");
     }
 
     #[test]
-    fn every_fault_of_every_combination_is_told_once_with_its_line() {
+    fn faults_of_all_combinations_are_listed_once_with_their_lines() {
         let text = "seeds = [0]\n[set]\ninner.setps = 3\n[grid]\nouter.rate = [-1, 0.1]\ntask.ways = [1, 5]";
         let words = [
             "3 settings",
@@ -447,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sweep_is_told_so() {
+    fn invalid_sweeps_are_refused_with_the_reason() {
         refused("gird = 1", &[], &["sweep.toml, line 1", "`gird`", "[grid]"]);
         refused("seeds = 3", &[], &["`seeds`", "list"]);
         refused("seeds = [1, 1]", &[], &["`seeds`", "twice"]);
@@ -457,7 +473,7 @@ mod tests {
         refused("[grid]\ninner.rate = [0.1, 0.1]", &[], &["rate-0.1", "once"]);
         refused("[[run]]\ninner.rate = 0.1", &[], &["`run`", "name"]);
         refused("[[run]]\nname = '../up'", &[], &["`run`", "name"]);
-        refused("[[run]]\nname = 'a'\n[[run]]\nname = 'a'", &[], &["\"a\"", "name of its own"]);
+        refused("[[run]]\nname = 'a'\n[[run]]\nname = 'a'", &[], &["\"a\"", "different name"]);
         let both = "[grid]\ninner.rate = [0.1]\n[[run]]\nname = 'a'\ninner.rate = 0.2";
         refused(both, &[], &["line 5", "`inner.rate`", "[grid] too"]);
         refused("[grid]\ninner.rate = [0.1]", &["inner.rate=1"], &["--set inner.rate=1", "varies"]);

@@ -1,19 +1,19 @@
-//! A configuration file to begin from: every key with what it means, takes and falls back on.
+//! Template of a configuration file: every key with its description, accepted values and default.
 
 use super::error::Error;
 use super::key::KeyDoc;
 use super::raw::RawConfig;
 use super::section::keys;
 
-/// Where a comment's lines end.
+/// Width of comments, in characters.
 const WIDTH: usize = 96;
 
-/// A commented file with the built-in configuration and `assignments` (`key=value`) over it. Loading it gives what
-/// [`Config::load`](super::Config::load) gives for the same assignments. Keys that are not set are comments if
-/// `full`, else left out.
+/// A commented configuration file: the built-in configuration with the overrides `assignments` (`key=value`). Loading it
+/// gives the same as [`Config::load`](super::Config::load) with these overrides. Keys that are not set are commented
+/// out if `full`, otherwise left out.
 ///
 /// # Errors
-/// If an assignment is not of the form `key=value`, or what they make is impossible.
+/// Returns an error if an assignment is not of the form `key=value` or the configuration is invalid.
 pub fn template(assignments: &[String], full: bool) -> Result<String, Error> {
     let mut raw = RawConfig::read(None)?;
     assignments.iter().try_for_each(|assignment| raw.set(assignment))?;
@@ -30,7 +30,7 @@ pub fn template(assignments: &[String], full: bool) -> Result<String, Error> {
             text += &format!("\n[{inside}]\n");
             section = inside;
         }
-        text += &explained(key);
+        text += &comment(key);
         text += &match set {
             Some(entry) => format!("{name} = {}\n", entry.value),
             None if is_toml(&key.default) => format!("# {name} = {}\n", key.default),
@@ -41,9 +41,9 @@ pub fn template(assignments: &[String], full: bool) -> Result<String, Error> {
     Ok(text.trim().replace("\n\n\n", "\n\n") + "\n")
 }
 
-/// What a key means, takes and falls back on, in comments.
-fn explained(key: &KeyDoc) -> String {
-    let sentence = format!("{} Takes {}; default: {}.", key.doc, key.accepts, key.default);
+/// Description, accepted values and default of a key, as comment lines.
+fn comment(key: &KeyDoc) -> String {
+    let sentence = format!("{} Value: {}; default: {}.", key.doc, key.accepts, key.default);
     let mut lines = vec![String::from("#")];
     for word in sentence.split_whitespace() {
         match lines.last_mut() {
@@ -57,7 +57,7 @@ fn explained(key: &KeyDoc) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Whether a default is a value, rather than words.
+/// Whether a default is a TOML value and not words.
 fn is_toml(default: &str) -> bool {
     format!("value = {default}").parse::<toml::Table>().is_ok()
 }
@@ -68,7 +68,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn a_template_is_the_default_and_names_every_key() {
+    fn template_loads_as_the_default_and_names_every_key() {
         for assignments in
             [vec![], vec!["data.source=omniglot".into()], vec!["data={source='folder',path='x'}".into()]]
         {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_template_is_refused() {
+    fn template_refuses_invalid_overrides() {
         assert!(template(&["inner.steps=0".into()], false).is_err());
     }
 }

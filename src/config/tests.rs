@@ -1,14 +1,18 @@
-//! The room as its users meet it: text and overrides go in, a configuration or a message comes out.
+//! Tests of configurations: from text and overrides to a configuration or a message.
 
-use super::{
-    Architecture, Backend, Base, Budget, Coin, Config, CostUnit, Data, Error, Estimator, Fault, KeyDoc,
-    MemoryPlan, Optimizer, Place, RawConfig, Source, Split, Tracking, keys,
-};
+use super::{Config, Data, Error, Fault, KeyDoc, Place, RawConfig, keys};
+use crate::data::{SplitRule, folder};
+use crate::model::Network;
+use bilevel::Budget;
+use bilevel::device::Backend;
+use bilevel::estimator::{Base, Coin, CostUnit, EstimatorSettings, Exact, Tracking, UfomSettings};
+use bilevel::hypergradient::MemoryPlan;
+use bilevel::optimizer::Optimizer;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The least that a configuration must say.
+/// The only key that a configuration must set.
 const BUDGET: &str = "outer.steps = 10\n";
 
 fn check(text: &str, overrides: &[&str]) -> Result<Config, Error> {
@@ -31,18 +35,18 @@ fn message(text: &str, overrides: &[&str]) -> String {
     check(text, overrides).expect_err("should be refused").to_string()
 }
 
-/// The message for `text` below a budget, without its place.
+/// The message for `text` with a budget, without its place.
 fn refusal(text: &str) -> String {
     let error = check(&format!("{BUDGET}{text}"), &[]).expect_err("should be refused");
     match error {
-        Error::Impossible(faults) if faults.len() == 1 => faults[0].reason.clone(),
+        Error::Invalid(faults) if faults.len() == 1 => faults[0].reason.clone(),
         other => panic!("one fault expected: {other}"),
     }
 }
 
 fn faults(text: &str, overrides: &[&str]) -> Vec<Fault> {
     match check(text, overrides) {
-        Err(Error::Impossible(faults)) => faults,
+        Err(Error::Invalid(faults)) => faults,
         other => panic!("faults expected: {other:?}"),
     }
 }
@@ -54,10 +58,10 @@ fn shipped() -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|end| end == "toml") && !is_sweep(path)).collect()
 }
 
-// What is accepted.
+// Accepted configurations.
 
 #[test]
-fn every_shipped_file_loads_and_survives_a_round_trip() {
+fn shipped_files_load_and_survive_a_round_trip() {
     let files = shipped();
     assert!(files.len() >= 6, "{files:?}");
     for file in files {
@@ -67,35 +71,29 @@ fn every_shipped_file_loads_and_survives_a_round_trip() {
 }
 
 #[test]
-fn the_default_is_the_glyphs_file() {
+fn default_is_the_glyphs_file() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/glyphs.toml");
     let config = Config::load(None, &[]).unwrap();
     assert_eq!(config, Config::load(Some(&file), &[]).unwrap());
     assert_eq!((config.task.ways, config.task.shots, config.inner.eval_steps), (5, 1, 3));
-    assert_eq!(config.model.architecture, Architecture::Conv4 { filters: 64, blocks: 4 });
-    assert_eq!(config.data.split, Some(Split::Fraction));
+    assert_eq!(config.model.architecture, Network::Conv4 { filters: 64, blocks: 4 });
+    assert_eq!(config.data.split, Some(SplitRule::FRACTION));
 }
 
 #[test]
-fn the_reference_settings_are_those_of_the_method() {
+fn reference_settings_are_those_of_the_paper() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/unbiased-reference.toml");
     let config = Config::load(Some(&file), &[]).unwrap();
     assert_eq!((config.task.ways, config.inner.steps, config.inner.rate), (20, 10, 0.005));
     assert_eq!((config.outer.meta_batch, config.outer.rate), (5, 0.1));
-    let base = Base {
-        truncate: 0,
-        coin: Coin::Task,
-        tracking: Tracking::Off,
-        coefficient: None,
-        tracking_beta: None,
-    };
-    assert_eq!(config.estimator, Estimator::Ufom { q: 0.1, base });
+    let base = Base { truncate: 0, coin: Coin::Task, tracking: Tracking::Off, coefficient: None };
+    assert_eq!(config.estimator, EstimatorSettings::Ufom(UfomSettings { q: 0.1, base, beta: None }));
     assert_eq!(config.outer.optimizer, Optimizer::Sgd { momentum: 0.0 });
     assert!(matches!(config.outer.budget, Budget::Evaluations(_)));
 }
 
 #[test]
-fn every_variant_survives_a_round_trip() {
+fn every_variant_round_trips() {
     for text in [
         "seed = 9223372036854775807\nbackend = 'cuda'",
         "data = { source = 'folder', path = 'a \"b\"\\é' }",
@@ -137,7 +135,7 @@ fn every_variant_survives_a_round_trip() {
 }
 
 #[test]
-fn defaults_follow_what_they_depend_on() {
+fn defaults_follow_the_keys_they_depend_on() {
     let config = with_budget("inner.steps = 4\ntask.queries = 9");
     assert_eq!((config.inner.eval_steps, config.eval.queries), (4, 9));
     assert_eq!(with_budget("outer.optimizer = 'adamw'").outer.weight_decay, 0.01);
@@ -145,18 +143,18 @@ fn defaults_follow_what_they_depend_on() {
     assert_eq!(memory, MemoryPlan::Snapshots { snapshots: 4 });
 
     let same = checked("deterministic = true\nouter.steps = 1\nestimator.name = 'adaptive'", &[]);
-    let Estimator::Adaptive { tuning, .. } = &same.estimator else { panic!("{:?}", same.estimator) };
-    assert_eq!((tuning.costs, same.backend), (CostUnit::Counted, Backend::Flex));
+    let EstimatorSettings::Adaptive(adaptive) = &same.estimator else { panic!("{:?}", same.estimator) };
+    assert_eq!((adaptive.tuning.costs, same.backend), (CostUnit::Counted, Backend::Flex));
 
     let omniglot = with_budget("data.source = 'omniglot'").data;
     assert_eq!(omniglot.path.as_deref(), Some(Path::new("datasets/omniglot")));
-    assert_eq!((omniglot.split, omniglot.rotations), (Some(Split::Random1200), true));
+    assert_eq!((omniglot.split, omniglot.rotations), (Some(SplitRule::RANDOM_1200), true));
     let alphabets = with_budget("data = { source = 'omniglot', split = 'alphabets' }").data;
     assert!(!alphabets.rotations);
 
     let folder = with_budget("data = { source = 'folder', path = 'letters' }").data;
     let expected = Data {
-        source: Source::Folder,
+        source: &folder::SOURCE,
         path: Some("letters".into()),
         split: None,
         validation: None,
@@ -183,11 +181,11 @@ fn overrides_are_toml_or_bare_strings() {
     let config = checked(BUDGET, &overrides);
     assert_eq!(config.outer.optimizer, Optimizer::Sgd { momentum: 0.0 });
     assert_eq!((config.inner.rate, config.data.rotations, config.seed), (1.0, true, 2));
-    assert_eq!(config.model.architecture, Architecture::Mlp { hidden: vec![8] });
+    assert_eq!(config.model.architecture, Network::Mlp { hidden: vec![8] });
 }
 
 #[test]
-fn an_override_is_a_key_and_a_value() {
+fn overrides_without_key_or_value_are_refused() {
     for text in ["inner.steps", "=5", " = 5"] {
         assert!(message(BUDGET, &[text]).contains("expected key=value"), "{text}");
     }
@@ -198,7 +196,7 @@ fn an_override_is_a_key_and_a_value() {
 }
 
 #[test]
-fn an_override_of_one_budget_displaces_the_other() {
+fn override_of_one_budget_replaces_the_other() {
     let budget = |text, overrides: &[&str]| checked(text, overrides).outer.budget;
     assert_eq!(budget(BUDGET, &["outer.evaluations=77"]), Budget::Evaluations(77));
     assert_eq!(budget("outer.evaluations = 5", &["outer.steps=77"]), Budget::Steps(77));
@@ -207,19 +205,19 @@ fn an_override_of_one_budget_displaces_the_other() {
 }
 
 #[test]
-fn an_overridden_choice_displaces_keys_of_the_other_choice() {
+fn override_of_a_choice_drops_keys_of_the_other_choice() {
     let ufom = format!("{BUDGET}estimator = {{ name = 'ufom', q = 0.2, truncate = 1 }}");
-    assert_eq!(checked(&ufom, &["estimator.name=exact"]).estimator, Estimator::Exact);
+    assert_eq!(checked(&ufom, &["estimator.name=exact"]).estimator, EstimatorSettings::Exact(Exact {}));
     let message = message(&ufom, &["estimator.name=exact", "estimator.q=0.3"]);
-    assert!(message.starts_with("--set estimator.q=0.3: `estimator.q` (= 0.3) has no meaning"));
+    assert!(message.starts_with("--set estimator.q=0.3: `estimator.q` (= 0.3) has no effect"));
 
     let glyphs = format!("{BUDGET}data.split = 'fraction'");
     let data = checked(&glyphs, &["data.source=omniglot"]).data;
-    assert_eq!(data.split, Some(Split::Random1200));
+    assert_eq!(data.split, Some(SplitRule::RANDOM_1200));
 }
 
 #[test]
-fn an_override_that_makes_a_default_impossible_is_the_one_blamed() {
+fn fault_names_the_override_when_it_makes_a_default_invalid() {
     let ways = message(BUDGET, &["task.ways=200"]);
     assert!(ways.starts_with("--set task.ways=200: `data.validation` (= 100) must be at least"), "{ways}");
     let table = message(BUDGET, &["inner.steps={}"]);
@@ -228,17 +226,17 @@ fn an_override_that_makes_a_default_impossible_is_the_one_blamed() {
 
 #[cfg(unix)]
 #[test]
-fn what_toml_cannot_hold_is_an_error_and_not_a_panic() {
+fn to_toml_refuses_a_path_that_is_not_utf8() {
     use std::os::unix::ffi::OsStringExt;
     let mut config = with_budget("");
     config.data.path = Some(std::ffi::OsString::from_vec(vec![0xff]).into());
     assert!(matches!(config.to_toml(), Err(Error::Write(_))));
 }
 
-// What is refused, and in which words.
+// Refused configurations, and the messages.
 
 #[test]
-fn a_typo_is_answered_with_the_nearest_key() {
+fn unknown_key_suggests_the_most_similar_key() {
     for (wrong, advice) in [
         ("inner.setps = 5", "unknown key `inner.setps` (= 5); did you mean `inner.steps`?"),
         ("iner.rate = 1", "unknown key `iner.rate` (= 1); did you mean `inner.rate`?"),
@@ -259,7 +257,7 @@ fn a_typo_is_answered_with_the_nearest_key() {
 }
 
 #[test]
-fn every_key_with_one_letter_lost_is_found_again() {
+fn key_without_one_letter_is_suggested() {
     for KeyDoc { key, .. } in keys() {
         let cut = key.len() - 2;
         let typo = format!("{}{}", &key[..cut], &key[cut + 1..]);
@@ -270,7 +268,7 @@ fn every_key_with_one_letter_lost_is_found_again() {
 }
 
 #[test]
-fn wrong_types_and_ranges_say_what_is_allowed() {
+fn wrong_types_and_ranges_name_the_values_allowed() {
     for (wrong, reason) in [
         ("inner.steps = \"five\"", "`inner.steps` must be a whole number ≥ 1, got \"five\""),
         ("inner.steps = 0", "`inner.steps` must be a whole number ≥ 1, got 0"),
@@ -316,7 +314,7 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
 }
 
 #[test]
-fn q_is_a_probability_and_not_zero() {
+fn q_must_be_a_positive_probability() {
     for q in ["0", "-0.1", "1.0001", "nan", "1e-60"] {
         let refusal = refusal(&format!("estimator = {{ name = 'ufom', q = {q} }}"));
         assert!(refusal.contains("must be a number > 0 and ≤ 1"), "{refusal}");
@@ -324,78 +322,87 @@ fn q_is_a_probability_and_not_zero() {
 }
 
 #[test]
-fn contradictions_name_both_sides() {
+fn contradictions_name_both_keys() {
     for (wrong, reason) in [
         ("estimator = { name = 'truncated', truncate = 2 }", "from 0 to 1 (inner.steps), got 2"),
         ("estimator = { name = 'ufom', truncate = 2 }", "from 0 to 1 (inner.steps), got 2"),
         ("estimator.name = 'truncated'", "`estimator.truncate` is missing"),
         (
             "estimator.q = 0.5",
-            "`estimator.q` (= 0.5) has no meaning with estimator.name = \"exact\": \
-             only \"ufom\" has a fixed q",
+            "`estimator.q` (= 0.5) has no effect with estimator.name = \"exact\": \
+             it applies only to \"ufom\"",
         ),
-        ("estimator = { name = 'ufom', beta = 0.5 }", "averages nothing but what it tracks"),
-        ("estimator = { name = 'exact', beta = 0.5 }", "without survival adapt"),
-        ("estimator = { name = 'ufom', coefficient = 0.5 }", "only a \"fixed\" tracking"),
-        ("estimator = { name = 'exact', tracking = 'fitted' }", "track their base's error"),
-        ("estimator = { name = 'step-coins', p = 0.5, floor = 0.5 }", "where `estimator.p` is given"),
+        ("estimator = { name = 'ufom', beta = 0.5 }", "averages only the error that it tracks"),
+        ("estimator = { name = 'exact', beta = 0.5 }", "without survival"),
+        ("estimator = { name = 'ufom', coefficient = 0.5 }", "only tracking \"fixed\""),
+        (
+            "estimator = { name = 'exact', tracking = 'fitted' }",
+            "it applies only to \"ufom\" and \"adaptive\"",
+        ),
+        ("estimator = { name = 'step-coins', p = 0.5, floor = 0.5 }", "if `estimator.p` is given"),
         (
             "estimator = { name = 'telescoping', survival = 0.5, costs = 'counted' }",
             "`estimator.survival` is given",
         ),
-        ("estimator = { name = 'telescoping', curvature_floor = 1 }", "only adapting \"step-coins\""),
+        (
+            "estimator = { name = 'telescoping', curvature_floor = 1 }",
+            "it applies only to \"step-coins\" without p",
+        ),
         ("estimator = { name = 'step-coins', p = [0.5, 0.5] }", "a list of 1 (inner.steps), got 2"),
         ("estimator = { name = 'step-coins', p = [0.5, 0] }", "or a list of them"),
         ("estimator = { name = 'telescoping', levels = [2] }", "depths from 1 to 1 (inner.steps), got 2"),
         ("estimator = { name = 'telescoping', levels = [2, 1] }", "an ascending list"),
-        ("estimator = { name = 'adaptive', clip_products = 1 }", "clipping inside the walk biases"),
-        ("estimator = { name = 'adaptive', p = 0.5 }", "only \"step-coins\" takes"),
-        ("estimator.iterations = 3", "only \"implicit\" solves a system"),
-        ("estimator = { name = 'reptile', damping = 1 }", "only \"implicit\" solves a system"),
-        ("estimator = { name = 'reptile', truncate = 1 }", "have a truncated base"),
+        ("estimator = { name = 'adaptive', clip_products = 1 }", "clipping in the backward pass biases"),
+        ("estimator = { name = 'adaptive', p = 0.5 }", "it applies only to \"step-coins\""),
+        ("estimator.iterations = 3", "it applies only to \"implicit\""),
+        ("estimator = { name = 'reptile', damping = 1 }", "it applies only to \"implicit\""),
+        (
+            "estimator = { name = 'reptile', truncate = 1 }",
+            "it applies only to \"truncated\", \"ufom\", \"adaptive\" and \"telescoping\"",
+        ),
         (
             "estimator.name = 'reptile'\ninner.adapts = 'head'",
-            "`inner.adapts` = \"head\" does not go with estimator.name = \"reptile\": it moves no weight",
+            "`inner.adapts` = \"head\" cannot be combined with estimator.name = \"reptile\": it moves no weight",
         ),
         (
             "estimator.name = 'reptile'\ninner.rates = 'learned'",
-            "`inner.rates` = \"learned\" does not go with estimator.name = \"reptile\"",
+            "`inner.rates` = \"learned\" cannot be combined with estimator.name = \"reptile\"",
         ),
         (
             "estimator.name = 'first-order'\ninner.rates = 'learned'",
-            "without a step differentiated the rates have no gradient",
+            "the inner rates have no gradient if no inner step is differentiated",
         ),
         ("estimator = { name = 'truncated', truncate = 0 }\ninner.rates = 'learned'", "no gradient"),
         (
             "estimator.name = 'implicit'\ninner = { rates = 'learned', proximal = 1 }",
-            "where the inner loss is least does not depend on the rates",
+            "the minimum of the inner loss does not depend on the rates",
         ),
         (
             "estimator.name = 'implicit'",
-            "`inner.proximal` = 0 does not go with estimator.name = \"implicit\"",
+            "`inner.proximal` = 0 cannot be combined with estimator.name = \"implicit\"",
         ),
-        ("outer.momentum = 0.9", "has no meaning with outer.optimizer = \"adam\": only \"sgd\""),
+        ("outer.momentum = 0.9", "has no effect with outer.optimizer = \"adam\": only \"sgd\""),
         ("outer.optimizer = 'sgd'\nouter.beta_2 = 0.9", "only \"adam\" and \"adamw\""),
         (
             "memory.snapshots = 3",
-            "`memory.snapshots` (= 3) has no meaning with memory.plan = \"auto\": only \"snapshots\"",
+            "`memory.snapshots` (= 3) has no effect with memory.plan = \"auto\": only \"snapshots\"",
         ),
         ("memory = { plan = 'store', budget = 1 }", "with memory.plan = \"store\": only \"auto\""),
-        ("divergence.most = 3", "`divergence.most` (= 3) has no meaning with divergence.action = \"stop\""),
+        ("divergence.most = 3", "`divergence.most` (= 3) has no effect with divergence.action = \"stop\""),
         (
             "deterministic = true\nbackend = 'wgpu'",
-            "`deterministic` = true does not go with backend = \"wgpu\": kernels of a GPU are chosen by their times",
+            "`deterministic` = true cannot be combined with backend = \"wgpu\": GPU kernels are chosen by measured times",
         ),
         (
             "deterministic = true\nestimator = { name = 'adaptive', costs = 'measured' }",
-            "`estimator.costs` = \"measured\" does not go with deterministic = true",
+            "`estimator.costs` = \"measured\" cannot be combined with deterministic = true",
         ),
-        ("model.hidden = [3]", "has no meaning with model.kind = \"conv4\""),
-        ("model = { kind = 'mlp', blocks = 3 }", "has no meaning with model.kind = \"mlp\""),
+        ("model.hidden = [3]", "has no effect with model.kind = \"conv4\""),
+        ("model = { kind = 'mlp', blocks = 3 }", "has no effect with model.kind = \"mlp\""),
         ("model.blocks = 6", "from 1 to 5: each block halves the image, and data.image_size = 28"),
-        ("data.path = 'x'", "`data.path` (= \"x\") has no meaning with data.source = \"glyphs\""),
+        ("data.path = 'x'", "`data.path` (= \"x\") has no effect with data.source = \"glyphs\""),
         ("data.source = 'folder'", "`data.path` is missing"),
-        ("data.invert = true", "has no meaning with data.source = \"glyphs\""),
+        ("data.invert = true", "has no effect with data.source = \"glyphs\""),
         ("data.split = 'listed'", "must be \"fraction\" for data.source = \"glyphs\""),
         ("data.validation = 4", "must be at least task.ways = 5"),
     ] {
@@ -405,17 +412,17 @@ fn contradictions_name_both_sides() {
 }
 
 #[test]
-fn a_run_has_exactly_one_budget() {
+fn exactly_one_budget_is_required() {
     assert_eq!(
         message("", &[]),
-        "test.toml: no budget; give `outer.steps` or `outer.evaluations`, a whole number ≥ 1"
+        "test.toml: no budget; set `outer.steps` or `outer.evaluations` to a whole number ≥ 1"
     );
     let both = message("[outer]\nsteps = 1\nevaluations = 1", &[]);
     assert!(both.starts_with("test.toml, line 3: ") && both.contains("one budget"), "{both}");
 }
 
 #[test]
-fn all_faults_come_at_once_in_the_order_of_the_file() {
+fn all_faults_are_listed_in_the_order_of_the_file() {
     let text = "[inner]\nsteps = 'five'\nrate = -1\n\n[task]\nwasy = 3\n[estimator]\n\
                 name = 'truncated'\ntruncate = 3";
     let found = faults(text, &["backend=gpu"]);
@@ -430,23 +437,23 @@ fn all_faults_come_at_once_in_the_order_of_the_file() {
             ("outer.steps", &line(None)),
             ("backend", &Place::Override { text: "backend=gpu".into() }),
         ],
-        "and nothing about truncate, which only the refused inner.steps could contradict"
+        "no fault of truncate, because inner.steps is refused already"
     );
-    assert!(message(text, &[]).starts_with("4 settings are impossible:\n  test.toml, line 2: "));
+    assert!(message(text, &[]).starts_with("4 settings are invalid:\n  test.toml, line 2: "));
 }
 
 #[test]
-fn broken_toml_is_refused_with_its_line() {
+fn invalid_toml_is_refused_with_its_line() {
     let text = message("seed = 1\nbackend = \n", &[]);
     assert!(text.starts_with("test.toml, line 2: not valid TOML: "), "{text}");
     let text = message("seed = 1\nseed = 2\n", &[]);
     assert!(text.starts_with("test.toml, line 2: not valid TOML: duplicate key"), "{text}");
 }
 
-// Files that are no configurations.
+// Files that are not configurations.
 
 #[test]
-fn unreadable_files_are_refused_politely() {
+fn unreadable_files_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let refusal = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -464,7 +471,7 @@ fn unreadable_files_are_refused_politely() {
 }
 
 #[test]
-fn hostile_text_gets_a_short_message() {
+fn hostile_text_yields_a_short_message() {
     let deep_array = format!("seed = {}", "[".repeat(100_000));
     let deep_key = format!("{} = 1", ["a"; 100_000].join("."));
     let deep_table = format!("[{}]", ["a"; 100_000].join("."));
@@ -476,7 +483,7 @@ fn hostile_text_gets_a_short_message() {
     let signs = format!("seed = {}1", "-".repeat(1_000_000));
     let many: String = (0..50_000).map(|index| format!("inner.key{index} = 1\n")).collect();
     let many_tables = "[[inner]]\n".repeat(100_000);
-    // Were each key kept in full, these would be gigabytes.
+    // If each key were kept in full, these would take gigabytes.
     let names: String = (0..60_000).map(|index| format!("a{index}=1\n")).collect();
     let below_long_name = format!("[{}]\n{names}", "k".repeat(400_000));
     let below_long_path = format!("[{}]\n{names}", vec!["k".repeat(5_000); 70].join("."));
@@ -517,13 +524,13 @@ fn hostile_text_gets_a_short_message() {
 }
 
 #[test]
-fn nothing_said_means_the_documented_defaults() {
+fn documented_defaults_equal_the_actual_defaults() {
     for KeyDoc { key, default, .. } in keys() {
         let Ok(value) = default.parse::<toml::Value>() else { continue };
-        let unsaid = checked(BUDGET, &[]);
+        let implicit = checked(BUDGET, &[]);
         match check(BUDGET, &[&format!("{key}={value}")]) {
-            Ok(said) => assert_eq!(said, unsaid, "{key}"),
-            Err(error) => assert!(error.to_string().contains("has no meaning with"), "{error}"),
+            Ok(explicit) => assert_eq!(explicit, implicit, "{key}"),
+            Err(error) => assert!(error.to_string().contains("has no effect with"), "{error}"),
         }
     }
 }

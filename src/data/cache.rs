@@ -1,28 +1,29 @@
-//! A decoded [`ImageSet`] kept in one file, so that the next run starts at once.
+//! A cache of decoded [`ImageSet`]s, one file each, so that the next run need not decode images.
 //!
-//! The file: 8 bytes of magic, the format version and the header's length (32-bit little-endian),
-//! a JSON header, the pixels, and the SHA-256 of all that. A cache is a convenience: one that is
-//! stale or damaged is rebuilt, and one that cannot be written costs a warning.
+//! File layout: 8 bytes of magic, the format version and the header's length (both 32-bit little-endian),
+//! a JSON header, the pixels, and the SHA-256 of everything before. Stale or damaged files are rebuilt; a file that
+//! cannot be written is a warning.
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Class, Error, ImageSet};
-use crate::whole;
+use super::fingerprint::fingerprint;
+use super::{Class, Error, ImageSet, LoadOptions, Loaded};
+use crate::support::atomic_file;
 
 const MAGIC: &[u8; 8] = b"metaburn";
 const VERSION: u32 = 1;
-/// Where the header starts: behind magic, version and length.
+/// Offset of the header: after magic, version and length.
 const HEADER: usize = 16;
 const CHECKSUM: usize = 32;
-/// Larger sets are not kept: a million images of 128×128 pixels.
-const MOST_BYTES: u64 = 16 << 30;
+/// Larger sets are not cached; a million images of 128×128 pixels fit.
+const MAX_BYTES: u64 = 16 << 30;
 
-/// What the pixels are of, and of which state of the source.
+/// Describes the pixels and the state of the files they were decoded from.
 #[derive(Deserialize, Serialize)]
 struct Header {
     fingerprint: String,
@@ -30,13 +31,44 @@ struct Header {
     classes: Vec<Class>,
 }
 
-/// The set kept in `file` if it was made from a source with this `fingerprint`, else the one that
-/// `build` makes, which is then kept there.
-///
-/// The warning, if any, says why the set could not be kept.
+/// Files that a source decodes, and everything else that decides the result. It determines the name of the cache
+/// file and whether that is up to date.
+pub(super) struct SourceFiles<'a> {
+    /// The source's name.
+    pub source: &'static str,
+    /// The files and folders to decode.
+    pub roots: Vec<PathBuf>,
+    /// The loading options that the source depends on, beside folder and size.
+    pub options: String,
+    /// How the images are loaded.
+    pub load: &'a LoadOptions<'a>,
+}
+
+impl SourceFiles<'_> {
+    /// The cached images if the cache is up to date, else those that `decode` returns, which are then cached.
+    ///
+    /// # Errors
+    /// Returns the errors of `decode`, or an error if the files cannot be listed.
+    pub fn load(&self, decode: impl FnOnce() -> Result<ImageSet, Error>) -> Result<Loaded, Error> {
+        let LoadOptions { path, size, cache, .. } = *self.load;
+        let (Some(cache), true) = (cache, path.is_dir()) else {
+            return Ok(Loaded { set: decode()?, warning: None });
+        };
+        let absolute = fs::canonicalize(path).map_err(Error::io("look at", path))?;
+        let key = format!("{} {size} {} {}", self.source, self.options, absolute.display());
+        // One file per source, folder, size and options, overwritten when the source's files change.
+        let name = fingerprint(&[], &key)?;
+        let file = cache.join(format!("{}-{size}px-{}.images", self.source, &name[..12]));
+        let (set, warning) = cached(&file, &fingerprint(&self.roots, &key)?, decode)?;
+        Ok(Loaded { set, warning })
+    }
+}
+
+/// The set cached in `file` if its fingerprint is `fingerprint`, else the set that `build` returns, which is
+/// then cached. The warning, if any, says why the set could not be cached.
 ///
 /// # Errors
-/// Those of `build` alone.
+/// Returns only the errors of `build`.
 pub fn cached(
     file: &Path,
     fingerprint: &str,
@@ -48,16 +80,16 @@ pub fn cached(
     let set = build()?;
     let warning = save(file, fingerprint, &set).err().map(|error| {
         format!(
-            "cannot keep decoded images in `{}` ({error}); the next run decodes them again",
+            "cannot cache decoded images in `{}` ({error}); the next run decodes them again",
             file.display()
         )
     });
     Ok((set, warning))
 }
 
-/// `None` if there is no cache, or it is stale, damaged or of another version.
+/// The cached set; `None` if the file is missing, stale, damaged or of another version.
 fn load(file: &Path, fingerprint: &str) -> Option<ImageSet> {
-    let mut bytes = whole::read(file, MOST_BYTES).ok()?;
+    let mut bytes = atomic_file::read(file, MAX_BYTES).ok()?;
     let (content, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
     let (magic, rest) = content.split_first_chunk::<8>()?;
     let (version, rest) = rest.split_first_chunk()?;
@@ -75,7 +107,7 @@ fn load(file: &Path, fingerprint: &str) -> Option<ImageSet> {
     ImageSet::new(header.size, header.classes, bytes).ok()
 }
 
-/// A reader sees all of it or nothing.
+/// Writes the set atomically.
 fn save(file: &Path, fingerprint: &str, set: &ImageSet) -> io::Result<()> {
     let header = serde_json::to_vec(&Header {
         fingerprint: fingerprint.to_string(),
@@ -88,28 +120,29 @@ fn save(file: &Path, fingerprint: &str, set: &ImageSet) -> io::Result<()> {
     let version = VERSION.to_le_bytes();
     let length = length.to_le_bytes();
     let pieces = [MAGIC, &version[..], &length, &header, set.pixels()];
-    if pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() + CHECKSUM as u64 > MOST_BYTES {
+    if pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() + CHECKSUM as u64 > MAX_BYTES {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     let mut hash = Sha256::new();
     pieces.iter().for_each(|piece| hash.update(piece));
     let [magic, version, length, header, pixels] = pieces;
-    whole::write(file, &[magic, version, length, header, pixels, &hash.finalize()])
+    atomic_file::write(file, &[magic, version, length, header, pixels, &hash.finalize()])
 }
 
 #[cfg(test)]
 mod tests {
+    use image::{GrayImage, Luma};
     use tempfile::TempDir;
 
     use super::*;
-    use crate::data::Part;
+    use crate::data::{Part, folder};
 
     fn set() -> Result<ImageSet, Error> {
         let classes = vec![Class::new("a/1", "a", Some(Part::Test), 2), Class::new("b/é", "b", None, 1)];
         ImageSet::new(2, classes, (0..12).collect())
     }
 
-    /// Whether the set had to be built anew.
+    /// Whether the set had to be rebuilt.
     fn rebuilt(file: &Path, fingerprint: &str) -> Result<bool, Error> {
         let mut built = false;
         let (found, warning) = cached(file, fingerprint, || {
@@ -121,7 +154,31 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_serves_until_its_source_changes() -> Result<(), Error> {
+    fn a_changed_folder_is_decoded_again() -> Result<(), Error> {
+        let (images, cache) = (TempDir::new().expect("dir"), TempDir::new().expect("dir"));
+        fs::create_dir(images.path().join("a")).expect("folder");
+        let draw = |grey, name: &str| {
+            GrayImage::from_pixel(3, 3, Luma([grey]))
+                .save(images.path().join("a").join(name))
+                .expect("image");
+        };
+        let load = |invert| {
+            let (path, cache) = (images.path(), Some(cache.path()));
+            folder::SOURCE.load(&LoadOptions { path, size: 2, seed: 0, invert, cache })
+        };
+        draw(10, "1.png");
+        let first = load(None)?;
+        assert_eq!((first.set.image(0, 0), first.warning), ([10; 4].as_slice(), None));
+        assert_eq!(load(None)?.set, first.set);
+        assert_eq!(load(Some(true))?.set.image(0, 0), [245; 4]);
+        draw(20, "2.png");
+        assert_eq!(load(None)?.set.examples(0), 2);
+        assert_eq!(fs::read_dir(cache.path()).expect("cache").count(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn a_cache_is_used_until_its_source_changes() -> Result<(), Error> {
         let dir = TempDir::new().expect("dir");
         let file = dir.path().join("deep/set.images");
         assert!(rebuilt(&file, "x")?);
@@ -132,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_damaged_anywhere_is_rebuilt() -> Result<(), Error> {
+    fn a_damaged_cache_is_rebuilt() -> Result<(), Error> {
         let dir = TempDir::new().expect("dir");
         let file = dir.path().join("set.images");
         rebuilt(&file, "x")?;
@@ -150,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_cannot_be_written_is_a_warning() -> Result<(), Error> {
+    fn an_unwritable_cache_is_a_warning() -> Result<(), Error> {
         let dir = TempDir::new().expect("dir");
         let file = dir.path().join("taken/set.images");
         fs::write(dir.path().join("taken"), "a file, not a folder").expect("file");

@@ -1,4 +1,4 @@
-//! From the bytes of a PNG or JPEG file to grey pixels, without trusting the file.
+//! Decodes PNG and JPEG files to grey pixels. Files are not trusted.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -8,41 +8,40 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 
 use super::Error;
 
-/// The most pixels of a drawing: ten times the side of an official one, and as many as an image may be
-/// resized to. Half of Omniglot has thousands of drawings, and a kilobyte can hold a million pixels.
+/// Maximum number of pixels of an Omniglot drawing: ten times the side of an official one. A hostile archive could hold
+/// thousands of drawings that decode to millions of pixels from a kilobyte each.
 pub const DRAWING: u64 = 1 << 20;
-/// The most pixels of a photograph: what nearly every camera makes.
+/// Maximum number of pixels of a photograph; nearly all cameras stay below it.
 pub const PHOTOGRAPH: u64 = 1 << 26;
 
-/// The longest side an image may have, in pixels: resizing keeps a row as long as it for each new column.
-const LONGEST: u32 = 16_384;
-/// The most bytes that a decoded pixel takes, of four colours in 16 bits each. Decoding takes up to half as much
-/// beside it.
+/// Maximum height and width, in pixels, since resizing allocates a row of that length per new column.
+const MAX_SIDE: u32 = 16_384;
+/// Maximum bytes per decoded pixel: four channels of 16 bits. Decoding needs up to half as much besides.
 const PIXEL_BYTES: u64 = 8;
-/// Images of more pixels are decoded one at a time, so that all threads together take some gigabytes at most: 16
-/// of them 200 MB each, and one 800 MB.
-const MANY: u64 = 1 << 24;
-static MANY_AT_ONCE: Mutex<()> = Mutex::new(());
+/// Larger images are decoded one at a time, which bounds the memory of all threads together: with 16 threads, 200 MB each
+/// and 800 MB once.
+const LARGE: u64 = 1 << 24;
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A grey image `[height, width]`, row by row, white 255 and black 0.
+/// A grey image, `[height, width]` in row-major order, white 255 and black 0.
 #[derive(Debug, PartialEq)]
 pub struct Grey {
-    /// Pixels of a row.
+    /// Width in pixels.
     pub width: usize,
-    /// Rows.
+    /// Height in pixels.
     pub height: usize,
-    /// Each pixel's brightness.
+    /// The brightness of each pixel.
     pub pixels: Vec<u8>,
 }
 
-/// Decodes `bytes`, which came from `path` and have at most `most` pixels; colours become their brightness, and
-/// what is transparent shows white paper beneath. Of an animation it is the first picture.
+/// Decodes the image in `bytes`, read from `path`. Colours become their brightness, transparent pixels are white, and of
+/// an animation the first frame is returned.
 ///
 /// # Errors
-/// [`Error::Decode`] if this is no PNG or JPEG, or a damaged or an enormous one.
-pub fn decode(bytes: &[u8], path: &Path, most: u64) -> Result<Grey, Error> {
+/// Returns [`Error::Decode`] if the file is not PNG or JPEG, is damaged, or has more than `max` pixels.
+pub fn decode(bytes: &[u8], path: &Path, max: u64) -> Result<Grey, Error> {
     let failed = |reason: String| Error::Decode { path: path.to_path_buf(), reason };
-    let too_large = || failed(format!("it has more than {most} pixels, or a side of more than {LONGEST}"));
+    let too_large = || failed(format!("it has more than {max} pixels, or a side of more than {MAX_SIDE}"));
     let damaged = |error: ImageError| match error {
         ImageError::Limits(_) => too_large(),
         error => failed(error.to_string()),
@@ -51,22 +50,22 @@ pub fn decode(bytes: &[u8], path: &Path, most: u64) -> Result<Grey, Error> {
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| damaged(error.into()))?;
     match reader.format() {
         Some(ImageFormat::Png) => {}
-        Some(ImageFormat::Jpeg) if is_whole(bytes) => {}
+        Some(ImageFormat::Jpeg) if is_complete(bytes) => {}
         Some(ImageFormat::Jpeg) => return Err(failed("the JPEG file is cut short".into())),
         _ => return Err(failed("it is neither PNG nor JPEG".into())),
     }
     let mut limits = Limits::default();
-    limits.max_image_width = Some(LONGEST);
-    limits.max_image_height = Some(LONGEST);
-    limits.max_alloc = Some(most * PIXEL_BYTES);
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(max * PIXEL_BYTES);
     reader.limits(limits);
     let decoder = reader.into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
-    if pixels > most {
+    if pixels > max {
         return Err(too_large());
     }
-    let _alone = (pixels > MANY).then(|| MANY_AT_ONCE.lock().unwrap_or_else(PoisonError::into_inner));
+    let _alone = (pixels > LARGE).then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
     let image = DynamicImage::from_decoder(decoder).map_err(damaged)?.into_luma_alpha8();
     Ok(Grey {
         width: image.width() as usize,
@@ -75,9 +74,9 @@ pub fn decode(bytes: &[u8], path: &Path, most: u64) -> Result<Grey, Error> {
     })
 }
 
-/// Whether a JPEG file goes on to its end. The decoder would fill up what is missing with grey.
-fn is_whole(jpeg: &[u8]) -> bool {
-    // What may follow 0xff within pixels, or before a marker, and is none.
+/// Whether a JPEG file is complete. The decoder would fill missing pixels with grey.
+fn is_complete(jpeg: &[u8]) -> bool {
+    // Bytes that may follow 0xff within the pixel data or before a marker, without being a marker.
     let is_marker = |byte: u8| !matches!(byte, 0x00 | 0x01 | 0xd0..=0xd7 | 0xff);
     let mut rest = jpeg;
     while let Some(at) = rest.windows(2).position(|pair| pair[0] == 0xff && is_marker(pair[1])) {
@@ -119,8 +118,8 @@ mod tests {
         decode(bytes, Path::new("a.png"), PHOTOGRAPH).expect("an image").pixels
     }
 
-    fn refusal(bytes: &[u8], most: u64) -> String {
-        let error = decode(bytes, Path::new("dir/a.png"), most).expect_err("no image").to_string();
+    fn refusal(bytes: &[u8], max: u64) -> String {
+        let error = decode(bytes, Path::new("dir/a.png"), max).expect_err("no image").to_string();
         assert!(error.contains("`dir/a.png`") && error.contains("replace or remove it"), "{error}");
         error
     }
@@ -133,7 +132,7 @@ mod tests {
         [&(content.len() as u32).to_be_bytes(), name, content, &(!crc).to_be_bytes()].concat()
     }
 
-    /// `bytes` as zlib has them, none of them compressed.
+    /// `bytes` as a zlib stream, stored without compression.
     fn zlib(bytes: &[u8]) -> Vec<u8> {
         let length = bytes.len() as u16;
         let sums = bytes.iter().fold([1_u32, 0], |[a, b], byte| {
@@ -145,26 +144,26 @@ mod tests {
         [&head, &length.to_le_bytes()[..], &(!length).to_le_bytes(), bytes, &adler.to_be_bytes()].concat()
     }
 
-    /// A PNG file of these chunks behind the first, which says size, bits a channel and colour type.
+    /// A PNG file of `chunks` after the first, which holds size, bits per channel and colour type.
     fn png([width, height]: [u32; 2], bits: u8, colour: u8, chunks: &[Vec<u8>]) -> Vec<u8> {
         let sizes = [width.to_be_bytes(), height.to_be_bytes()].concat();
         let head = chunk(b"IHDR", &[&sizes, &[bits, colour, 0, 0, 0][..]].concat());
         [b"\x89PNG\r\n\x1a\n", &head[..], &chunks.concat(), &chunk(b"IEND", b"")].concat()
     }
 
-    /// The chunk of pixels; each of `rows` begins with 0, for no filter.
+    /// A chunk of pixels; each row starts with 0, for no filter.
     fn data(rows: &[u8]) -> Vec<u8> {
         chunk(b"IDAT", &zlib(rows))
     }
 
-    /// A JPEG file of 8×8 pixels of cyan, magenta, yellow and black, each of them 0, 128 or 255 throughout, as
-    /// image programs write it: 255 is no ink.
+    /// A JPEG file of 8×8 equal pixels in CMYK. Each channel is 0, 128 or 255; as in the files of image editors, 255 is no
+    /// ink.
     fn cmyk(inks: [u8; 4]) -> Vec<u8> {
         let segment = |marker: u8, content: &[u8]| {
             let length = (content.len() as u16 + 2).to_be_bytes();
             [&[0xff, marker], &length[..], content].concat()
         };
-        // A block is its mean: 255/8 for each unit beyond 128, a code for how many bits follow, those, and an end.
+        // A block is coded as its mean, in units of 255/8 above 128: the number of bits, these bits, and an end code.
         let codes = inks.map(|ink| match ink {
             0 => "100110",
             128 => "00",
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn transparent_pixels_are_paper() -> Result<(), Error> {
+    fn transparent_pixels_are_white() -> Result<(), Error> {
         let pixels = [[0, 255], [0, 0], [0, 128], [200, 255]];
         let image = image::GrayAlphaImage::from_fn(4, 1, |x, _| LumaA(pixels[x as usize]));
         let grey = decode(&encoded(image, ImageFormat::Png), Path::new("a.png"), DRAWING)?;
@@ -216,7 +215,7 @@ mod tests {
         assert_eq!(pixels(&encoded(image, ImageFormat::Png)), [0, 128, 255]);
         let image = ImageBuffer::from_fn(3, 1, |x, _| Rgb([grey[x as usize]; 3]));
         assert_eq!(pixels(&encoded(image, ImageFormat::Png)), [0, 128, 255]);
-        // One bit a pixel, and as many bits of an index into colours.
+        // One bit per pixel: grey, then an index into a palette.
         assert_eq!(pixels(&png([3, 1], 1, 0, &[data(&[0, 0b1010_0000])])), [255, 0, 255]);
         let palette = chunk(b"PLTE", &[10, 10, 10, 250, 250, 250]);
         let indexed = |chunks: &[Vec<u8>]| png([3, 1], 1, 3, chunks);
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_animation_is_its_first_picture() {
+    fn animations_decode_to_their_first_frame() {
         let frame = |number: u32| {
             let sizes = [number, 2, 1, 0, 0].map(u32::to_be_bytes).concat();
             chunk(b"fcTL", &[&sizes, &[0, 1, 0, 1, 0, 0][..]].concat())
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn printers_colours_become_brightness() {
+    fn cmyk_becomes_brightness() {
         let mean = |inks| pixels(&cmyk(inks)).iter().map(|pixel| u32::from(*pixel)).sum::<u32>() / 64;
         assert!(mean([255; 4]) >= 254, "paper");
         assert!(mean([255, 255, 255, 0]) <= 1, "black");
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_refused_by_name() {
+    fn other_files_are_refused_by_name() {
         let sound = encoded(GrayImage::new(3, 3), ImageFormat::Png);
         let other = [b"GIF89a\x01\0\x01\0\0\0\0;".as_slice(), b"hello", b"", b"BM", b"\0", b"\xff\xd8\xff"];
         for bytes in other.into_iter().chain([&sound[..8], &sound[1..]]) {
@@ -262,18 +261,18 @@ mod tests {
     }
 
     #[test]
-    fn absurd_sizes_are_refused_before_they_take_memory() {
+    fn huge_images_are_refused_before_memory_is_allocated() {
         let large = |sizes| png(sizes, 16, 6, &[data(&[])]);
-        for (sizes, most) in [
+        for (sizes, max) in [
             ([1025, 1024], DRAWING),
             ([8193, 8192], PHOTOGRAPH),
-            ([LONGEST + 1, 1], DRAWING),
+            ([MAX_SIDE + 1, 1], DRAWING),
             ([1, u32::MAX >> 1], PHOTOGRAPH),
             ([u32::MAX >> 1; 2], PHOTOGRAPH),
             ([u32::MAX; 2], PHOTOGRAPH),
         ] {
-            let error = refusal(&large(sizes), most);
-            let words = format!("more than {most} pixels, or a side of more than 16384");
+            let error = refusal(&large(sizes), max);
+            let words = format!("more than {max} pixels, or a side of more than 16384");
             assert!(error.contains(&words) || sizes[0] == u32::MAX, "{sizes:?}: {error}");
         }
         let mut jpeg = encoded(GrayImage::new(8, 8), ImageFormat::Jpeg);
@@ -281,13 +280,13 @@ mod tests {
         jpeg[frame..frame + 4].copy_from_slice(&[0xff; 4]);
         assert!(refusal(&jpeg, PHOTOGRAPH).contains("more than"));
 
-        let most = encoded(GrayImage::new(1024, 1024), ImageFormat::Png);
-        assert!(decode(&most, Path::new("a.png"), DRAWING).is_ok());
-        assert!(decode(&most, Path::new("a.png"), DRAWING - 1).is_err());
+        let max = encoded(GrayImage::new(1024, 1024), ImageFormat::Png);
+        assert!(decode(&max, Path::new("a.png"), DRAWING).is_ok());
+        assert!(decode(&max, Path::new("a.png"), DRAWING - 1).is_err());
     }
 
     #[test]
-    fn a_file_that_is_cut_short_is_refused_wherever_that_costs_a_pixel() {
+    fn truncated_files_are_refused_where_pixels_are_missing() {
         let image = RgbImage::from_fn(19, 23, |x, y| Rgb([(x * y) as u8, (x * 7) as u8, (y * 11) as u8]));
         let jpeg = encoded(image.clone(), ImageFormat::Jpeg);
         for length in 0..jpeg.len() {
@@ -302,12 +301,12 @@ mod tests {
                 true
             })
         });
-        // Checksums and the end, which hold no pixels.
+        // Only checksums and the end chunk are missing, which hold no pixels.
         assert!(read.count() <= 24);
     }
 
     #[test]
-    fn what_lies_behind_a_photograph_does_not_matter() {
+    fn data_after_a_jpeg_is_ignored() {
         let mut jpeg = encoded(GrayImage::new(8, 8), ImageFormat::Jpeg);
         let alone = pixels(&jpeg);
         jpeg.extend(b"\xff\xda a film that a telephone made \xff\xc4\xff");

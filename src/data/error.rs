@@ -1,11 +1,12 @@
-//! Everything that can go wrong between a file on disk and an episode.
+//! Errors of image data, from files on disk to episodes.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Part;
+use super::{Dataset, Part};
+use crate::support::classified::Classified;
 
-/// The one error of the data room: each message says what was wrong, where, and what to do.
+/// An error of image data. Each message says what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 #[non_exhaustive]
@@ -17,47 +18,29 @@ pub enum Error {
     NoFolder { path: PathBuf },
 
     #[error(
-        "`{path}` holds neither `{half}.zip` nor an unpacked `{half}` folder; \
-         run `metaburn data fetch omniglot` or point to a copy of Omniglot with --data PATH"
+        "`{path}` holds {wanted}; run `metaburn data fetch {}` or point to a copy of {} with --data PATH",
+        dataset.name, dataset.title
     )]
-    NoOmniglot { path: PathBuf, half: &'static str },
+    Missing { path: PathBuf, wanted: String, dataset: &'static Dataset },
 
-    #[error("the archive `{path}` is damaged ({reason}); delete it and run `metaburn data fetch omniglot`")]
-    Archive { path: PathBuf, reason: String },
+    #[error("`{path}` is damaged ({reason}); delete it and run `metaburn data fetch {}`", dataset.name)]
+    Damaged { path: PathBuf, reason: String, dataset: &'static Dataset },
 
-    #[error(
-        "`{path}` holds {found} characters instead of {expected}{}; fetch it anew with `metaburn data fetch omniglot`",
-        missing.as_ref().map(|name| format!(" (`{name}` is missing)")).unwrap_or_default()
-    )]
-    CharacterCount { path: PathBuf, found: usize, expected: usize, missing: Option<String> },
+    #[error("`{path}` holds {found}; download it again with `metaburn data fetch {}`", dataset.name)]
+    Incomplete { path: PathBuf, found: String, dataset: &'static Dataset },
 
-    #[error(
-        "`{class}` in `{path}` holds {found} drawings instead of {expected}; \
-         fetch it anew with `metaburn data fetch omniglot`"
-    )]
-    DrawingCount { path: PathBuf, class: String, found: usize, expected: usize },
-
-    #[error(
-        "`{path}` holds neither `{file}.gz` nor `{file}`; \
-         run `metaburn data fetch mnist` or point to a copy of MNIST with --data PATH"
-    )]
-    NoMnist { path: PathBuf, file: String },
-
-    #[error("`{path}` is no sound part of MNIST ({reason}); delete it and run `metaburn data fetch mnist`")]
-    Idx { path: PathBuf, reason: String },
-
-    #[error("{bytes} bytes are not the images of {labels} labels at {pixels} pixels each")]
+    #[error("{bytes} bytes of pixels do not fit {labels} labels of images with {pixels} pixels")]
     Unpaired { pixels: usize, bytes: usize, labels: usize },
 
-    #[error("a label of {label} is none of {classes} classes, which count from 0")]
+    #[error("label {label} is out of range; with {classes} classes, labels count from 0")]
     Label { label: usize, classes: usize },
 
-    #[error("{asked} images are asked for of {found}; ask for fewer")]
+    #[error("{asked} images are asked for, but there are {found}; ask for fewer")]
     TooFewImages { asked: usize, found: usize },
 
     #[error(
-        "a share of {share} of the labels of {classes} classes cannot be wrong; \
-         choose one from 0 to 1, with at least two classes"
+        "cannot make a fraction of {share} of the labels wrong with {classes} classes; \
+         choose a fraction from 0 to 1 and at least two classes"
     )]
     Mislabelled { share: f64, classes: usize },
 
@@ -90,20 +73,20 @@ pub enum Error {
     #[error("there is no image and no folder `{path}`; --query takes files and folders of images")]
     NoQuery { path: PathBuf },
 
-    #[error("`{path}` holds no PNG or JPEG image to name, nor do its folders; give --query others")]
-    NothingToName { path: PathBuf },
+    #[error("`{path}` holds no PNG or JPEG image, nor do its folders; give --query others")]
+    NoImages { path: PathBuf },
 
-    #[error("images of {size}×{size} pixels cannot be made; choose a size from 1 to {most}")]
-    Size { size: usize, most: usize },
+    #[error("images cannot have {size}×{size} pixels; choose a size from 1 to {max}")]
+    Size { size: usize, max: usize },
 
     #[error("an image set of {images} images of {size}×{size} pixels cannot have {bytes} bytes of pixels")]
     Shape { images: usize, size: usize, bytes: usize },
 
-    #[error("glyphs cannot be made with {what} = {value}; choose a number from 1 to {most}")]
-    Glyphs { what: &'static str, value: usize, most: usize },
+    #[error("glyphs cannot be drawn with {what} = {value}; choose a number from 1 to {max}")]
+    Glyphs { what: &'static str, value: usize, max: usize },
 
     #[error(
-        "the split asks for {asked} training classes of {classes}, which leaves none to {lacking}; \
+        "the split asks for {asked} training classes of {classes}, which leaves none for {lacking}; \
          ask for between 1 and {}", classes.saturating_sub(1)
     )]
     TrainClasses { asked: usize, classes: usize, lacking: &'static str },
@@ -121,7 +104,7 @@ pub enum Error {
     )]
     Unlisted { class: String },
 
-    #[error("{asked} validation classes cannot be carved from {train} training classes; ask for fewer")]
+    #[error("cannot take {asked} validation classes from {train} training classes; lower data.validation")]
     ValidationClasses { asked: usize, train: usize },
 
     #[error("the {part} part has no classes; choose another split")]
@@ -137,7 +120,7 @@ pub enum Error {
 
     #[error(
         "class `{class}` of the {part} part has {found} images, but an episode needs {needed} of each class \
-         ({shots} to learn from and {queries} to be tested on); lower task.shots or task.queries"
+         ({shots} support and {queries} query images); lower task.shots or task.queries"
     )]
     TooFewExamples { part: Part, class: String, found: usize, needed: usize, shots: usize, queries: usize },
 
@@ -147,30 +130,43 @@ pub enum Error {
     #[error("the connection to {url} was lost after {done} bytes: {reason}; run the command again to resume")]
     Interrupted { url: String, done: u64, reason: String },
 
-    #[error("{url} was answered with HTTP status {status}; check the address")]
+    #[error("{url} returned HTTP status {status}; check the address")]
     Status { url: String, status: u16 },
 
     #[error(
-        "{url} sends more than {} MB, which no file of this dataset has; it was discarded: check the address",
-        most >> 20
+        "{url} sends more than {} MB, larger than any file of this dataset; it was discarded: check the address",
+        max >> 20
     )]
-    Endless { url: String, most: u64 },
+    TooLarge { url: String, max: u64 },
 
     #[error(
-        "what {url} sent has md5 {found}, not {expected}; it was discarded: try again, or another address"
+        "the file from {url} has MD5 {found} instead of {expected} and was discarded; try again or use another address"
     )]
     Checksum { url: String, found: String, expected: &'static str },
 
     #[error(
-        "`{path}` exists with md5 {found}, not {expected}, and is not overwritten; \
-         move it away to download it anew, or keep it and skip the download"
+        "`{path}` exists with MD5 {found} instead of {expected} and is not overwritten; \
+         move it away to download it again, or keep it and skip the download"
     )]
     Different { path: PathBuf, found: String, expected: &'static str },
 }
 
 impl Error {
-    /// For `map_err`: wraps what the file system said with what was tried, and where.
+    /// For `map_err`: adds what was attempted and the path to an I/O error.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_path_buf(), source }
+    }
+}
+
+impl Classified for Error {
+    fn is_user_error(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.is_user_error(),
+            Self::Connection { .. }
+            | Self::Interrupted { .. }
+            | Self::Status { .. }
+            | Self::Checksum { .. } => false,
+            _ => true,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Downloading the official archives: resumed where it stopped, and checked before it counts.
+//! Downloads of official dataset files, with resumption and checksums.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,67 +12,71 @@ use ureq::http::StatusCode;
 use ureq::http::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 
 use super::Error;
-use crate::hex::hex;
+use crate::support::hex::hex;
 
-/// Where Omniglot's authors keep [`OMNIGLOT`].
-pub const OMNIGLOT_URL: &str = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/";
-
-/// Omniglot's two official archives.
-pub const OMNIGLOT: [Remote; 2] = [
-    Remote { name: "images_background.zip", md5: "68d2efa1b9178cc56df9314c21c6e718" },
-    Remote { name: "images_evaluation.zip", md5: "6b91aef0f799c5bb55b94e3f2daec811" },
-];
-
-/// A mirror that keeps [`MNIST`] as its authors published it.
-pub const MNIST_URL: &str = "https://ossci-datasets.s3.amazonaws.com/mnist/";
-
-/// MNIST's four official files.
-pub const MNIST: [Remote; 4] = [
-    Remote { name: "train-images-idx3-ubyte.gz", md5: "f68b3c2dcbeaaa9fbdd348bbdeb94873" },
-    Remote { name: "train-labels-idx1-ubyte.gz", md5: "d53e105ee54ea40749a09fcbcd1e9432" },
-    Remote { name: "t10k-images-idx3-ubyte.gz", md5: "9fb629c4189551a2d022fa330f9573f3" },
-    Remote { name: "t10k-labels-idx1-ubyte.gz", md5: "ec29112dd5afa0611ce80d1b7f02629c" },
-];
-
-/// How often in a row a transfer may fail without bringing a single new byte.
-const FAILURES: u32 = 3;
-/// The wait after the first such failure; it doubles with each.
+/// Consecutive transfers without a new byte after which a download fails.
+const MAX_FAILURES: u32 = 3;
+/// The pause after the first such transfer; it doubles with each.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The most bytes of a file; the official ones have less than 10 MB.
-const MOST_BYTES: u64 = 64 << 20;
+/// The largest file accepted; the official ones have less than 10 MB.
+const MAX_BYTES: u64 = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A dataset that can be downloaded.
+pub struct Dataset {
+    /// The name on the command line, as in `metaburn data fetch omniglot`.
+    pub name: &'static str,
+    /// The name in prose, such as `Omniglot`.
+    pub title: &'static str,
+    /// A short description.
+    pub summary: &'static str,
+    /// The folder it is downloaded to, relative to the working directory.
+    pub folder: &'static str,
+    /// The address below which its official files are.
+    pub url: &'static str,
+    /// Its files.
+    pub files: &'static [Remote],
+    /// Reads all of it from a folder and returns its number of classes.
+    pub check: fn(&Path) -> Result<usize, Error>,
+}
+
+impl std::fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_tuple("Dataset").field(&self.name).finish()
+    }
+}
 
 /// A file to download.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Remote {
-    /// Its name below the base address, and in the local folder.
+    /// Its name, both below the base address and in the local folder.
     pub name: &'static str,
-    /// The checksum that it must have, in lower-case hexadecimal.
+    /// Its MD5 checksum, in lower-case hexadecimal.
     pub md5: &'static str,
 }
 
-/// How far the download of one file is.
+/// Progress of the download of one file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Progress<'a> {
     /// The file's name.
     pub file: &'a str,
     /// Bytes on disk.
     pub done: u64,
-    /// Bytes of the whole file, if the server tells.
+    /// Bytes of the whole file, if the server says.
     pub total: Option<u64>,
-    /// Bytes that were on disk when the present transfer began.
+    /// Bytes that were on disk when the current transfer began.
     pub resumed_from: u64,
 }
 
-/// Downloads `files` from below `base_url` into the folder `into`, which is created if need be, and
-/// returns their paths. A file that is already there is not downloaded again.
+/// Downloads `files` from below `base_url` into the folder `into`, which is created if necessary, and
+/// returns their paths. Existing files are not downloaded again.
 ///
-/// What has arrived is kept in `NAME.part`, and a later call goes on from there.
+/// Partial downloads are kept in `NAME.part`; a later call resumes them.
 ///
 /// # Errors
-/// If the address cannot be reached or lacks the file, the connection keeps breaking, a checksum
-/// is wrong, the folder cannot be written, or it holds another file of that name.
+/// Returns an error if the address cannot be reached or lacks a file, the connection keeps breaking, a checksum
+/// is wrong, the folder cannot be written, or it holds a different file of the same name.
 pub fn fetch(
     base_url: &str,
     files: &[Remote],
@@ -84,8 +88,8 @@ pub fn fetch(
         Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(SILENCE_TIMEOUT))
-            .timeout_per_read(Some(SILENCE_TIMEOUT))
+            .timeout_recv_response(Some(READ_TIMEOUT))
+            .timeout_per_read(Some(READ_TIMEOUT))
             .build(),
     );
     files
@@ -108,7 +112,7 @@ pub fn fetch(
         .collect()
 }
 
-/// One file on its way.
+/// The download of one file.
 struct Download<'a> {
     agent: &'a Agent,
     url: String,
@@ -118,32 +122,32 @@ struct Download<'a> {
 }
 
 /// Why a transfer ended early.
-enum Stop {
-    /// Trying again may help.
-    Dropped(String),
-    /// It will not.
-    Hopeless(Error),
+enum TransferError {
+    /// A retry may help.
+    Transient(String),
+    /// A retry cannot help.
+    Permanent(Error),
 }
 
-impl From<Error> for Stop {
+impl From<Error> for TransferError {
     fn from(error: Error) -> Self {
-        Self::Hopeless(error)
+        Self::Permanent(error)
     }
 }
 
 impl Download<'_> {
-    /// Transfers until all is here, then checks it and moves it to `path`.
+    /// Transfers until the file is complete, then verifies it and moves it to `path`.
     fn finish(&self, path: &Path) -> Result<(), Error> {
         let mut failures = 0;
         loop {
             let before = self.done();
             match self.transfer(before) {
                 Ok(()) => break,
-                Err(Stop::Hopeless(error)) => return Err(error),
-                Err(Stop::Dropped(reason)) => {
+                Err(TransferError::Permanent(error)) => return Err(error),
+                Err(TransferError::Transient(reason)) => {
                     let done = self.done();
                     failures = if done > before { 0 } else { failures + 1 };
-                    if failures >= FAILURES {
+                    if failures >= MAX_FAILURES {
                         let url = self.url.clone();
                         return Err(match done {
                             0 => Error::Connection { url, reason },
@@ -162,7 +166,7 @@ impl Download<'_> {
         fs::rename(&self.part, path).map_err(Error::io("rename the finished download", &self.part))
     }
 
-    /// Bytes that have arrived so far.
+    /// Bytes received so far.
     fn done(&self) -> u64 {
         fs::metadata(&self.part).map_or(0, |metadata| metadata.len())
     }
@@ -171,34 +175,38 @@ impl Download<'_> {
         fs::remove_file(&self.part).map_err(Error::io("remove", &self.part))
     }
 
-    /// Asks for what lies beyond the first `have` bytes and appends it to the part.
-    fn transfer(&self, have: u64) -> Result<(), Stop> {
-        // Compressed on the way, a range would count other bytes than the file's.
+    /// Requests everything after the first `have` bytes and appends it to the partial file.
+    fn transfer(&self, have: u64) -> Result<(), TransferError> {
+        // With a compressed response, ranges would not count the file's bytes.
         let mut request = self.agent.get(&self.url).header(ACCEPT_ENCODING, "identity");
         if have > 0 {
             request = request.header(RANGE, format!("bytes={have}-"));
         }
-        let mut response = request.call().map_err(|error| self.unanswered(&error))?;
+        let mut response = request.call().map_err(|error| self.no_response(&error))?;
         let start = match response.status() {
             StatusCode::OK => 0,
             StatusCode::PARTIAL_CONTENT => {
                 let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
                 if !range.is_some_and(|range| range.starts_with(&format!("bytes {have}-"))) {
                     self.discard()?;
-                    return Err(Stop::Dropped("the server sent another range than was asked for".into()));
+                    return Err(TransferError::Transient(
+                        "the server sent a different range from the one requested".into(),
+                    ));
                 }
                 have
             }
             StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => {
-                // Nothing lies beyond: the part is whole, or never was a part of this file.
+                // There is nothing more: the partial file is complete, or belongs to another file.
                 if md5_of(&self.part)? == self.remote.md5 {
                     return Ok(());
                 }
                 self.discard()?;
-                return Err(Stop::Dropped("what was there did not fit the server's file".into()));
+                return Err(TransferError::Transient(
+                    "the partial download did not match the server's file".into(),
+                ));
             }
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                return Err(Stop::Dropped(format!("HTTP status {status}")));
+                return Err(TransferError::Transient(format!("HTTP status {status}")));
             }
             status => {
                 return Err(Error::Status { url: self.url.clone(), status: status.as_u16() }.into());
@@ -208,8 +216,8 @@ impl Download<'_> {
         self.save(&mut response.body_mut().as_reader(), start, total)
     }
 
-    /// Writes what `body` brings from byte `start` on.
-    fn save(&self, body: &mut dyn Read, start: u64, total: Option<u64>) -> Result<(), Stop> {
+    /// Writes `body` to the partial file from byte `start`.
+    fn save(&self, body: &mut dyn Read, start: u64, total: Option<u64>) -> Result<(), TransferError> {
         let written = || Error::io("write", &self.part);
         let mut file = OpenOptions::new()
             .create(true)
@@ -222,35 +230,35 @@ impl Download<'_> {
         let mut buffer = vec![0; 1 << 16];
         loop {
             (self.progress)(Progress { file: self.remote.name, done, total, resumed_from: start });
-            if total.unwrap_or(done).max(done) > MOST_BYTES {
+            if total.unwrap_or(done).max(done) > MAX_BYTES {
                 self.discard()?;
-                return Err(Error::Endless { url: self.url.clone(), most: MOST_BYTES }.into());
+                return Err(Error::TooLarge { url: self.url.clone(), max: MAX_BYTES }.into());
             }
             let read = match body.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Stop::Dropped(error.to_string())),
+                Err(error) => return Err(TransferError::Transient(error.to_string())),
             };
             file.write_all(&buffer[..read]).map_err(written())?;
             done += read as u64;
         }
         if total.is_some_and(|total| done < total) {
-            return Err(Stop::Dropped("the server closed it".into()));
+            return Err(TransferError::Transient("the server closed the connection".into()));
         }
         file.sync_all().map_err(written())?;
         Ok(())
     }
 
-    /// A request that got no answer: a wrong address stays wrong, a bad connection may recover.
-    fn unanswered(&self, error: &ureq::Error) -> Stop {
+    /// Classifies a request without a response: wrong addresses are permanent, bad connections transient.
+    fn no_response(&self, error: &ureq::Error) -> TransferError {
         let reason = error.to_string();
         match error {
             ureq::Error::Io(error) if error.kind() != io::ErrorKind::ConnectionRefused => {
-                Stop::Dropped(reason)
+                TransferError::Transient(reason)
             }
-            ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => Stop::Dropped(reason),
-            _ => Stop::Hopeless(Error::Connection { url: self.url.clone(), reason }),
+            ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => TransferError::Transient(reason),
+            _ => TransferError::Permanent(Error::Connection { url: self.url.clone(), reason }),
         }
     }
 }
@@ -290,7 +298,7 @@ mod tests {
         [head.as_bytes(), body].concat()
     }
 
-    fn whole() -> Vec<u8> {
+    fn complete() -> Vec<u8> {
         response("200 OK", "Content-Length: 300000\r\n", &body())
     }
 
@@ -304,13 +312,13 @@ mod tests {
         response("206 Partial Content", &headers, &body()[from..])
     }
 
-    /// A server that gives these answers, one a connection, and returns the `Range` headers it saw.
+    /// A server that sends `answers`, one per connection, and returns the `Range` headers it received.
     fn serve(answers: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let url = format!("http://{}/python/", listener.local_addr().expect("bound"));
         let server = spawn(move || {
             let answer = |answer: Vec<u8>| {
-                let (mut stream, head) = asked(&listener);
+                let (mut stream, head) = accept(&listener);
                 stream.write_all(&answer).expect("client");
                 assert!(head.starts_with("get /python/file.zip "));
                 head.lines().find_map(|line| line.strip_prefix("range: ")).unwrap_or("").to_string()
@@ -320,8 +328,8 @@ mod tests {
         (url, server)
     }
 
-    /// The next client of `listener` and what it asks, in lower case.
-    fn asked(listener: &TcpListener) -> (TcpStream, String) {
+    /// The next client of `listener` and its request in lower case.
+    fn accept(listener: &TcpListener) -> (TcpStream, String) {
         let (mut stream, _) = listener.accept().expect("client");
         let mut head = vec![];
         while !head.ends_with(b"\r\n\r\n") {
@@ -332,10 +340,10 @@ mod tests {
         (stream, String::from_utf8(head).expect("text").to_ascii_lowercase())
     }
 
-    /// The file or what went wrong, the ranges asked for, and the progress as (from, done).
+    /// The file or the error, the ranges requested, and the progress as (resumed from, done).
     type Outcome = (Result<Vec<u8>, String>, Vec<String>, Vec<(u64, u64)>);
 
-    /// Fetches from a server that gives these answers.
+    /// Fetches from a server that sends `answers`.
     fn run(dir: &TempDir, answers: Vec<Vec<u8>>) -> Outcome {
         let (url, server) = serve(answers);
         let seen = RefCell::new(vec![]);
@@ -356,7 +364,7 @@ mod tests {
     #[test]
     fn a_file_is_fetched_once() {
         let dir = TempDir::new().expect("dir");
-        let (result, ranges, progress) = run(&dir, vec![whole()]);
+        let (result, ranges, progress) = run(&dir, vec![complete()]);
         assert_eq!(result, Ok(body()));
         assert_eq!(ranges, [""]);
         assert_eq!((progress.first(), progress.last()), (Some(&(0, 0)), Some(&(0, 300_000))));
@@ -374,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_call_goes_on_where_an_earlier_one_gave_up() {
+    fn a_later_call_resumes_a_failed_download() {
         let dir = TempDir::new().expect("dir");
         let busy = || response("503 Service Unavailable", "Content-Length: 0\r\n", b"");
         let (result, ..) = run(&dir, vec![cut(50_000), busy(), busy(), busy()]);
@@ -385,8 +393,8 @@ mod tests {
     }
 
     #[test]
-    fn servers_without_ranges_or_with_odd_ones_start_over() {
-        for odd in [vec![whole()], vec![rest(7), whole()]] {
+    fn unsupported_or_wrong_ranges_restart_the_download() {
+        for odd in [vec![complete()], vec![rest(7), complete()]] {
             let dir = TempDir::new().expect("dir");
             fs::write(part(&dir), &body()[..1000]).expect("part");
             assert_eq!(run(&dir, odd).0, Ok(body()));
@@ -394,20 +402,20 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_cannot_be_extended_is_whole_or_worthless() {
+    fn a_partial_file_at_full_length_is_accepted_or_discarded() {
         let beyond = || response("416 Range Not Satisfiable", "Content-Length: 0\r\n", b"");
         let dir = TempDir::new().expect("dir");
         fs::write(part(&dir), body()).expect("part");
         assert_eq!(run(&dir, vec![beyond()]).0, Ok(body()));
         let dir = TempDir::new().expect("dir");
         fs::write(part(&dir), [body(), body()].concat()).expect("part");
-        assert_eq!(run(&dir, vec![beyond(), whole()]).0, Ok(body()));
+        assert_eq!(run(&dir, vec![beyond(), complete()]).0, Ok(body()));
     }
 
     #[test]
-    fn a_wrong_checksum_names_both_and_leaves_nothing() {
+    fn a_wrong_checksum_is_reported_and_the_file_discarded() {
         let dir = TempDir::new().expect("dir");
-        let mut wrong = whole();
+        let mut wrong = complete();
         *wrong.last_mut().expect("long") ^= 1;
         let text = run(&dir, vec![wrong]).0.expect_err("wrong");
         assert!(text.contains(FILE.md5) && text.contains("discarded"), "{text}");
@@ -415,16 +423,16 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_sends_too_much_is_left_and_leaves_nothing() {
+    fn oversized_responses_are_refused_and_discarded() {
         let announced = response("200 OK", "Content-Length: 1000000000000\r\n", &body());
-        let unannounced = response("200 OK", "", &vec![0; MOST_BYTES as usize + (1 << 20)]);
+        let unannounced = response("200 OK", "", &vec![0; MAX_BYTES as usize + (1 << 20)]);
         for answer in [announced, unannounced] {
             let dir = TempDir::new().expect("dir");
             let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
             let url = format!("http://{}", listener.local_addr().expect("bound"));
             let server = spawn(move || {
-                // The client hangs up before the end.
-                let _ = asked(&listener).0.write_all(&answer);
+                // The client closes the connection before the end.
+                let _ = accept(&listener).0.write_all(&answer);
             });
             let error = fetch(&url, &[FILE], dir.path(), &|_| ()).expect_err("too much").to_string();
             assert!(error.contains("more than 64 MB") && error.contains("discarded"), "{error}");
@@ -434,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_of_that_name_is_not_overwritten() {
+    fn a_different_existing_file_is_not_overwritten() {
         let dir = TempDir::new().expect("dir");
         fs::write(dir.path().join("file.zip"), "mine").expect("file");
         let text = run(&dir, vec![]).0.expect_err("different");
@@ -443,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_asked_for_twice() {
+    fn permanent_errors_are_not_retried() {
         let dir = TempDir::new().expect("dir");
         let missing = response("404 Not Found", "Content-Length: 4\r\n", b"gone");
         let (result, ranges, _) = run(&dir, vec![missing]);

@@ -1,4 +1,4 @@
-//! A short name for the state of files on disk, without reading them.
+//! Fingerprints of files from their names, lengths and modification times, without reading them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,21 +7,21 @@ use std::time::UNIX_EPOCH;
 use sha2::{Digest, Sha256};
 
 use super::Error;
-use crate::hex::hex;
+use crate::support::hex::hex;
 
-/// Deeper than any data set here nests; a bound, since links may lead in circles.
-const DEPTH: usize = 5;
+/// Bound on the depth of folders, since links may form cycles. No source nests deeper.
+const MAX_DEPTH: usize = 5;
 
 /// SHA-256, in hexadecimal, of the names, lengths and modification times of all files at and
-/// below `roots`, and of `options`: whatever else decides what is made of them.
+/// below `roots`, and of `options`: everything else that decides what is decoded from them.
 ///
 /// # Errors
-/// If a file or folder cannot be looked at.
+/// Returns an error if a file or folder cannot be inspected.
 pub fn fingerprint(roots: &[PathBuf], options: &str) -> Result<String, Error> {
     let mut hash = Sha256::new();
     hash.update(options);
     for root in roots {
-        add(&mut hash, root, DEPTH)?;
+        add(&mut hash, root, MAX_DEPTH)?;
     }
     Ok(hex(&hash.finalize()))
 }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_change_below_shows() -> Result<(), Error> {
+    fn every_change_of_files_changes_the_fingerprint() -> Result<(), Error> {
         let dir = TempDir::new().expect("dir");
         let file = dir.path().join("a/b.png");
         fs::create_dir(dir.path().join("a")).expect("folder");

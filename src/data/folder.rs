@@ -1,8 +1,8 @@
-//! Any folder of class folders of images.
+//! Folders of images, one folder per class.
 //!
-//! Images lie in `class/` or `group/class/`, or below `train/`, `validation/` (or `val/`) and
-//! `test/` folders that list each class's part. They are PNG or JPEG of any size, grey or colour;
-//! they become grey and square, each side scaled apart.
+//! Images are in `class/` or `group/class/`, optionally below `train/`, `validation/` (or `val/`) and
+//! `test/` folders that assign each class to a part. They are PNG or JPEG of any size, grey or colour, and are
+//! converted to grey and resized to a square; width and height are scaled independently.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,77 +10,107 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::cache::SourceFiles;
 use super::decode::{Grey, PHOTOGRAPH, decode};
 use super::image_set::check_size;
 use super::resize::resize;
-use super::{Class, Error, ImageSet, Part};
-use crate::whole;
+use super::{
+    Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Source, SplitRule,
+};
+use crate::support::atomic_file;
 
-/// The most bytes of an image's file: more than photographs have.
-const MOST_BYTES: u64 = 64 << 20;
+/// A folder's entry in the registry.
+pub static SOURCE: Source = Source {
+    name: "folder",
+    summary: "your own images, one folder per class",
+    location: Location::Required,
+    splits: &[
+        Offer { rule: SplitRule::FRACTION, rotations: false },
+        Offer { rule: SplitRule::Listed, rotations: false },
+    ],
+    defaults: Defaults::FromImages,
+    may_invert: true,
+    loader,
+    dataset: None,
+};
+
+/// The largest image file accepted; photographs are smaller.
+const MAX_BYTES: u64 = 64 << 20;
+
+fn loader(options: &LoadOptions) -> Result<Loaded, Error> {
+    let LoadOptions { path, size, invert, .. } = *options;
+    let files = SourceFiles {
+        source: SOURCE.name,
+        roots: vec![path.to_path_buf()],
+        options: format!("invert {invert:?}"),
+        load: options,
+    };
+    files.load(|| load(path, size, invert))
+}
 
 /// Reads the images below `dir` and resizes them to `size`×`size` pixels.
 ///
-/// `invert` says whether dark is ink. `None` looks at the images' borders: if these are light on
-/// average over the folder, they are paper and the images are inverted.
+/// `invert` says whether dark is ink. With `None` the images' borders decide: if they are light on average over
+/// the folder, dark is ink and the images are inverted.
 ///
 /// # Errors
-/// If there are no classes, one has no images, parts share a class, or an image cannot be decoded.
+/// Returns an error if there are no classes, a class has no images, two parts share a class, or an image cannot be
+/// decoded.
 pub fn load(dir: &Path, size: usize, invert: Option<bool>) -> Result<ImageSet, Error> {
     read(dir, size, invert).map(|(set, _)| set)
 }
 
-/// The same, and whether dark was ink.
+/// Like [`load`], and also returns whether images were inverted.
 pub(super) fn read(dir: &Path, size: usize, invert: Option<bool>) -> Result<(ImageSet, bool), Error> {
     check_size(size)?;
     let found = classes(dir)?;
-    let (mut pixels, light) = brightness(found.iter().flat_map(|found| &found.images).collect(), size)?;
-    let inverted = invert.unwrap_or(light);
+    let (mut pixels, is_light) = brightness(found.iter().flat_map(|found| &found.images).collect(), size)?;
+    let inverted = invert.unwrap_or(is_light);
     if inverted {
-        negate(&mut pixels);
+        invert_pixels(&mut pixels);
     }
     let set = ImageSet::new(size, found.into_iter().map(|found| found.class).collect(), pixels)?;
     Ok((set, inverted))
 }
 
-/// The ink of the images in `files`, `[files, size·size]`, where it is known whether dark is ink.
+/// The images in `files`, `[files, size·size]`, ink 255; `inverted` says whether dark is ink.
 pub(super) fn ink(files: Vec<&PathBuf>, size: usize, inverted: bool) -> Result<Vec<u8>, Error> {
     let (mut pixels, _) = brightness(files, size)?;
     if inverted {
-        negate(&mut pixels);
+        invert_pixels(&mut pixels);
     }
     Ok(pixels)
 }
 
-fn negate(pixels: &mut [u8]) {
+fn invert_pixels(pixels: &mut [u8]) {
     pixels.par_iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
 }
 
-/// The images in `files`, `[files, size·size]`, white 255; and whether their borders are light on average.
+/// The images in `files`, `[files, size·size]`, white 255, and whether their borders are light on average.
 fn brightness(files: Vec<&PathBuf>, size: usize) -> Result<(Vec<u8>, bool), Error> {
     let mut pixels = vec![0; files.len() * size * size];
     let borders: Vec<f64> = pixels
         .par_chunks_exact_mut(size * size)
         .zip(files)
         .map(|(image, path)| {
-            let bytes = whole::read(path, MOST_BYTES).map_err(Error::io("read the image", path))?;
+            let bytes = atomic_file::read(path, MAX_BYTES).map_err(Error::io("read the image", path))?;
             let grey = decode(&bytes, path, PHOTOGRAPH)?;
             image.copy_from_slice(&resize(&grey.pixels, grey.width, grey.height, size));
-            Ok(border(&grey))
+            Ok(border_brightness(&grey))
         })
         .collect::<Result<_, Error>>()?;
-    let light = borders.iter().sum::<f64>() > 127.5 * borders.len() as f64;
-    Ok((pixels, light))
+    let is_light = borders.iter().sum::<f64>() > 127.5 * borders.len() as f64;
+    Ok((pixels, is_light))
 }
 
 /// A class and the files of its images.
-struct Found {
+struct ClassFiles {
     class: Class,
     images: Vec<PathBuf>,
 }
 
 /// All classes below `dir`, sorted by name.
-fn classes(dir: &Path) -> Result<Vec<Found>, Error> {
+fn classes(dir: &Path) -> Result<Vec<ClassFiles>, Error> {
     if !dir.is_dir() {
         return Err(Error::NoFolder { path: dir.to_path_buf() });
     }
@@ -108,7 +138,7 @@ fn classes(dir: &Path) -> Result<Vec<Found>, Error> {
         return Err(Error::NoClasses { path: dir.to_path_buf() });
     }
     let mut seen = BTreeMap::new();
-    for Found { class, .. } in &found {
+    for ClassFiles { class, .. } in &found {
         if let (Some(first), Some(second)) = (seen.insert(&class.name, class.part).flatten(), class.part) {
             let (path, class) = (dir.to_path_buf(), class.name.clone());
             return Err(Error::SharedClass { path, class, first, second });
@@ -118,14 +148,19 @@ fn classes(dir: &Path) -> Result<Vec<Found>, Error> {
     Ok(found)
 }
 
-/// Adds the class in `folder`, a class of the group `parent`, or the classes that it groups.
-fn collect(folder: &Path, part: Option<Part>, parent: &str, found: &mut Vec<Found>) -> Result<(), Error> {
+/// Adds the class in `folder`, whose group is `parent`, or the classes of the group in `folder`.
+fn collect(
+    folder: &Path,
+    part: Option<Part>,
+    parent: &str,
+    found: &mut Vec<ClassFiles>,
+) -> Result<(), Error> {
     let path = || folder.to_path_buf();
     let Listing { folders, images } = Listing::of(folder)?;
     match (folders.is_empty(), images.is_empty()) {
         (true, true) => return Err(Error::EmptyClass { path: path() }),
         (false, false) => return Err(Error::MixedFolder { path: path() }),
-        (true, false) => found.push(Found::new(name(folder), parent, part, images)),
+        (true, false) => found.push(ClassFiles::new(name(folder), parent, part, images)),
         (false, true) => {
             for child in folders {
                 let listing = Listing::of(&child)?;
@@ -136,20 +171,25 @@ fn collect(folder: &Path, part: Option<Part>, parent: &str, found: &mut Vec<Foun
                     return Err(Error::EmptyClass { path: child });
                 }
                 let group = name(folder);
-                found.push(Found::new(format!("{group}/{}", name(&child)), &group, part, listing.images));
+                found.push(ClassFiles::new(
+                    format!("{group}/{}", name(&child)),
+                    &group,
+                    part,
+                    listing.images,
+                ));
             }
         }
     }
     Ok(())
 }
 
-impl Found {
+impl ClassFiles {
     fn new(name: String, group: &str, part: Option<Part>, images: Vec<PathBuf>) -> Self {
         Self { class: Class::new(name, group, part, images.len()), images }
     }
 }
 
-/// What a folder holds, sorted; hidden files and files that are no images do not count.
+/// A folder's subfolders and images, sorted. Hidden files and other files are ignored.
 pub(super) struct Listing {
     pub folders: Vec<PathBuf>,
     pub images: Vec<PathBuf>,
@@ -185,7 +225,7 @@ fn part(folder: &str) -> Option<Part> {
 }
 
 /// Mean brightness of the outermost pixels, 0 to 255.
-fn border(Grey { width, height, pixels }: &Grey) -> f64 {
+fn border_brightness(Grey { width, height, pixels }: &Grey) -> f64 {
     let outermost = pixels.iter().enumerate().filter(|(i, _)| {
         let (x, y) = (i % width, i / width);
         x == 0 || y == 0 || x + 1 == *width || y + 1 == *height
@@ -234,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn ink_is_what_the_border_is_not_unless_told() -> Result<(), Error> {
+    fn the_border_decides_inversion_unless_set() -> Result<(), Error> {
         for paper in [0, 255] {
             let dir = folder(&["a/1.png", "b/1.png"], paper);
             let ink = |invert| load(dir.path(), 4, invert).map(|set| [0, 5].map(|i| set.image(0, 0)[i]));
@@ -246,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_images_of_any_size_become_square() -> Result<(), Error> {
+    fn colour_images_of_any_size_are_resized_to_squares() -> Result<(), Error> {
         let dir = folder(&["a/1.png"], 255);
         RgbImage::new(50, 3).save(dir.path().join("a/2.png")).expect("image");
         let set = load(dir.path(), 4, Some(true))?;
@@ -255,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn part_folders_list_the_parts() -> Result<(), Error> {
+    fn part_folders_assign_classes_to_parts() -> Result<(), Error> {
         let dir = folder(&["train/a/1.png", "val/b/1.png", "test/g/c/1.png"], 255);
         let set = load(dir.path(), 4, None)?;
         let parts: Vec<_> = set.classes().iter().map(|c| (c.name.as_str(), c.part)).collect();
@@ -268,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_folders_say_why() {
+    fn unusable_folders_are_refused_with_the_reason() {
         let dir = folder(&["a/1.png", "b/1.png"], 255);
         fs::write(dir.path().join("b/1.png"), "not a picture").expect("file");
         assert!(refusal(&dir).contains("1.png"));

@@ -1,30 +1,30 @@
-//! Square grey images sorted into classes: what every source yields and every sampler draws from.
+//! Square grey images sorted by class. Sources load them, samplers draw from them.
 //!
-//! One byte a pixel, ink 255 and paper 0, all images in one allocation: Omniglot at 28×28 takes
-//! 25 MB, against 100 MB as floats.
+//! Pixels are bytes, ink 255 and paper 0, and all images share one allocation: Omniglot at 28×28 pixels takes 25 MB,
+//! against 100 MB as floats.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::turn::turned;
-use super::{Error, Part, Picture};
-use crate::hex::hex;
+use super::rotated;
+use super::{Error, ImageRef, Part};
+use crate::support::hex::hex;
 
-/// The largest side an image may be resized to, in pixels.
-pub const MOST_PIXELS: usize = 1024;
+/// The largest height and width that images may be resized to, in pixels.
+pub const MAX_SIZE: usize = 1024;
 
 /// One class of an [`ImageSet`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Class {
     /// Unique within the set, such as `Korean/character07`.
     pub name: String,
-    /// What the class shares with its relatives: its alphabet, such as `Korean`.
+    /// The group of related classes it belongs to: its alphabet, such as `Korean`.
     pub group: String,
-    /// The part that the source itself puts the class in, if it does.
+    /// The part that the source assigns the class to, if it does.
     pub part: Option<Part>,
-    /// How many images the class has.
+    /// Number of images.
     pub examples: usize,
-    /// Index of the first of them; the rest follow.
+    /// Index of the first image; the others follow.
     #[serde(skip)]
     first: usize,
 }
@@ -41,7 +41,7 @@ impl Class {
     }
 }
 
-/// Square grey images of one size, class after class.
+/// Square grey images of one size, in order of their classes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ImageSet {
     size: usize,
@@ -50,11 +50,11 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
-    /// Puts `pixels` (`[images, size·size]`, class after class, ink 255) under their `classes`.
+    /// An image set of `pixels`, `[images, size·size]`, in order of their `classes`, ink 255.
     ///
     /// # Errors
-    /// [`Error::Size`] if `size` is 0 or beyond `MOST_PIXELS`; [`Error::Shape`] if the classes'
-    /// images do not add up to the pixels.
+    /// Returns [`Error::Size`] if `size` is 0 or larger than 1024, and [`Error::Shape`] if the number of pixels is
+    /// not that of the classes' images.
     pub fn new(size: usize, mut classes: Vec<Class>, pixels: Vec<u8>) -> Result<Self, Error> {
         check_size(size)?;
         let mut images = 0_usize;
@@ -68,64 +68,63 @@ impl ImageSet {
         Ok(Self { size, classes, pixels })
     }
 
-    /// Side of every image, in pixels.
+    /// Height and width of every image, in pixels.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// The classes, in the source's order; indices into this slice name classes everywhere else.
+    /// The classes, in the source's order. Class indices elsewhere index this slice.
     pub fn classes(&self) -> &[Class] {
         &self.classes
     }
 
-    /// How many images `class` has.
+    /// Number of images of `class`.
     ///
     /// # Panics
-    /// If there is no such class.
+    /// Panics if there is no such class.
     pub fn examples(&self, class: usize) -> usize {
         self.classes[class].examples
     }
 
-    /// The number of an image among all of the set.
+    /// The index of an image among all images of the set.
     ///
     /// # Panics
-    /// If there is no such class or example.
+    /// Panics if there is no such class or example.
     pub fn index(&self, class: usize, example: usize) -> usize {
         let class = &self.classes[class];
         assert!(example < class.examples, "class `{}` has no example {example}", class.name);
         class.first + example
     }
 
-    /// One image, `[size·size]` row by row, ink 255 and paper 0.
+    /// One image, `[size·size]` in row-major order, ink 255 and paper 0.
     ///
     /// # Panics
-    /// If there is no such class or example.
+    /// Panics if there is no such class or example.
     pub fn image(&self, class: usize, example: usize) -> &[u8] {
         let area = self.size * self.size;
         let start = self.index(class, example) * area;
         &self.pixels[start..start + area]
     }
 
-    /// The images of `pictures`, `[pictures, size·size]`, each turned as its class is: ink 1 and paper 0.
+    /// The images that `refs` refer to, `[refs, size·size]`, rotated as their classes are, ink 1 and paper 0.
     ///
     /// # Panics
-    /// If there is no such class or example.
-    pub fn ink<'a>(&self, pictures: impl Iterator<Item = &'a Picture> + Clone) -> Vec<f32> {
-        let mut ink = Vec::with_capacity(pictures.clone().count() * self.size * self.size);
-        for Picture { class, example } in pictures {
+    /// Panics if there is no such class or example.
+    pub fn ink<'a>(&self, refs: impl Iterator<Item = &'a ImageRef> + Clone) -> Vec<f32> {
+        let mut ink = Vec::with_capacity(refs.clone().count() * self.size * self.size);
+        for ImageRef { class, example } in refs {
             let image = self.image(class.class, *example);
-            turned(image, self.size, class.quarter_turns).for_each(|byte| ink.push(shade(byte)));
+            rotated(image, self.size, class.quarter_turns).for_each(|byte| ink.push(intensity(byte)));
         }
         ink
     }
 
-    /// All images, `[images, size·size]`, class after class.
+    /// All images, `[images, size·size]`, in order of their classes.
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
     }
 
-    /// SHA-256 of names, groups, parts and pixels in hexadecimal: equal for equal data, wherever it
-    /// came from.
+    /// SHA-256 of names, groups, parts and pixels, in hexadecimal; equal for equal data, whatever its source.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         hash.update((self.size as u64).to_le_bytes());
@@ -141,17 +140,17 @@ impl ImageSet {
     }
 }
 
-/// A byte of ink as a number: ink 1, paper 0.
-pub fn shade(byte: u8) -> f32 {
+/// A pixel's byte as a number: ink 1, paper 0.
+pub fn intensity(byte: u8) -> f32 {
     f32::from(byte) / 255.0
 }
 
-/// Refuses an image side that no source should try to make.
+/// Checks the size of images to load.
 ///
 /// # Errors
-/// [`Error::Size`] if `size` is 0 or beyond [`MOST_PIXELS`].
+/// Returns [`Error::Size`] if `size` is 0 or larger than [`MAX_SIZE`].
 pub(super) fn check_size(size: usize) -> Result<(), Error> {
-    if (1..=MOST_PIXELS).contains(&size) { Ok(()) } else { Err(Error::Size { size, most: MOST_PIXELS }) }
+    if (1..=MAX_SIZE).contains(&size) { Ok(()) } else { Err(Error::Size { size, max: MAX_SIZE }) }
 }
 
 #[cfg(test)]
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn images_lie_class_after_class() -> Result<(), Error> {
+    fn images_are_stored_class_by_class() -> Result<(), Error> {
         let set = ImageSet::new(2, classes(), (0..12).collect())?;
         assert_eq!(set.image(0, 1), [4, 5, 6, 7]);
         assert_eq!(set.image(1, 0), [8, 9, 10, 11]);
@@ -172,15 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn pixels_that_do_not_add_up_are_refused() {
+    fn mismatched_pixels_are_refused() {
         assert!(matches!(ImageSet::new(2, classes(), vec![0; 11]), Err(Error::Shape { images: 3, .. })));
         assert!(matches!(ImageSet::new(0, vec![], vec![]), Err(Error::Size { .. })));
-        let endless = vec![Class::new("a", "a", None, usize::MAX), Class::new("b", "b", None, 2)];
-        assert!(ImageSet::new(2, endless, vec![0; 4]).is_err());
+        let huge = vec![Class::new("a", "a", None, usize::MAX), Class::new("b", "b", None, 2)];
+        assert!(ImageSet::new(2, huge, vec![0; 4]).is_err());
     }
 
     #[test]
-    fn the_digest_sees_pixels_names_and_parts() -> Result<(), Error> {
+    fn the_digest_depends_on_pixels_names_and_parts() -> Result<(), Error> {
         let set = ImageSet::new(2, classes(), vec![7; 12])?;
         assert_eq!(set.digest(), ImageSet::new(2, classes(), vec![7; 12])?.digest());
         let mut renamed = classes();

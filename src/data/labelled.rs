@@ -1,12 +1,12 @@
-//! Labelled images as ordinary classification has them: one task, many images of few classes.
+//! Labelled images for ordinary classification: one task, few classes with many images each.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use super::Error;
-use crate::random::generator;
+use bilevel::rng::generator;
 
-/// Grey images of one size, each with the number of its class.
+/// Grey images of one size, each with its class as a label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Labelled {
     pixels: usize,
@@ -15,20 +15,20 @@ pub struct Labelled {
     labels: Vec<usize>,
 }
 
-/// A set some of whose labels are wrong.
+/// Labelled images of which some labels are wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mislabelled {
-    /// The images with the labels that they carry.
+    /// The images and their labels, right or wrong.
     pub set: Labelled,
     /// Whether each label is wrong.
     pub wrong: Vec<bool>,
 }
 
 impl Labelled {
-    /// Puts `images` (`[n, pixels]`, ink 255) beside their `labels` (n numbers below `classes`).
+    /// `images` are `[n, pixels]`, ink 255; `labels` are n numbers below `classes`.
     ///
     /// # Errors
-    /// If their numbers differ, a label is of no class, or there are no pixels.
+    /// Returns an error if the numbers of images and labels differ, a label is not below `classes`, or there are no pixels.
     pub fn new(pixels: usize, classes: usize, images: Vec<u8>, labels: Vec<usize>) -> Result<Self, Error> {
         if pixels == 0 || labels.len().checked_mul(pixels) != Some(images.len()) {
             return Err(Error::Unpaired { pixels, bytes: images.len(), labels: labels.len() });
@@ -39,7 +39,7 @@ impl Labelled {
         }
     }
 
-    /// How many images, n.
+    /// Number of images, n.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
@@ -49,12 +49,12 @@ impl Labelled {
         self.labels.is_empty()
     }
 
-    /// How many pixels an image has.
+    /// Number of pixels per image.
     pub fn pixels(&self) -> usize {
         self.pixels
     }
 
-    /// How many classes there are.
+    /// Number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
@@ -64,28 +64,28 @@ impl Labelled {
         &self.images
     }
 
-    /// The images' classes.
+    /// The class of each image, `[n]`.
     pub fn labels(&self) -> &[usize] {
         &self.labels
     }
 
-    /// The images at `places`, in that order.
+    /// The images at `indices`, in that order.
     ///
     /// # Panics
-    /// If there is no such place.
-    pub fn select(&self, places: &[usize]) -> Self {
+    /// Panics if an index is out of range.
+    pub fn select(&self, indices: &[usize]) -> Self {
         let image = |place: &usize| &self.images[place * self.pixels..(place + 1) * self.pixels];
         Self {
-            images: places.iter().flat_map(image).copied().collect(),
-            labels: places.iter().map(|place| self.labels[*place]).collect(),
+            images: indices.iter().flat_map(image).copied().collect(),
+            labels: indices.iter().map(|place| self.labels[*place]).collect(),
             ..*self
         }
     }
 
-    /// Parts of `sizes` images drawn at random, none in two of them; the same for the same `seed`.
+    /// Disjoint random parts with the given numbers of images, the same for the same `seed`.
     ///
     /// # Errors
-    /// If there are not so many images.
+    /// Returns an error if there are fewer images.
     pub fn parts<const N: usize>(&self, sizes: [usize; N], seed: u64) -> Result<[Self; N], Error> {
         let asked = sizes.iter().fold(0_usize, |sum, size| sum.saturating_add(*size));
         if asked > self.len() {
@@ -97,11 +97,11 @@ impl Labelled {
         Ok(sizes.map(|size| self.select(&places.by_ref().take(size).collect::<Vec<_>>())))
     }
 
-    /// The same images, `share` of which (to the nearest image) carry a wrong label, drawn at random from the
-    /// other classes; the same for the same `seed`.
+    /// The same images with wrong labels, drawn at random from the other classes, on a fraction `share` of them (rounded
+    /// to a whole number); the same for the same `seed`.
     ///
     /// # Errors
-    /// If `share` is not within 0 to 1, or there is no other class.
+    /// Returns an error if `share` is not between 0 and 1, or there is only one class.
     pub fn mislabelled(mut self, share: f64, seed: u64) -> Result<Mislabelled, Error> {
         if !(0.0..=1.0).contains(&share) || self.classes < 2 {
             return Err(Error::Mislabelled { share, classes: self.classes });
@@ -125,11 +125,11 @@ mod tests {
     /// Image i has the pixels 2i and 2i + 1, and class i mod 5.
     fn set(count: usize) -> Labelled {
         let images = (0..2 * count).map(|value| value as u8).collect();
-        Labelled::new(2, 5, images, (0..count).map(|image| image % 5).collect()).expect("sound")
+        Labelled::new(2, 5, images, (0..count).map(|image| image % 5).collect()).expect("valid")
     }
 
     #[test]
-    fn parts_are_disjoint_and_keep_image_and_label_together() -> Result<(), Error> {
+    fn parts_are_disjoint_and_keep_labels_with_their_images() -> Result<(), Error> {
         let [first, second] = set(100).parts([60, 40], 3)?;
         assert_eq!([first.len(), second.len()], [60, 40]);
         let mut firsts = vec![];
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_share_of_labels_that_is_wrong_is_wrong_and_the_others_are_not() -> Result<(), Error> {
+    fn mislabelled_changes_exactly_the_labels_it_reports() -> Result<(), Error> {
         let (right, noisy) = (set(120), set(120).mislabelled(0.5, 1)?);
         assert_eq!(noisy.wrong.iter().filter(|wrong| **wrong).count(), 60);
         let mut shifts = [0; 5];
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn invalid_arguments_are_refused() {
         let new = |pixels, bytes, labels: &[usize]| Labelled::new(pixels, 5, vec![0; bytes], labels.to_vec());
         assert!(new(2, 4, &[4, 0]).is_ok());
         assert!(matches!(new(2, 3, &[4, 0]), Err(Error::Unpaired { .. })));

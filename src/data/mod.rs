@@ -1,51 +1,53 @@
-//! From drawings to episodes.
+//! Image data, from files on disk to episodes.
 //!
-//! A [`Source`] yields an [`ImageSet`]; a [`Split`] divides its classes into training, validation
-//! and test; a [`Sampler`] draws episodes, each a function of (seed, part, index) alone: first a
-//! [`Selection`] of images, from which an [`Episode`] or a batch of many is made.
+//! - A [`Source`] of the [`registry`] loads an [`ImageSet`].
+//! - A [`Split`] divides its classes into training, validation and test classes.
+//! - A [`Sampler`] draws episodes. Each is a function of (seed, part, index) alone: first a [`Selection`] of
+//!   image references, then the pixels of one [`Episode`] or of a batch of them.
 //!
-//! A trained learner is given a [`Request`]: images to adapt to, and others to name.
+//! For prediction, a [`Request`] holds the support images and the query images to classify.
 //!
-//! Ordinary classification has [`Labelled`] images instead, [`mnist`]'s for one.
+//! For ordinary classification there are [`Labelled`] images, such as [`mnist`]'s.
+//!
+//! To add a source of images, write its file with a [`Source`] in it and list that in [`registry`].
 
 pub mod cache;
-pub mod container;
+mod contact_sheet;
 pub mod decode;
-mod drawing;
+mod episode;
 mod error;
 pub mod fetch;
 mod fingerprint;
 pub mod folder;
 pub mod glyphs;
-mod gzip;
-pub mod idx;
 mod image_set;
 mod labelled;
 pub mod mnist;
-mod neighbour;
+mod nearest_neighbour;
 pub mod omniglot;
 mod part;
-mod preview;
-mod request;
+mod prediction;
+pub mod registry;
+mod render;
 mod resize;
+mod rotation;
 mod sampler;
-mod selection;
 mod source;
 mod split;
-mod turn;
 
-pub use drawing::{called, drawing, write_episode};
+pub use contact_sheet::contact_sheet;
+pub use episode::{Episode, EpisodeShape, ImageRef, Selection};
 pub use error::Error;
+pub use fetch::{Dataset, Remote};
 pub use glyphs::Glyphs;
-pub use image_set::{Class, ImageSet, shade};
+pub use image_set::{Class, ImageSet, intensity};
 pub use labelled::{Labelled, Mislabelled};
 pub use mnist::Mnist;
-pub use neighbour::nearest_neighbour;
+pub use nearest_neighbour::nearest_neighbour;
 pub use part::Part;
-pub use preview::contact_sheet;
-pub use request::{Query, Request};
-pub use sampler::{Episode, EpisodeShape, Sampler};
-pub use selection::{Picture, Selection};
-pub use source::{Loaded, Source};
-pub use split::{Split, SplitRule};
-pub use turn::{Turned, turned};
+pub use prediction::{Query, Request};
+pub use render::{display_name, render, write_episode};
+pub use rotation::{RotatedClass, rotated};
+pub use sampler::Sampler;
+pub use source::{Defaults, LoadOptions, Loaded, Location, Offer, Source};
+pub use split::{Split, SplitRule, TRAINING_FRACTION};

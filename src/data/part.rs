@@ -1,23 +1,23 @@
-//! The three parts of a few-shot data set, which share no class.
+//! The three parts of a few-shot dataset, which share no class.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a class is for.
+/// A part of a dataset.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// Episodes to learn from.
+    /// For training.
     Train,
-    /// Episodes to choose by: settings, checkpoints.
+    /// For the choice of settings and checkpoints.
     Validation,
-    /// Episodes to report.
+    /// For the reported results.
     Test,
 }
 
 impl Part {
-    /// The part's name in configs, logs and messages.
+    /// Its name in configurations, logs and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",

@@ -1,15 +1,16 @@
-//! Resizing by exact area averaging: each new pixel is the mean of the patch of paper it covers.
+//! Resizing by exact area averaging: each new pixel is the mean of the area that it covers.
 //!
-//! Thin pen strokes keep all their ink, which sampling at points would lose.
+//! This preserves the ink of thin strokes, which point sampling would lose.
 
-/// Resizes a grey image `[height, width]`, row by row, to `[size, size]`; the sides are scaled apart.
+/// Resizes a grey image from `[height, width]` to `[size, size]`, both in row-major order; width and height are scaled
+/// independently.
 pub fn resize(pixels: &[u8], width: usize, height: usize, size: usize) -> Vec<u8> {
     if (width, height) == (size, size) {
         return pixels.to_vec();
     }
     let columns = coverage(width, size);
     let rows = coverage(height, size);
-    // Across first, and into columns, so that both passes read memory in order.
+    // Horizontally first, into columns, so that both passes read memory in order.
     let mut narrow = vec![0.0; size * height];
     for (y, row) in pixels.chunks_exact(width).enumerate() {
         for (x, patch) in columns.iter().enumerate() {
@@ -25,7 +26,7 @@ pub fn resize(pixels: &[u8], width: usize, height: usize, size: usize) -> Vec<u8
     resized
 }
 
-/// The old pixels that one new pixel covers, and how much of it each makes up; the weights sum to 1.
+/// The old pixels that one new pixel covers, and the fraction of it that each makes up; the weights sum to 1.
 struct Patch {
     first: usize,
     weights: Vec<f32>,
@@ -37,10 +38,10 @@ impl Patch {
     }
 }
 
-/// For each of `new` pixels on a line, the patch of `old` pixels beneath it.
+/// For each of `new` pixels in a row, which of the `old` pixels it covers.
 ///
-/// Lengths are counted in pieces of which a new pixel has `old` and an old one `new`, so that every
-/// boundary is a whole number and every weight exact.
+/// In the unit of length used here a new pixel has length `old` and an old pixel length `new`, so that all boundaries are
+/// whole numbers and all weights exact.
 fn coverage(old: usize, new: usize) -> Vec<Patch> {
     (0..new)
         .map(|pixel| {
@@ -57,14 +58,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_constant_stays_constant() {
+    fn constant_images_stay_constant() {
         for (width, height, size) in [(105, 105, 28), (28, 28, 28), (7, 31, 28), (3, 200, 5), (1, 1, 4)] {
             assert_eq!(resize(&vec![200; width * height], width, height, size), vec![200; size * size]);
         }
     }
 
     #[test]
-    fn the_mean_ink_is_kept() {
+    fn the_mean_is_preserved() {
         let pixels: Vec<u8> = (0..105 * 90_usize).map(|i| (i * i % 251) as u8).collect();
         let mean = |pixels: &[u8]| pixels.iter().map(|p| f64::from(*p)).sum::<f64>() / pixels.len() as f64;
         for size in [28, 64, 105, 150] {
@@ -74,13 +75,13 @@ mod tests {
     }
 
     #[test]
-    fn whole_blocks_average_exactly() {
+    fn blocks_are_averaged_exactly() {
         let pixels = [0, 100, 8, 8, 200, 100, 8, 8];
         assert_eq!(resize(&pixels, 4, 2, 2), [50, 8, 150, 8]);
     }
 
     #[test]
-    fn a_pixel_on_a_boundary_is_shared() {
+    fn pixels_on_a_boundary_are_shared() {
         assert_eq!(resize(&[0, 90, 0].repeat(3), 3, 3, 2), [30, 30, 30, 30]);
     }
 }

@@ -1,46 +1,14 @@
-//! Episodes: small classification tasks drawn from the classes of one part.
+//! Draws episodes from the classes of one part.
 //!
-//! An episode depends on (seed, part, index) alone, never on what was drawn before or on which
-//! thread, so that resumed and parallel runs see the same tasks.
+//! An episode is a function of (seed, part, index) alone, whatever was drawn before and on whichever thread, so that
+//! resumed and parallel runs see the same episodes.
 
 use std::sync::Arc;
 
 use rand::seq::index;
 
-use super::{Error, ImageSet, Part, Picture, Selection, Split, Turned};
-use crate::random::generator;
-
-/// How large an episode is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct EpisodeShape {
-    /// Classes to tell apart.
-    pub ways: usize,
-    /// Support images of each class: what the learner adapts to.
-    pub shots: usize,
-    /// Query images of each class: what it is tested on.
-    pub queries: usize,
-}
-
-/// One episode, class after class; labels count the episode's own classes from 0.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Episode {
-    /// The classes, in the order of their labels, `[ways]`.
-    pub classes: Vec<Turned>,
-    /// Side of every image, in pixels.
-    pub size: usize,
-    /// Support images, `[ways·shots, size·size]`, ink 1 and paper 0.
-    pub support: Vec<f32>,
-    /// The label of each support image, `[ways·shots]`.
-    pub support_labels: Vec<usize>,
-    /// Which example of its class each support image is, `[ways·shots]`.
-    pub support_examples: Vec<usize>,
-    /// Query images, `[ways·queries, size·size]`, ink 1 and paper 0.
-    pub query: Vec<f32>,
-    /// The label of each query image, `[ways·queries]`.
-    pub query_labels: Vec<usize>,
-    /// Which example of its class each query image is, `[ways·queries]`.
-    pub query_examples: Vec<usize>,
-}
+use super::{Episode, EpisodeShape, Error, ImageRef, ImageSet, Part, RotatedClass, Selection, Split};
+use bilevel::rng::generator;
 
 /// Draws episodes from the parts of a split; cheap to clone and to share between threads.
 #[derive(Clone, Debug)]
@@ -51,12 +19,12 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler of `split`'s classes, whose indices are those of `set`.
+    /// A sampler of the classes in `split`, which was made for `set`.
     pub fn new(set: Arc<ImageSet>, split: Split, seed: u64) -> Self {
         Self { set, split: Arc::new(split), seed }
     }
 
-    /// The images drawn from.
+    /// The images.
     pub fn set(&self) -> &ImageSet {
         &self.set
     }
@@ -66,10 +34,10 @@ impl Sampler {
         &self.split
     }
 
-    /// Whether `part` has classes and images enough for episodes of this `shape`.
+    /// Checks that `part` has enough classes and images for episodes of this `shape`.
     ///
     /// # Errors
-    /// Says what is missing, and which setting to lower.
+    /// Returns an error that says what is missing and which setting to lower.
     pub fn check(&self, part: Part, shape: &EpisodeShape) -> Result<(), Error> {
         let EpisodeShape { ways, shots, queries } = *shape;
         for (key, value) in [("task.ways", ways), ("task.shots", shots), ("task.queries", queries)] {
@@ -98,37 +66,37 @@ impl Sampler {
         }
     }
 
-    /// What episode number `index` of `part` is made of: distinct classes, and of each class distinct
-    /// images for support and query.
+    /// The references to the images of episode number `index` of `part`. Classes are distinct, and so are the images of
+    /// a class.
     ///
     /// # Panics
-    /// If [`check`](Self::check) refuses the shape.
+    /// Panics if [`check`](Self::check) returns an error for the shape.
     pub fn select(&self, part: Part, index: u64, shape: &EpisodeShape) -> Selection {
         let EpisodeShape { ways, shots, queries } = *shape;
         let mut random = generator(self.seed, purpose(part), index);
         let pool = self.split.part(part);
-        let classes: Vec<Turned> =
+        let classes: Vec<RotatedClass> =
             index::sample(&mut random, pool.len(), ways).iter().map(|i| pool[i]).collect();
         let mut support = Vec::with_capacity(ways * shots);
         let mut query = Vec::with_capacity(ways * queries);
         for class in classes {
             let drawn = index::sample(&mut random, self.set.examples(class.class), shots + queries);
-            let mut drawn = drawn.into_iter().map(|example| Picture { class, example });
+            let mut drawn = drawn.into_iter().map(|example| ImageRef { class, example });
             support.extend(drawn.by_ref().take(shots));
             query.extend(drawn);
         }
         Selection { support, query }
     }
 
-    /// Episode number `index` of `part`, made.
+    /// The pixels of episode number `index` of `part`.
     ///
     /// # Panics
-    /// As [`select`](Self::select).
+    /// Panics where [`select`](Self::select) does.
     pub fn episode(&self, part: Part, index: u64, shape: &EpisodeShape) -> Episode {
         let Selection { support, query } = self.select(part, index, shape);
-        let examples = |pictures: &[Picture]| pictures.iter().map(|picture| picture.example).collect();
+        let examples = |refs: &[ImageRef]| refs.iter().map(|image_ref| image_ref.example).collect();
         Episode {
-            classes: support.iter().step_by(shape.shots).map(|picture| picture.class).collect(),
+            classes: support.iter().step_by(shape.shots).map(|image_ref| image_ref.class).collect(),
             size: self.set.size(),
             support: self.set.ink(support.iter()),
             support_labels: shape.support_labels(),
@@ -140,7 +108,7 @@ impl Sampler {
     }
 }
 
-/// The name of a part's stream of episodes.
+/// The name of a part's random stream of episodes.
 fn purpose(part: Part) -> &'static str {
     match part {
         Part::Train => "episode/train",
@@ -160,7 +128,7 @@ mod tests {
 
     const SHAPE: EpisodeShape = EpisodeShape { ways: 5, shots: 2, queries: 3 };
 
-    /// Thirty classes of six 2×2 images whose first two pixels name class and example.
+    /// Thirty classes of six 2×2 images whose first two pixels are the indices of class and example.
     fn sampler(seed: u64) -> Result<Sampler, Error> {
         let classes = (0..30).map(|i| Class::new(format!("c{i}"), "g", None, 6)).collect();
         let pixels = (0..30 * 6_u8).flat_map(|i| [i / 6, i % 6, 255, 0]).collect();
@@ -188,11 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn draws_are_what_they_were_in_every_version() -> Result<(), Error> {
-        // Runs are resumed by later versions, which must go on with the same episodes.
+    fn draws_are_the_same_in_every_version() -> Result<(), Error> {
+        // A run may be resumed by a later version, which must continue with the same episodes.
         let Selection { support, query } = sampler(3)?.select(Part::Train, 7, &SHAPE);
-        let name = |picture: &Picture| (picture.class.class, picture.class.quarter_turns, picture.example);
-        let names = |pictures: &[Picture]| pictures.iter().map(name).collect::<Vec<_>>();
+        let name =
+            |image_ref: &ImageRef| (image_ref.class.class, image_ref.class.quarter_turns, image_ref.example);
+        let names = |refs: &[ImageRef]| refs.iter().map(name).collect::<Vec<_>>();
         assert_eq!(
             names(&support[..6]),
             [(1, 0, 0), (1, 0, 2), (24, 0, 4), (24, 0, 2), (8, 2, 4), (8, 2, 5)]
@@ -225,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn turned_classes_are_turned() -> Result<(), Error> {
+    fn images_of_rotated_classes_are_rotated() -> Result<(), Error> {
         let sampler = sampler(0)?;
         let episode = sampler.episode(Part::Train, 1, &SHAPE);
         for (i, label) in episode.query_labels.iter().enumerate() {
             let class = episode.classes[*label];
-            // The pixel of full ink lies at the lower left, and a turn takes it to the lower right.
+            // The pixel of full ink is at the lower left; a quarter turn moves it to the lower right.
             let full = [2, 3, 1, 0][usize::from(class.quarter_turns)];
             assert_eq!(episode.query[i * 4 + full], 1.0);
         }
@@ -238,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_drawn_is_refused_with_the_setting_to_lower() -> Result<(), Error> {
+    fn impossible_episodes_are_refused_with_the_setting_to_lower() -> Result<(), Error> {
         let sampler = sampler(0)?;
         assert!(sampler.check(Part::Train, &SHAPE).is_ok());
         let refusal = |shape| sampler.check(Part::Validation, &shape).err().map(|error| error.to_string());

@@ -1,127 +1,174 @@
-//! The one front door: where images come from.
+//! The type of sources of images.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::Path;
 
-use super::fingerprint::fingerprint;
-use super::{Error, Glyphs, ImageSet, cache, folder, omniglot};
+use serde::{Serialize, Serializer};
 
-/// A place that images come from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Source {
-    /// Omniglot's two official zips, or the folders unpacked from them, in `dir`.
-    Omniglot {
-        /// Where they lie.
-        dir: PathBuf,
-    },
-    /// Class folders of images; `invert` as in [`folder::load`].
-    Folder {
-        /// The folder of class folders.
-        dir: PathBuf,
-        /// Whether dark is ink; decided from the images' borders if nobody says.
-        invert: Option<bool>,
-    },
-    /// Characters made up on the spot; needs no files.
-    Glyphs(Glyphs),
+use super::{Dataset, Error, ImageSet, SplitRule};
+
+/// A source of images for few-shot learning. Each is a static in a file of its own, listed in the
+/// [`registry`](super::registry); everything else asks it.
+pub struct Source {
+    /// The name in the configuration (`data.source`), in messages and on the command line.
+    pub name: &'static str,
+    /// A short description.
+    pub summary: &'static str,
+    /// Where its files are.
+    pub location: Location,
+    /// The splits it offers, the default first.
+    pub splits: &'static [Offer],
+    /// The defaults of the split and of the number of validation classes.
+    pub defaults: Defaults,
+    /// Whether images may be dark on light or light on dark, so that `data.invert` applies.
+    pub may_invert: bool,
+    /// Loads the images.
+    pub loader: fn(&LoadOptions) -> Result<Loaded, Error>,
+    /// The dataset that `metaburn data fetch` downloads, if the source can be downloaded.
+    pub dataset: Option<&'static Dataset>,
 }
 
-/// An [`ImageSet`], and what to tell the user about how it was come by.
+/// Where a source's files are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// There are none: the program draws the images.
+    Generated,
+    /// In this folder, relative to the working directory, unless the configuration names another.
+    Default(&'static str),
+    /// In a folder that the configuration must name.
+    Required,
+}
+
+/// A split that a source offers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Offer {
+    /// How classes are divided.
+    pub rule: SplitRule,
+    /// Whether, by default, training classes rotated by 90°, 180° and 270° count as further classes.
+    pub rotations: bool,
+}
+
+/// Which split and how many validation classes a source has by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defaults {
+    /// The first of its splits.
+    Fixed {
+        /// Validation classes taken from the training classes.
+        validation: usize,
+    },
+    /// The images decide once they are loaded: the split is [`SplitRule::for_images`], and the number of validation
+    /// classes follows from the number of classes.
+    FromImages,
+}
+
+/// How to load a source's images.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions<'a> {
+    /// The folder of its files; ignored by a source that is [`Location::Generated`].
+    pub path: &'a Path,
+    /// Height and width of the loaded images, in pixels.
+    pub size: usize,
+    /// Seed of generated images; ignored by the other sources.
+    pub seed: u64,
+    /// Whether dark is ink, as in [`folder::load`](super::folder::load); ignored unless [`Source::may_invert`].
+    pub invert: Option<bool>,
+    /// The folder in which decoded images are cached until the files change; `None` for no cache.
+    pub cache: Option<&'a Path>,
+}
+
+/// Loaded images.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The images.
     pub set: ImageSet,
-    /// Why the next run will be as slow as this one, if it will.
+    /// Why the decoded images could not be cached, if they could not.
     pub warning: Option<String>,
 }
 
 impl Source {
-    /// Images of `size`×`size` pixels; those that were decoded from files are kept in the folder
-    /// `cache`, if one is given, until the files change.
+    /// Loads the images.
     ///
     /// # Errors
-    /// If the source is missing, incomplete or damaged; never because of the cache.
-    pub fn load(&self, size: usize, cache: Option<&Path>) -> Result<Loaded, Error> {
-        match self {
-            Self::Omniglot { dir } => {
-                let kept =
-                    Kept { kind: "omniglot", dir, roots: omniglot::sources(dir)?, options: String::new() };
-                kept.load(size, cache, || omniglot::load(dir, size))
-            }
-            Self::Folder { dir, invert } => {
-                let options = format!("invert {invert:?}");
-                let kept = Kept { kind: "folder", dir, roots: vec![dir.clone()], options };
-                kept.load(size, cache, || folder::load(dir, size, *invert))
-            }
-            Self::Glyphs(glyphs) => Ok(Loaded { set: glyphs.draw(size)?, warning: None }),
+    /// Returns an error if files are missing, incomplete or damaged. A failing cache is a [`Loaded::warning`].
+    ///
+    /// # Example
+    /// ```
+    /// use metaburn::data::{LoadOptions, glyphs};
+    /// use std::path::Path;
+    ///
+    /// let options = LoadOptions { path: Path::new(""), size: 14, seed: 0, invert: None, cache: None };
+    /// let loaded = glyphs::SOURCE.load(&options)?;
+    /// assert_eq!(loaded.set.classes().len(), 1200);
+    /// # Ok::<(), metaburn::data::Error>(())
+    /// ```
+    pub fn load(&self, options: &LoadOptions) -> Result<Loaded, Error> {
+        (self.loader)(options)
+    }
+
+    /// The rules of its splits, the default first.
+    pub fn rules(&self) -> impl Iterator<Item = SplitRule> {
+        self.splits.iter().map(|offer| offer.rule)
+    }
+
+    /// The split used where the configuration sets none; `None` where the images decide.
+    pub fn default_split(&self) -> Option<SplitRule> {
+        match self.defaults {
+            Defaults::Fixed { .. } => self.rules().next(),
+            Defaults::FromImages => None,
         }
+    }
+
+    /// The number of validation classes where the configuration sets none; `None` where the images decide.
+    pub fn default_validation(&self) -> Option<usize> {
+        match self.defaults {
+            Defaults::Fixed { validation } => Some(validation),
+            Defaults::FromImages => None,
+        }
+    }
+
+    /// Whether rotated training classes count as further classes where the configuration does not say; `rule` is
+    /// the split, `None` where the images decide it.
+    pub fn default_rotations(&self, rule: Option<SplitRule>) -> bool {
+        self.splits.iter().any(|offer| Some(offer.rule) == rule && offer.rotations)
     }
 }
 
-/// What decides the name and the freshness of a cache file.
-struct Kept<'a> {
-    kind: &'static str,
-    dir: &'a Path,
-    roots: Vec<PathBuf>,
-    options: String,
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
 }
 
-impl Kept<'_> {
-    fn load(
-        &self,
-        size: usize,
-        cache: Option<&Path>,
-        build: impl FnOnce() -> Result<ImageSet, Error>,
-    ) -> Result<Loaded, Error> {
-        let (Some(cache), true) = (cache, self.dir.is_dir()) else {
-            return Ok(Loaded { set: build()?, warning: None });
-        };
-        let place = fs::canonicalize(self.dir).map_err(Error::io("look at", self.dir))?;
-        let what = format!("{} {size} {} {}", self.kind, self.options, place.display());
-        // One file for each source and size, overwritten when the source changes.
-        let name = fingerprint(&[], &what)?;
-        let file = cache.join(format!("{}-{size}px-{}.images", self.kind, &name[..12]));
-        let (set, warning) = cache::cached(&file, &fingerprint(&self.roots, &what)?, build)?;
-        Ok(Loaded { set, warning })
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.name).finish()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(self.name)
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(self.name)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use image::{GrayImage, Luma};
-    use tempfile::TempDir;
-
     use super::*;
+    use crate::data::{folder, omniglot};
 
     #[test]
-    fn a_changed_folder_is_read_anew() -> Result<(), Error> {
-        let (images, cache) = (TempDir::new().expect("dir"), TempDir::new().expect("dir"));
-        fs::create_dir(images.path().join("a")).expect("folder");
-        let draw = |grey, name: &str| {
-            GrayImage::from_pixel(3, 3, Luma([grey]))
-                .save(images.path().join("a").join(name))
-                .expect("image");
-        };
-        let source = |invert| Source::Folder { dir: images.path().into(), invert };
-        let load = |invert| source(invert).load(2, Some(cache.path()));
-        draw(10, "1.png");
-        let first = load(None)?;
-        assert_eq!((first.set.image(0, 0), first.warning), ([10; 4].as_slice(), None));
-        assert_eq!(load(None)?.set, first.set);
-        assert_eq!(load(Some(true))?.set.image(0, 0), [245; 4]);
-        draw(20, "2.png");
-        assert_eq!(load(None)?.set.examples(0), 2);
-        assert_eq!(fs::read_dir(cache.path()).expect("cache").count(), 2);
-        Ok(())
-    }
-
-    #[test]
-    fn a_missing_folder_is_named_with_or_without_a_cache() {
-        let dir = PathBuf::from("no/such/place");
+    fn load_names_a_missing_folder_with_or_without_a_cache() {
         for cache in [None, Some(Path::new("cache"))] {
-            for source in
-                [Source::Omniglot { dir: dir.clone() }, Source::Folder { dir: dir.clone(), invert: None }]
-            {
-                let error = source.load(28, cache).expect_err("missing").to_string();
+            for source in [&omniglot::SOURCE, &folder::SOURCE] {
+                let path = Path::new("no/such/place");
+                let options = LoadOptions { path, size: 28, seed: 0, invert: None, cache };
+                let error = source.load(&options).expect_err("missing").to_string();
                 assert!(error.contains("no/such/place"), "{error}");
             }
         }

@@ -1,53 +1,102 @@
-//! Which classes are learned from, which are chosen by, and which are reported on.
+//! The division of classes into training, validation and test classes.
 
 use std::collections::BTreeSet;
 
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser};
 
-use super::{Error, ImageSet, Part, Turned};
-use crate::random::generator;
+use super::{Error, ImageSet, Part, RotatedClass};
+use bilevel::Choice;
+use bilevel::rng::generator;
+use std::fmt;
+
+/// Fraction of the classes that [`SplitRule::FRACTION`] trains on.
+pub const TRAINING_FRACTION: f64 = 0.75;
 
 /// How classes are divided into training and test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SplitRule {
-    /// This many classes at random for training, the rest for test (Omniglot's usual split: 1200).
+    /// This many classes at random for training, the rest for test.
     Random {
-        /// How many.
+        /// Number of training classes.
         train: usize,
     },
     /// This fraction of the classes at random for training, the rest for test.
     Fraction {
-        /// Between 0 and 1.
+        /// The fraction, between 0 and 1.
         train: f64,
     },
-    /// Whole alphabets: the source's own division where it has one (Omniglot's background and
-    /// evaluation sets), otherwise three fifths of the groups at random for training.
+    /// Whole alphabets: the source's own division if it has one (Omniglot's background and evaluation sets), otherwise
+    /// three fifths of the groups at random for training.
     Alphabets,
     /// As the source's own folders list the classes.
     Listed,
 }
 
-/// The classes of each part; no class is in two of them, turned or not.
+impl SplitRule {
+    /// Omniglot's usual split: 1200 random classes for training, the other 423 for test.
+    pub const RANDOM_1200: Self = Self::Random { train: 1200 };
+    /// A split by [`TRAINING_FRACTION`].
+    pub const FRACTION: Self = Self::Fraction { train: TRAINING_FRACTION };
+
+    /// The rule for images whose source leaves it open: as listed if they list any parts, else by fraction.
+    pub fn for_images(set: &ImageSet) -> Self {
+        let is_listed = set.classes().iter().any(|class| class.part.is_some());
+        if is_listed { Self::Listed } else { Self::FRACTION }
+    }
+}
+
+/// The rules that a configuration can name (`data.split`).
+impl Choice for SplitRule {
+    const ALL: &'static [Self] = &[Self::RANDOM_1200, Self::Alphabets, Self::Listed, Self::FRACTION];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::RANDOM_1200 => "random-1200",
+            Self::Random { .. } => "random",
+            Self::Fraction { .. } => "fraction",
+            Self::Alphabets => "alphabets",
+            Self::Listed => "listed",
+        }
+    }
+}
+
+impl fmt::Display for SplitRule {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Only the rules that a configuration can name, so that what is written can be read back.
+impl Serialize for SplitRule {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        if Self::ALL.contains(self) {
+            out.serialize_str(self.name())
+        } else {
+            Err(ser::Error::custom(format!("a configuration has no name for the split {self:?}")))
+        }
+    }
+}
+
+/// The classes of each part. No class is in two parts, rotated or not.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Split {
-    /// Classes to learn from, perhaps with their quarter turns.
-    pub train: Vec<Turned>,
-    /// Classes to choose by.
-    pub validation: Vec<Turned>,
-    /// Classes to report on.
-    pub test: Vec<Turned>,
+    /// Training classes, with their rotations if those count as classes.
+    pub train: Vec<RotatedClass>,
+    /// Validation classes, by which settings and checkpoints are chosen.
+    pub validation: Vec<RotatedClass>,
+    /// Test classes, whose accuracy is reported.
+    pub test: Vec<RotatedClass>,
 }
 
 impl Split {
     /// Divides the classes of `set` by `rule`, the same way for the same `seed`.
     ///
-    /// `validation` classes are carved at random from the training classes, unless the source
-    /// lists some itself. With `rotations` each training class counts four times, once for every
-    /// quarter turn.
+    /// `validation` classes are taken at random from the training classes, unless the source lists validation classes.
+    /// With `rotations` each training class counts four times, once per quarter turn.
     ///
     /// # Errors
-    /// If the rule does not fit the data or leaves the training or the test part empty.
+    /// Returns an error if the rule does not fit the data or leaves the training or the test part empty.
     pub fn new(
         set: &ImageSet,
         rule: SplitRule,
@@ -55,33 +104,34 @@ impl Split {
         rotations: bool,
         seed: u64,
     ) -> Result<Self, Error> {
-        let [mut train, mut chosen, test] = divide(set, rule, seed)?;
+        let [mut train, mut validation_classes, test] = divide(set, rule, seed)?;
         for (part, classes) in [(Part::Train, &train), (Part::Test, &test)] {
             if classes.is_empty() {
                 return Err(Error::EmptyPart { part });
             }
         }
-        if chosen.is_empty() {
+        if validation_classes.is_empty() {
             if validation >= train.len() {
                 return Err(Error::ValidationClasses { asked: validation, train: train.len() });
             }
             train.shuffle(&mut generator(seed, "split/validation", 0));
-            chosen = train.split_off(train.len() - validation);
+            validation_classes = train.split_off(train.len() - validation);
         }
-        let sorted = |mut classes: Vec<usize>, turns: u8| -> Vec<Turned> {
+        let sorted = |mut classes: Vec<usize>, turns: u8| -> Vec<RotatedClass> {
             classes.sort_unstable();
-            let turned = |class| (0..turns).map(move |quarter_turns| Turned { class, quarter_turns });
-            classes.into_iter().flat_map(turned).collect()
+            let rotations =
+                |class| (0..turns).map(move |quarter_turns| RotatedClass { class, quarter_turns });
+            classes.into_iter().flat_map(rotations).collect()
         };
         Ok(Self {
             train: sorted(train, if rotations { 4 } else { 1 }),
-            validation: sorted(chosen, 1),
+            validation: sorted(validation_classes, 1),
             test: sorted(test, 1),
         })
     }
 
     /// The classes of one part.
-    pub fn part(&self, part: Part) -> &[Turned] {
+    pub fn part(&self, part: Part) -> &[RotatedClass] {
         match part {
             Part::Train => &self.train,
             Part::Validation => &self.validation,
@@ -90,7 +140,7 @@ impl Split {
     }
 }
 
-/// The class indices of training, listed validation and test.
+/// The indices of the training classes, the listed validation classes and the test classes.
 fn divide(set: &ImageSet, rule: SplitRule, seed: u64) -> Result<[Vec<usize>; 3], Error> {
     let classes = set.classes().len();
     match rule {
@@ -145,18 +195,18 @@ mod tests {
     use super::*;
     use crate::data::Class;
 
-    /// Twenty classes of one image in five alphabets; `part` sees the class's number.
+    /// Twenty classes of one image in five alphabets; `part` maps a class's index to its part.
     fn set(part: impl Fn(usize) -> Option<Part>) -> ImageSet {
         let class = |i| Class::new(format!("a{}/{i}", i % 5), format!("a{}", i % 5), part(i), 1);
         ImageSet::new(1, (0..20).map(class).collect(), vec![0; 20]).expect("one pixel a class")
     }
 
-    fn classes(part: &[Turned]) -> BTreeSet<usize> {
+    fn classes(part: &[RotatedClass]) -> BTreeSet<usize> {
         part.iter().map(|turned| turned.class).collect()
     }
 
     #[test]
-    fn parts_cover_all_classes_once_and_only_training_turns() -> Result<(), Error> {
+    fn parts_are_disjoint_and_only_training_classes_rotate() -> Result<(), Error> {
         let set = set(|_| None);
         let split = Split::new(&set, SplitRule::Random { train: 12 }, 3, true, 1)?;
         assert_eq!((split.train.len(), split.validation.len(), split.test.len()), (36, 3, 8));
@@ -170,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides_and_validation_leaves_the_test_classes_alone() -> Result<(), Error> {
+    fn test_classes_depend_on_the_seed_and_not_on_validation() -> Result<(), Error> {
         let set = set(|_| None);
         let split =
             |validation, seed| Split::new(&set, SplitRule::Fraction { train: 0.6 }, validation, false, seed);
@@ -181,10 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn alphabets_stay_whole() -> Result<(), Error> {
+    fn alphabets_are_not_divided() -> Result<(), Error> {
         let set = set(|_| None);
         let split = Split::new(&set, SplitRule::Alphabets, 0, false, 4)?;
-        let groups = |part: &[Turned]| -> BTreeSet<&str> {
+        let groups = |part: &[RotatedClass]| -> BTreeSet<&str> {
             part.iter().map(|turned| set.classes()[turned.class].group.as_str()).collect()
         };
         assert_eq!((groups(&split.train).len(), groups(&split.test).len()), (3, 2));
@@ -202,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_do_not_fit_say_so() {
+    fn unsuitable_rules_are_refused() {
         let set = set(|i| (i > 0).then_some(Part::Train));
         let refusal = |rule, validation| match Split::new(&set, rule, validation, false, 0) {
             Ok(split) => panic!("{split:?}"),
@@ -217,5 +267,16 @@ mod tests {
             Split::new(&all_train, SplitRule::Alphabets, 0, false, 0),
             Err(Error::EmptyPart { part: Part::Test })
         ));
+    }
+
+    #[test]
+    fn only_rules_with_a_name_of_their_own_are_written() {
+        let names: BTreeSet<_> = SplitRule::ALL.iter().map(|rule| rule.name()).collect();
+        assert_eq!(names.len(), SplitRule::ALL.len());
+        assert_eq!(serde_json::to_string(&SplitRule::RANDOM_1200).expect("named"), r#""random-1200""#);
+        for unnamed in [SplitRule::Random { train: 12 }, SplitRule::Fraction { train: 0.6 }] {
+            let error = serde_json::to_string(&unnamed).expect_err("unnamed").to_string();
+            assert!(error.contains("no name for the split"), "{error}");
+        }
     }
 }

@@ -1,40 +1,37 @@
 //! Conv4: blocks of [3×3 convolution of stride 2, batch norm, ReLU] and a linear layer
-//! (Vinyals et al. 2016; Finn et al. 2017 for Omniglot's strided form).
+//! (Vinyals et al. 2016; Finn et al. 2017 for the strided form used on Omniglot).
 //!
-//! No convolution has a bias: batch norm would subtract it again.
+//! Convolutions have no bias, since batch norm would subtract it.
 
-use super::{Architecture, EPSILON, Leaf, leaf};
-use crate::{
-    dual::Dual,
-    kernel::{Grid, reference},
-    stack::Stack,
-};
+use super::{Architecture, EPSILON, Layer, Leaf, leaf};
+use bilevel::kernel::{Grid, reference};
+use bilevel::{Dual, Params};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, activation, module::conv2d, ops::ConvOptions},
 };
 use std::sync::Arc;
 
-/// Every convolution's.
+/// Stride of every convolution.
 const STRIDE: usize = 2;
-/// Every convolution's.
+/// Padding of every convolution.
 const PADDING: usize = 1;
 
-/// Sizes of a Conv4 for square one-channel images.
+/// The architecture of a Conv4 for square one-channel images.
 #[derive(Debug)]
 pub struct Conv4Config {
     filters: usize,
     ways: usize,
-    /// Each block's convolution; the patches of the first are taken once per episode.
+    /// Geometry of each block's convolution. Patches for the first one are extracted once per episode.
     grids: Vec<Arc<Grid>>,
-    /// What is left of it then.
+    /// Geometry of the first convolution on patches: pointwise.
     rows: Arc<Grid>,
     /// Pixels of the last block's output.
     pixels: usize,
 }
 
 impl Conv4Config {
-    /// `blocks` blocks of `filters` filters on images of `side`² pixels, then `ways` logits.
+    /// A network of `blocks` blocks with `filters` filters on images of `side`² pixels, with `ways` logits.
     pub fn new(side: usize, blocks: usize, filters: usize, ways: usize) -> Self {
         let next = |side: &usize| Some(Grid::output_side(*side, STRIDE, PADDING));
         let sides: Vec<usize> = std::iter::successors(Some(side), next).take(blocks + 1).collect();
@@ -57,6 +54,16 @@ impl Architecture for Conv4Config {
         leaves.push(leaf::linear("linear.weight".into(), self.ways, self.filters, self.pixels, 1.0));
         leaves.push(leaf::vector("linear.bias".into(), self.ways, 0.0));
         leaves
+    }
+
+    fn layers(&self) -> Vec<Layer> {
+        let convolution = |(block, grid): (usize, &Arc<Grid>)| Layer {
+            positions: grid.target_pixels(),
+            inputs: 9 * if block == 0 { 1 } else { self.filters },
+            outputs: self.filters,
+        };
+        let head = Layer { positions: 1, inputs: self.pixels * self.filters, outputs: self.ways };
+        self.grids.iter().enumerate().map(convolution).chain([head]).collect()
     }
 
     fn prepare(&self, images: Tensor<3>) -> Tensor<3> {
@@ -88,7 +95,7 @@ pub struct Conv4 {
     linear_bias: Param<Tensor<1>>,
 }
 
-/// Convolution and batch norm.
+/// Parameters of a convolution and its batch norm.
 #[derive(Module, Debug)]
 struct Block {
     /// `[filters, channels, 3, 3]`
@@ -99,7 +106,7 @@ struct Block {
 
 impl Conv4 {
     /// The first task's parameters of `weights`, a stack laid out by `config`.
-    pub fn from_stack(config: &Conv4Config, weights: &Stack) -> Self {
+    pub fn from_stack(config: &Conv4Config, weights: &Params) -> Self {
         let flat: Vec<Tensor<1>> = config
             .leaves()
             .iter()
@@ -125,7 +132,7 @@ impl Conv4 {
     }
 
     /// The parameters as a stack of one task.
-    pub fn to_stack(&self, config: &Conv4Config) -> Stack {
+    pub fn to_stack(&self, config: &Conv4Config) -> Params {
         let mut flat: Vec<Tensor<1>> = Vec::new();
         for block in &self.blocks {
             flat.push(block.kernel.val().flatten(0, 3));
@@ -135,11 +142,11 @@ impl Conv4 {
         flat.push(self.linear_weight.val().flatten(0, 1));
         flat.push(self.linear_bias.val());
         let leaves = config.leaves();
-        Stack::new(leaves.iter().zip(flat).map(|(leaf, flat)| leaf.layout.pack(flat.unsqueeze())).collect())
+        Params::new(leaves.iter().zip(flat).map(|(leaf, flat)| leaf.layout.pack(flat.unsqueeze())).collect())
     }
 
-    /// Logits `[n, ways]` of `images [n, 1, side, side]`, batch norm over the images at hand, by
-    /// Burn's own operations: the plain network, and what the stacked one is held against.
+    /// Logits `[n, ways]` of `images [n, 1, side, side]`, with batch norm over these images. Uses Burn's own
+    /// operations; tests compare the stacked network with it.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let options = || ConvOptions::new([STRIDE; 2], [PADDING; 2], [1, 1], 1);
         let features = self.blocks.iter().fold(images, |x, block| {

@@ -1,8 +1,8 @@
-//! One parameter: its name, its shape in the outside world, and how it becomes a matrix.
+//! Parameters of a network: name, initial distribution, and layouts in files and in computation.
 //!
-//! Outside (files, Burn modules, PyTorch) parameters have PyTorch's layouts; inside they are
-//! matrices that multiply channels-last rows from the right. [`Layout`] turns one into the other,
-//! exactly, for any number of tasks at once.
+//! In files, Burn modules and PyTorch (external), parameters have PyTorch's layouts. In computation (internal) they
+//! are matrices by which channels-last rows are multiplied from the right. [`Layout`] converts between the two without
+//! rounding, for any number of tasks at once.
 
 use burn::tensor::Tensor;
 
@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 pub struct Leaf {
     /// Its name in files, as in PyTorch: `conv1.weight`.
     pub name: String,
-    /// How it is laid out, outside and inside.
+    /// Its external and internal layout.
     pub layout: Layout,
     /// Mean of its initial values.
     pub mean: f32,
@@ -19,35 +19,35 @@ pub struct Leaf {
     pub deviation: f32,
 }
 
-/// Shapes outside and inside.
+/// External and internal layout of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// `[filters, channels, 3, 3]` outside, `[9·channels, filters]` inside, patch pixels first.
+    /// External `[filters, channels, 3, 3]`, internal `[9·channels, filters]`, with pixels of the patch before channels.
     Kernel {
         /// Output channels.
         filters: usize,
         /// Input channels.
         channels: usize,
     },
-    /// `[width]` outside, `[1, width]` inside.
+    /// External `[width]`, internal `[1, width]`.
     Vector {
         /// Its length.
         width: usize,
     },
-    /// `[outputs, channels·pixels]` outside, `[pixels·channels, outputs]` inside: features come
-    /// channel by channel outside, pixel by pixel inside.
+    /// External `[outputs, channels·pixels]`, internal `[pixels·channels, outputs]`: features are ordered by channel
+    /// externally and by pixel internally.
     Linear {
-        /// Features that it makes.
+        /// Output features.
         outputs: usize,
-        /// Channels of the image that it reads; 1 if it reads no image.
+        /// Channels of the input image; 1 for other inputs.
         channels: usize,
-        /// Pixels of that image.
+        /// Pixels of the input image.
         pixels: usize,
     },
 }
 
 impl Layout {
-    /// Shape outside.
+    /// External shape.
     pub fn shape(&self) -> Vec<usize> {
         match *self {
             Self::Kernel { filters, channels } => vec![filters, channels, 3, 3],
@@ -61,7 +61,7 @@ impl Layout {
         self.shape().iter().product()
     }
 
-    /// `flat [tasks, count]` in the outside order → `[tasks, rows, columns]`.
+    /// Converts `flat [tasks, count]` in external order to the internal `[tasks, rows, columns]`.
     pub fn pack(&self, flat: Tensor<2>) -> Tensor<3> {
         let tasks = flat.dims()[0];
         match *self {
@@ -95,12 +95,12 @@ pub(super) fn kernel(name: String, filters: usize, channels: usize) -> Leaf {
     Leaf { name, layout: Layout::Kernel { filters, channels }, mean: 0.0, deviation }
 }
 
-/// A vector that starts at one value.
+/// A vector with all initial values equal to `value`.
 pub(super) fn vector(name: String, width: usize, value: f32) -> Leaf {
     Leaf { name, layout: Layout::Vector { width }, mean: value, deviation: 0.0 }
 }
 
-/// A linear map on an image of `channels` channels and `pixels` pixels.
+/// A linear map on an image of `channels` channels and `pixels` pixels. Initial values have variance `gain`/inputs.
 pub(super) fn linear(name: String, outputs: usize, channels: usize, pixels: usize, gain: f32) -> Leaf {
     let deviation = (gain / (channels * pixels) as f32).sqrt();
     Leaf { name, layout: Layout::Linear { outputs, channels, pixels }, mean: 0.0, deviation }

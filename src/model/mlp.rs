@@ -1,14 +1,14 @@
 //! MLP: hidden layers of [linear, batch norm, ReLU] and a linear layer (Finn et al. 2017 use 256,
 //! 128, 64 and 64 units on Omniglot).
 
-use super::{Architecture, EPSILON, Leaf, leaf};
-use crate::{dual::Dual, stack::Stack};
+use super::{Architecture, EPSILON, Layer, Leaf, leaf};
+use bilevel::{Dual, Params};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, activation},
 };
 
-/// Sizes of an MLP on flattened images.
+/// The architecture of an MLP on flattened images.
 #[derive(Debug)]
 pub struct MlpConfig {
     inputs: usize,
@@ -17,7 +17,7 @@ pub struct MlpConfig {
 }
 
 impl MlpConfig {
-    /// `hidden` layers of those widths on `inputs` pixels, then `ways` logits.
+    /// A network with hidden layers of widths `hidden` on `inputs` pixels, with `ways` logits.
     pub fn new(inputs: usize, hidden: &[usize], ways: usize) -> Self {
         Self { inputs, hidden: hidden.to_vec(), ways }
     }
@@ -39,6 +39,11 @@ impl Architecture for MlpConfig {
         leaves
     }
 
+    fn layers(&self) -> Vec<Layer> {
+        let widths = [&[self.inputs], &self.hidden[..], &[self.ways]].concat();
+        widths.windows(2).map(|pair| Layer { positions: 1, inputs: pair[0], outputs: pair[1] }).collect()
+    }
+
     fn prepare(&self, images: Tensor<3>) -> Tensor<3> {
         images
     }
@@ -56,14 +61,14 @@ impl Architecture for MlpConfig {
 /// One set of an MLP's parameters, in PyTorch's layouts.
 #[derive(Module, Debug)]
 pub struct Mlp {
-    layers: Vec<Layer>,
+    layers: Vec<Block>,
     linear_weight: Param<Tensor<2>>,
     linear_bias: Param<Tensor<1>>,
 }
 
-/// Linear map and batch norm.
+/// Parameters of a linear map and its batch norm.
 #[derive(Module, Debug)]
-struct Layer {
+struct Block {
     /// `[outputs, inputs]`
     weight: Param<Tensor<2>>,
     gamma: Param<Tensor<1>>,
@@ -72,7 +77,7 @@ struct Layer {
 
 impl Mlp {
     /// The first task's parameters of `weights`, a stack laid out by `config`.
-    pub fn from_stack(config: &MlpConfig, weights: &Stack) -> Self {
+    pub fn from_stack(config: &MlpConfig, weights: &Params) -> Self {
         let leaves: Vec<Tensor<2>> = weights
             .leaves()
             .iter()
@@ -80,7 +85,7 @@ impl Mlp {
             .collect();
         let (head, layers) = (&leaves[leaves.len() - 2..], leaves.chunks_exact(3));
         let vector = |column: &Tensor<2>| Param::from_tensor(column.clone().flatten(0, 1));
-        let layer = |leaves: &[Tensor<2>]| Layer {
+        let layer = |leaves: &[Tensor<2>]| Block {
             weight: Param::from_tensor(leaves[0].clone()),
             gamma: vector(&leaves[1]),
             beta: vector(&leaves[2]),
@@ -93,7 +98,7 @@ impl Mlp {
     }
 
     /// The parameters as a stack of one task.
-    pub fn to_stack(&self) -> Stack {
+    pub fn to_stack(&self) -> Params {
         let matrix = |weight: &Param<Tensor<2>>| weight.val().transpose().unsqueeze();
         let vector = |values: &Param<Tensor<1>>| values.val().unsqueeze();
         let mut leaves: Vec<Tensor<3>> = Vec::new();
@@ -101,10 +106,10 @@ impl Mlp {
             leaves.extend([matrix(&layer.weight), vector(&layer.gamma), vector(&layer.beta)]);
         }
         leaves.extend([matrix(&self.linear_weight), vector(&self.linear_bias)]);
-        Stack::new(leaves)
+        Params::new(leaves)
     }
 
-    /// Logits `[n, ways]` of `images [n, pixels]`, batch norm over the images at hand.
+    /// Logits `[n, ways]` of `images [n, pixels]`, with batch norm over these images. Uses Burn's own operations.
     pub fn forward(&self, images: Tensor<2>) -> Tensor<2> {
         let features = self.layers.iter().fold(images, |x, layer| {
             let x = x.matmul(layer.weight.val().transpose());

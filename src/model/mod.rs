@@ -1,56 +1,78 @@
-//! Networks: the forward pass on stacks of T tasks' fast weights, and θ as a Burn module.
+//! Networks: the forward pass on stacks of T tasks' fast weights, and Burn modules with trained weights.
 //!
-//! An [`Architecture`] says what the parameters are and what logits they give; it holds none itself,
-//! and training works on stacks. [`Conv4`] and [`Mlp`] are Burn modules that hold one set of
-//! parameters and run it by Burn's own operations: `from_stack` makes one of a trained θ, `to_stack`
-//! a θ of it.
+//! An [`Architecture`] describes the parameters and computes logits from them. It holds no parameters; training works
+//! on stacks of them. [`Conv4`] and [`Mlp`] are Burn modules that hold one set of parameters and use Burn's own
+//! operations. `from_stack` converts a trained θ to a module, `to_stack` a module to θ.
 
 mod conv4;
 mod leaf;
 mod mlp;
+mod network;
 mod stored;
 
 pub use conv4::{Conv4, Conv4Config};
 pub use leaf::{Layout, Leaf};
 pub use mlp::{Mlp, MlpConfig};
+pub use network::{Network, halvings};
 pub use stored::{store, stored};
 
-use crate::{dual::Dual, random, stack::Stack};
+use bilevel::{Dual, Params, rng};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand_distr::{Distribution, Normal};
 
 /// ε inside batch normalisation's square root.
 pub const EPSILON: f64 = 1e-5;
 
-/// What a network's parameters are and how they turn images into logits.
+/// A layer with a matrix product, for one image: `[positions, inputs] × [inputs, outputs]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Rows per image: output pixels of a convolution, 1 for a linear layer.
+    pub positions: usize,
+    /// Columns: kernel pixels × channels for a convolution.
+    pub inputs: usize,
+    /// Filters or units.
+    pub outputs: usize,
+}
+
+impl Layer {
+    /// Multiply-adds of y = x·w for one image.
+    pub fn multiply_adds(&self) -> usize {
+        self.positions * self.inputs * self.outputs
+    }
+}
+
+/// The parameters of a network, and its forward pass.
 pub trait Architecture: Send + Sync {
     /// The parameters, in the order of the stack's leaves.
     fn leaves(&self) -> Vec<Leaf>;
 
-    /// How many leaves, the last ones, are the linear layer that makes the logits: its weight and bias.
+    /// The layers with matrix products, in order, to count the network's operations.
+    fn layers(&self) -> Vec<Layer>;
+
+    /// Number of last leaves that are the linear layer of the logits: its weight and bias.
     fn head(&self) -> usize {
         2
     }
 
-    /// What the first layer needs of `images [tasks, n, pixels]`, computed once for all inner
-    /// steps: `[tasks, n·rows, columns]`.
+    /// Input of the first layer for `images [tasks, n, pixels]`, computed once for all inner steps:
+    /// `[tasks, n·rows, columns]`.
     fn prepare(&self, images: Tensor<3>) -> Tensor<3>;
 
-    /// Logits `[tasks, n, ways]` of `input` (see [`Self::prepare`]) under each task's `weights`;
-    /// batch normalisation takes its statistics from the first `statistics` images.
+    /// Logits `[tasks, n, ways]` of `input` (see [`Self::prepare`]) with each task's `weights`. Batch normalisation
+    /// takes its statistics from the first `statistics` images.
     fn logits(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3>;
 }
 
 /// Initial weights of a network: see [`initialise_leaves`].
-pub fn initialise(architecture: &dyn Architecture, seed: u64, device: &Device) -> Stack {
+pub fn initialise(architecture: &dyn Architecture, seed: u64, device: &Device) -> Params {
     initialise_leaves(&architecture.leaves(), seed, device)
 }
 
-/// Initial parameters, the same on every backend: normal with each leaf's own mean and deviation,
-/// drawn on the host from `seed`.
-pub fn initialise_leaves(leaves: &[Leaf], seed: u64, device: &Device) -> Stack {
+/// Initial parameters: normal with the mean and standard deviation of each leaf. They are drawn on the host from `seed`,
+/// and so are the same on every backend.
+pub fn initialise_leaves(leaves: &[Leaf], seed: u64, device: &Device) -> Params {
     let leaves = leaves.iter().enumerate().map(|(index, leaf)| {
-        let mut generator = random::generator(seed, "initial weights", index as u64);
+        let mut generator = rng::generator(seed, "initial weights", index as u64);
         let count = leaf.layout.count();
         let values: Vec<f32> = match Normal::new(leaf.mean, leaf.deviation) {
             Ok(normal) => (0..count).map(|_| normal.sample(&mut generator)).collect(),
@@ -58,5 +80,5 @@ pub fn initialise_leaves(leaves: &[Leaf], seed: u64, device: &Device) -> Stack {
         };
         leaf.layout.pack(Tensor::from_data(TensorData::new(values, [1, count]), (device, DType::F32)))
     });
-    Stack::new(leaves.collect())
+    Params::new(leaves.collect())
 }

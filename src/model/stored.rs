@@ -1,27 +1,27 @@
-//! Parameters in a file: under their names, in PyTorch's layouts.
+//! Storing parameters in archives, under their names and in PyTorch's layouts.
 
 use super::Leaf;
-use crate::archive::{Archive, Error};
-use crate::stack::Stack;
+use crate::support::archive::{Archive, Error};
+use bilevel::Params;
 use burn::tensor::{DType, Device};
 
-/// Puts the one task of `stack` into `archive`, leaf by leaf, each name behind `prefix`.
-pub fn store(archive: &mut Archive, prefix: &str, leaves: &[Leaf], stack: &Stack) {
+/// Stores the parameters of `stack`, a stack of one task, in `archive`. `prefix` is prepended to each name.
+pub fn store(archive: &mut Archive, prefix: &str, leaves: &[Leaf], stack: &Params) {
     for (leaf, matrix) in leaves.iter().zip(stack.leaves()) {
         let flat = leaf.layout.unpack(matrix.clone());
         archive.set_tensor(format!("{prefix}{}", leaf.name), &leaf.layout.shape(), flat);
     }
 }
 
-/// What [`store`] put there, on `device`.
+/// Reads the parameters that [`store`] wrote, on `device`.
 ///
 /// # Errors
-/// If an array is missing, or not of its leaf's shape, or holds no floats.
-pub fn stored(archive: &Archive, prefix: &str, leaves: &[Leaf], device: &Device) -> Result<Stack, Error> {
+/// Returns an error if an array is missing, does not have the shape of its leaf, or does not hold floats.
+pub fn stored(archive: &Archive, prefix: &str, leaves: &[Leaf], device: &Device) -> Result<Params, Error> {
     let leaves = leaves.iter().map(|leaf| {
         let name = format!("{prefix}{}", leaf.name);
         let flat = archive.flat(&name, &leaf.layout.shape(), (device, DType::F32))?;
         Ok(leaf.layout.pack(flat))
     });
-    leaves.collect::<Result<_, Error>>().map(Stack::new)
+    leaves.collect::<Result<_, Error>>().map(Params::new)
 }

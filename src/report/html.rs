@@ -1,11 +1,11 @@
-//! Pages of HTML that need nothing but themselves.
+//! Self-contained HTML pages.
 
-/// `text` as a page may have it anywhere.
+/// `text` escaped for use in content and attributes.
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A whole page. `body` is HTML, `title` plain text. It follows the reader's choice of light or dark.
+/// An HTML page; `body` is HTML, `title` plain text. It follows the reader's light or dark colour scheme.
 pub fn document(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\" xmlns=\"http://www.w3.org/1999/xhtml\">\n<head>\n<meta charset=\"utf-8\"/>\n\
@@ -16,7 +16,7 @@ pub fn document(title: &str, body: &str) -> String {
     )
 }
 
-/// A table; every cell is plain text, and the first row its head.
+/// A table with a header row; cells are plain text.
 pub fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let head = line("th", head.into_iter());
     let rows: String = rows.into_iter().map(|row| line("td", row.iter().map(String::as_str))).collect();
@@ -28,7 +28,7 @@ fn line<'a>(tag: &str, cells: impl Iterator<Item = &'a str>) -> String {
     format!("<tr>{cells}</tr>\n")
 }
 
-/// The bytes of an image as an address that has them in it.
+/// A data URI with these bytes of media type `kind`.
 pub fn data_uri(kind: &str, bytes: &[u8]) -> String {
     use base64::Engine;
     format!("data:{kind};base64,{}", base64::engine::general_purpose::STANDARD.encode(bytes))
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_told_becomes_markup() {
+    fn plain_text_is_escaped() {
         let table = table(["<b>"], [["\"&\"".to_string()]]);
         assert!(table.contains("<th>&lt;b&gt;</th>") && table.contains("<td>&quot;&amp;&quot;</td>"));
         assert!(document("</title>", "").contains("<title>&lt;/title&gt;</title>"));

@@ -1,27 +1,18 @@
-//! What a person looks at: figures and tables, made of plain numbers. No Burn in here.
+//! Figures, tables and pages, for people and for other programs.
 //!
-//! A [`Figure`] is described once and drawn to SVG and PNG alike; a [`Table`] is written as CSV for programs
-//! and as Markdown for people.
+//! - [`Figure`]: charts, written as SVG, PNG or HTML from one description;
+//! - [`Table`]: written as CSV and Markdown;
+//! - [`RunCurves`]: the curves of training runs, drawn by [`overview`] and [`compare`];
+//! - [`page`]: the HTML page of a run;
+//! - [`tensorboard`]: a run's event files.
 
-mod axis;
-mod comparison;
-mod digits;
-mod drawing;
+mod curves;
 mod figure;
-mod font;
 pub mod html;
-mod layout;
-mod palette;
-mod png;
-mod portrait;
-mod runs;
-mod svg;
+pub mod page;
 mod table;
+pub mod tensorboard;
 
-pub use comparison::{Against, apart, compare, pooled};
-pub use digits::{short, significant};
-pub use figure::{Axis, Error, Figure, Level, Panel, Series};
-pub use portrait::portrait;
-pub use runs::{RunCurves, RunError};
-pub(crate) use runs::{clock, each_line};
+pub use curves::{Against, RunCurves, apart, compare, overview, pooled};
+pub use figure::{Axis, Error, Figure, Level, Panel, Series, short, significant};
 pub use table::Table;

@@ -1,4 +1,4 @@
-//! Tables: CSV for programs, Markdown for people.
+//! Tables, written as CSV and Markdown.
 
 /// Rows of cells under named columns.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,26 +13,26 @@ impl Table {
         Self { columns: columns.map(String::from).to_vec(), rows: Vec::new() }
     }
 
-    /// An empty table with as many columns as there happen to be.
+    /// An empty table with any number of columns.
     pub fn of(columns: Vec<String>) -> Self {
         Self { columns, rows: Vec::new() }
     }
 
-    /// One more row. Missing cells are empty, and what has no column is left out.
+    /// Adds a row. Missing cells are empty, and surplus cells are dropped.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let mut row: Vec<String> = cells.into_iter().take(self.columns.len()).collect();
         row.resize(self.columns.len(), String::new());
         self.rows.push(row);
     }
 
-    /// As CSV (RFC 4180, but lines end in a line feed alone).
+    /// The table as CSV (RFC 4180, except that lines end with a line feed only).
     pub fn csv(&self) -> String {
         let line =
             |cells: &Vec<String>| cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",") + "\n";
         std::iter::once(&self.columns).chain(&self.rows).map(line).collect()
     }
 
-    /// As Markdown.
+    /// The table as Markdown.
     pub fn markdown(&self) -> String {
         let cell = |text: &String| text.replace('|', "\\|").replace('\n', " ");
         let line =
@@ -42,7 +42,7 @@ impl Table {
     }
 }
 
-/// A cell in quotes where it needs them.
+/// The cell, quoted if necessary.
 fn quoted(cell: &str) -> String {
     match cell.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", cell.replace('"', "\"\"")),
@@ -55,7 +55,7 @@ mod tests {
     use super::Table;
 
     #[test]
-    fn cells_stay_apart() {
+    fn special_characters_are_escaped() {
         let mut table = Table::new(["name", "‖v‖|q"]);
         table.row(["a, \"b\"".into(), "1.5".into(), "too many".into()]);
         table.row(["c".into()]);

@@ -1,39 +1,39 @@
-//! Claims: what was expected, what was measured, and what that says.
+//! Claims: an expected range, a measurement with its 95 % interval, and the verdict.
 
-use crate::interval::{mean, mean_and_ci95, mean_and_t95};
 use crate::report::{short, significant};
+use bilevel::stats::{mean, mean_and_ci95, mean_and_t95};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::{Display, Formatter};
 
-/// A measured number and half of its 95 % interval.
+/// A measured value with the half-width of its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// The number.
+    /// The value.
     pub value: f64,
-    /// Half of the 95 % interval; 0 where there is no uncertainty.
+    /// Half-width of the 95 % interval; 0 if there is no uncertainty.
     pub ci95: f64,
 }
 
 impl Measured {
-    /// The mean of independent `values`, at least one.
+    /// The mean of independent `values`, of which there is at least one; normal interval.
     pub fn mean(values: &[f64]) -> Self {
         let (value, ci95) = mean_and_ci95(values);
         Self { value, ci95 }
     }
 
-    /// The mean of few independent `values`, at least one, such as of seeds: by Student's t.
+    /// The mean of few independent `values`, such as one per seed, at least one; Student's t interval.
     pub fn mean_of_few(values: &[f64]) -> Self {
         let (value, ci95) = mean_and_t95(values);
         Self { value, ci95 }
     }
 
-    /// A number without uncertainty.
+    /// A value without uncertainty.
     pub fn exactly(value: f64) -> Self {
         Self { value, ci95: 0.0 }
     }
 
-    /// A statistic of groups that are alike and independent: its jackknife estimate of error around its
-    /// value on all (Quenouille 1956; Tukey 1958). `statistic` is given the groups to use, of `groups` ≥ 2.
+    /// A statistic of independent, identically distributed groups, with its jackknife interval around the value on all
+    /// groups (Quenouille 1956; Tukey 1958). `statistic` gets the indices of the groups to use, out of `groups` ≥ 2.
     pub fn jackknife(groups: usize, statistic: impl Fn(&[usize]) -> f64) -> Self {
         let all: Vec<usize> = (0..groups).collect();
         let without = |left_out: &usize| {
@@ -46,7 +46,7 @@ impl Measured {
         Self { value: statistic(&all), ci95: 1.96 * variance.sqrt() }
     }
 
-    /// The interval's ends.
+    /// The ends of the interval.
     pub fn ends(self) -> [f64; 2] {
         [self.value - self.ci95, self.value + self.ci95]
     }
@@ -61,7 +61,7 @@ impl Display for Measured {
     }
 }
 
-/// A range that a measurement is expected in.
+/// The range in which a measurement is expected.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Expected {
     text: String,
@@ -70,14 +70,14 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// `value`, give or take a share of `relative` of it.
+    /// `value` ± the fraction `relative` of it.
     pub fn near(value: f64, relative: f64) -> Self {
-        let room = (relative * value).abs();
+        let margin = (relative * value).abs();
         let text = format!("{} ± {} %", short(value, 3), short(100.0 * relative, 2));
-        Self { text, low: Some(value - room), high: Some(value + room) }
+        Self { text, low: Some(value - margin), high: Some(value + margin) }
     }
 
-    /// `value`, and nothing else.
+    /// Exactly `value`.
     pub fn exactly(value: f64) -> Self {
         Self { text: short(value, 3), low: Some(value), high: Some(value) }
     }
@@ -99,14 +99,14 @@ impl Expected {
     }
 }
 
-/// What a measurement says of what was expected.
+/// Whether a measurement confirms a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The whole 95 % interval is where it was expected.
+    /// The whole 95 % interval is in the expected range.
     Held,
-    /// None of it is.
+    /// No part of the interval is in the expected range.
     Failed,
-    /// Part of it is: a larger study could tell.
+    /// Part of the interval is in the expected range: a larger study could decide.
     Open,
 }
 
@@ -126,21 +126,21 @@ impl Serialize for Verdict {
     }
 }
 
-/// Something expected, and what became of it.
+/// An expectation, its measurement and the verdict.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Claim {
-    /// What is claimed.
+    /// The claim.
     pub claim: String,
-    /// The range expected.
+    /// The expected range.
     pub expected: Expected,
-    /// What was measured.
+    /// The measurement.
     pub measured: Measured,
-    /// Whether it held.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
 impl Claim {
-    /// Holds `measured` against `expected`. What is not a number did not hold.
+    /// Compares `measured` with `expected`. NaN did not hold.
     pub fn new(claim: impl Into<String>, expected: Expected, measured: Measured) -> Self {
         let [low, high] = measured.ends();
         let above = expected.low.is_none_or(|least| low >= least);
@@ -155,7 +155,7 @@ impl Claim {
         Self { claim: claim.into(), expected, measured, verdict }
     }
 
-    /// The expected range, in words.
+    /// The expected range as text.
     pub fn expected_text(&self) -> &str {
         &self.expected.text
     }
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_whole_interval_decides() {
+    fn verdict_depends_on_the_whole_interval() {
         let verdict =
             |value, ci95| Claim::new("", Expected::near(1.0, 0.1), Measured { value, ci95 }).verdict;
         assert_eq!(verdict(1.05, 0.04), Verdict::Held);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_jackknife_of_a_mean_is_its_standard_error() {
+    fn jackknife_of_a_mean_equals_its_standard_error() {
         let values = [1.0, 2.0, 4.0, 8.0];
         let of = |groups: &[usize]| mean(&groups.iter().map(|group| values[*group]).collect::<Vec<_>>());
         let (jackknife, plain) = (Measured::jackknife(4, of), Measured::mean(&values));

@@ -1,17 +1,18 @@
-//! MNIST, and where a study computes on it.
+//! MNIST as the studies use it: data, device, sizes, and the options of the command line.
 
-use super::Error;
-use crate::backend::{self, Opened};
-use crate::config::Backend;
+use super::registry::parsed;
+use super::{ConfigSource, Error, OptionInfo, Scale, Study, StudyOption, StudyOptions};
 use crate::data::{Labelled, Mnist, mnist};
-use crate::hex::hex;
-use crate::problem::Batch;
+use crate::support::hex::hex;
+use crate::task::Batch;
+use bilevel::device::{self, Backend, Opened};
 use burn::tensor::DType;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
 
-/// Digits, and the device that they are learned on.
+/// Labelled digits, and the device to compute on.
 #[derive(Clone, Debug)]
 pub struct Digits {
     all: Mnist,
@@ -19,10 +20,10 @@ pub struct Digits {
     opened: Opened,
 }
 
-/// How large a study of them is.
+/// Size of a study on digits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Size {
-    /// Repetitions behind every mean, each with its own digits and draws; ≥ 2.
+    /// Repetitions behind every mean, each with its own digits and random draws; ≥ 2.
     pub seeds: u64,
     /// Training digits.
     pub train: usize,
@@ -30,22 +31,89 @@ pub struct Size {
     pub validation: usize,
     /// Test digits.
     pub test: usize,
-    /// r.
+    /// Inner steps r.
     pub inner_steps: usize,
-    /// Gradient evaluations of every descent, and of whatever it is held against at equal cost.
+    /// Gradient evaluations of every descent, and of every baseline compared at equal cost.
     pub evaluations: u64,
 }
 
+/// A study on digits, at one of two sizes.
+pub trait DigitsStudy: Study {
+    /// Full size.
+    const FULL: Size;
+    /// Quick size.
+    const QUICK: Size;
+
+    /// The study on `digits` at `size`.
+    fn new(digits: Digits, size: Size) -> Self;
+}
+
+/// Options of the study `S` on MNIST: data folder and backend.
+pub struct DigitsOptions<S> {
+    data: PathBuf,
+    backend: Backend,
+    study: PhantomData<S>,
+}
+
+impl<S> Default for DigitsOptions<S> {
+    fn default() -> Self {
+        Self { data: "datasets/mnist".into(), backend: Backend::Auto, study: PhantomData }
+    }
+}
+
+impl<S: DigitsStudy + 'static> StudyOptions for DigitsOptions<S> {
+    type Study = S;
+
+    const OPTIONS: &'static [StudyOption<Self>] = &[
+        StudyOption {
+            info: OptionInfo {
+                default: Some("datasets/mnist"),
+                ..OptionInfo::new(
+                    "data",
+                    "PATH",
+                    "Folder with MNIST's four files; `metaburn data fetch mnist` saves them here",
+                )
+            },
+            set: |options, path| {
+                options.data = path.into();
+                Ok(())
+            },
+        },
+        StudyOption {
+            info: OptionInfo {
+                default: Some("auto"),
+                ..OptionInfo::new(
+                    "backend",
+                    "BACKEND",
+                    "Compute backend: auto, flex, ndarray, wgpu, vulkan or cuda",
+                )
+            },
+            set: |options, name| {
+                options.backend = parsed(name)?;
+                Ok(())
+            },
+        },
+    ];
+
+    fn build(self, scale: Scale, _source: &dyn ConfigSource) -> Result<S, Error> {
+        let size = match scale {
+            Scale::Full => S::FULL,
+            Scale::Quick => S::QUICK,
+        };
+        Ok(S::new(Digits::read(&self.data, self.backend)?, size))
+    }
+}
+
 impl Digits {
-    /// Reads MNIST from the folder `path`, for `backend`.
+    /// Reads MNIST from the folder `path`, and opens `backend`.
     ///
     /// # Errors
-    /// If it is not there or not sound, or the backend cannot be had.
+    /// Returns an error if the files are missing or damaged, or the backend is not available.
     pub fn read(path: &Path, backend: Backend) -> Result<Self, Error> {
-        Ok(Self::new(mnist::load(path)?, backend::open(backend)?))
+        Ok(Self::new(mnist::load(path)?, device::open(backend)?))
     }
 
-    /// These, or whatever else is labelled.
+    /// `all`, which may be any labelled images, on the device of `opened`.
     pub fn new(all: Mnist, opened: Opened) -> Self {
         let mut hash = Sha256::new();
         for part in [&all.train, &all.test] {
@@ -55,27 +123,28 @@ impl Digits {
         Self { digest: hex(&hash.finalize()[..8]), all, opened }
     }
 
-    /// `train` and `validation` digits to learn from and `test` others to report on, as `seed` draws them.
+    /// Draws the training, validation and test digits of `seed`. Training and validation digits are disjoint parts of
+    /// MNIST's training set; test digits are from its test set.
     ///
     /// # Errors
-    /// If there are not so many.
+    /// Returns an error if there are not enough digits.
     pub fn parts(&self, [train, validation, test]: [usize; 3], seed: u64) -> Result<[Labelled; 3], Error> {
         let [train, validation] = self.all.train.parts([train, validation], seed)?;
         let [test] = self.all.test.parts([test], seed)?;
         Ok([train, validation, test])
     }
 
-    /// `set` as one task's, in float32.
+    /// `set` as a float32 batch of a single task.
     pub fn batch(&self, set: &Labelled) -> Batch {
         Batch::of(set, (&self.opened.device, DType::F32))
     }
 
-    /// The device.
+    /// The opened backend.
     pub fn opened(&self) -> &Opened {
         &self.opened
     }
 
-    /// The beginning of the SHA-256 of all images and labels, in hexadecimal.
+    /// The first 8 bytes of the SHA-256 of all images and labels, in hexadecimal.
     pub fn digest(&self) -> &str {
         &self.digest
     }

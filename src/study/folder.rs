@@ -1,17 +1,17 @@
-//! A study's folder: what is done stays done.
+//! A study's folder: records of finished pieces, data, figures and the report.
 //!
 //! ```text
-//! study.json       which study, and the settings that its records depend on
-//! records/         KEY.json: a finished piece of work each, written whole or not at all
-//! work/            what long pieces keep while they are under way
+//! study.json       the study's name, and the settings that its records depend on
+//! records/         KEY.json: the record of a finished piece, written atomically
+//! work/            intermediate files of long pieces
 //! data/            NAME.csv
 //! figures/         NAME.svg, NAME.png
-//! report.md        what was expected, what was measured, whether it held
-//! study.lock       held while somebody works here
+//! report.md        claims (expected, measured, verdict), figures and settings
+//! study.lock       locked while a study runs here
 //! ```
 
 use super::Error;
-use crate::whole;
+use crate::support::atomic_file;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,32 +20,32 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The most bytes of a record that are read: more than any study keeps.
-const MOST_BYTES: u64 = 256 << 20;
+/// Upper bound of the bytes read from a record; no study writes as many.
+const MAX_BYTES: u64 = 256 << 20;
 
-/// A study's folder, held for writing.
+/// A study's folder, locked for writing.
 pub struct Folder {
     path: PathBuf,
-    /// The system releases it when the process ends, however it ends.
+    /// Released by the system when the process ends.
     _lock: File,
 }
 
-/// A record with how long its work took.
+/// A record, and how many seconds its computation took.
 #[derive(Serialize, Deserialize)]
-pub struct Kept<R> {
+pub struct StoredRecord<R> {
     pub seconds: f64,
     pub record: R,
 }
 
 impl Folder {
-    /// Takes `path` for the study named `name` with `settings`, a JSON object.
+    /// Opens and locks `path` for the study called `name` with `settings`, a JSON object.
     ///
     /// # Errors
-    /// If it cannot be written, is in use, or holds work of another study or of other settings.
+    /// Returns an error if it cannot be written, is in use, or holds records of another study or of other settings.
     pub fn open(path: &Path, name: &str, settings: &Value) -> Result<Self, Error> {
-        let parts = [path.to_path_buf(), path.join("records"), path.join("data"), path.join("figures")];
-        for part in &parts {
-            fs::create_dir_all(part).map_err(failed("create", part))?;
+        let folders = [path.to_path_buf(), path.join("records"), path.join("data"), path.join("figures")];
+        for folder in &folders {
+            fs::create_dir_all(folder).map_err(failed("create", folder))?;
         }
         let lock_path = path.join("study.lock");
         let open = File::options().write(true).create(true).truncate(false).open(&lock_path);
@@ -55,22 +55,22 @@ impl Folder {
             Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: path.into() }),
             Err(TryLockError::Error(source)) => return Err(failed("lock", &lock_path)(source)),
         }
-        for part in &parts {
-            whole::sweep(part).map_err(failed("sweep", part))?;
+        for folder in &folders {
+            atomic_file::sweep(folder).map_err(failed("sweep", folder))?;
         }
         let folder = Self { path: path.into(), _lock: lock };
         let mut wanted = settings.clone();
         wanted["study"] = json!(name);
-        folder.settle(&wanted)?;
+        folder.check_settings(&wanted)?;
         Ok(folder)
     }
 
-    /// Writes down what the folder is for; once there is work in it, sees that it is for just that.
-    fn settle(&self, wanted: &Value) -> Result<(), Error> {
+    /// Writes `study.json`, or checks it if the folder holds records or intermediate files already.
+    fn check_settings(&self, wanted: &Value) -> Result<(), Error> {
         let list = |name| fs::read_dir(self.path.join(name));
-        let begun =
+        let has_files =
             ["records", "work"].iter().any(|name| list(name).is_ok_and(|mut files| files.next().is_some()));
-        let found = if begun { read::<Value>(&self.path.join("study.json"))? } else { None };
+        let found = if has_files { read::<Value>(&self.path.join("study.json"))? } else { None };
         match found.map(|found| differences(&found, wanted)) {
             None => self.write("study.json", format!("{wanted:#}\n").as_bytes()),
             Some(none) if none.is_empty() => Ok(()),
@@ -78,35 +78,35 @@ impl Folder {
         }
     }
 
-    /// The record of the piece named `key`, if it is done.
+    /// The record of the piece called `key`, if there is one.
     ///
     /// # Errors
-    /// If what is there is no such record.
-    pub fn record<R: DeserializeOwned>(&self, key: &str) -> Result<Option<Kept<R>>, Error> {
+    /// Returns an error if the file cannot be read or is not such a record.
+    pub fn record<R: DeserializeOwned>(&self, key: &str) -> Result<Option<StoredRecord<R>>, Error> {
         read(&self.path.join(record_name(key)))
     }
 
-    /// Keeps the record of the piece named `key`.
+    /// Stores the record of the piece called `key`.
     ///
     /// # Errors
-    /// If it cannot be written.
-    pub fn keep<R: Serialize>(&self, key: &str, kept: &Kept<R>) -> Result<(), Error> {
+    /// Returns an error if it cannot be written.
+    pub fn store<R: Serialize>(&self, key: &str, stored: &StoredRecord<R>) -> Result<(), Error> {
         let path = self.path.join(record_name(key));
-        let text = serde_json::to_string(kept)
+        let text = serde_json::to_string(stored)
             .map_err(|error| Error::Record { path: path.clone(), reason: error.to_string() })?;
         self.write(&record_name(key), text.as_bytes())
     }
 
-    /// Writes the file called `name` in here, whole or not at all.
+    /// Writes the file `name` in the folder atomically.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// Returns an error if it cannot be written.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path.join(name);
-        whole::write(&path, &[bytes]).map_err(failed("write", &path))
+        atomic_file::write(&path, &[bytes]).map_err(failed("write", &path))
     }
 
-    /// Where it is.
+    /// The folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -116,12 +116,12 @@ fn record_name(key: &str) -> String {
     format!("records/{key}.json")
 }
 
-/// The JSON in a file; `None` if there is no such file.
+/// Reads a JSON file; `None` if it does not exist.
 ///
 /// # Errors
-/// If it cannot be read, or is something else.
+/// Returns an error if it cannot be read or does not parse.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    match whole::read(path, MOST_BYTES) {
+    match atomic_file::read(path, MAX_BYTES) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| Error::Record { path: path.into(), reason: error.to_string() }),
@@ -130,18 +130,18 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     }
 }
 
-/// Where two sets of settings differ, in words.
+/// Messages for the settings in which the folder (`there`) and this study (`here`) differ.
 pub fn differences(there: &Value, here: &Value) -> Vec<String> {
     let (theirs, ours) = (flat(there), flat(here));
     let keys: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
-    let said = |value: Option<&Value>| value.map_or("not set".into(), Value::to_string);
+    let shown = |value: Option<&Value>| value.map_or("not set".into(), Value::to_string);
     let differing = keys.into_iter().filter(|key| theirs.get(*key) != ours.get(*key));
     differing
-        .map(|key| format!("{key} is {} there and {} here", said(theirs.get(key)), said(ours.get(key))))
+        .map(|key| format!("{key} is {} there and {} here", shown(theirs.get(key)), shown(ours.get(key))))
         .collect()
 }
 
-/// `settings` with dotted keys.
+/// `settings` as a flat map with dotted keys.
 pub fn flat(settings: &Value) -> BTreeMap<String, Value> {
     let Value::Object(entries) = settings else { return BTreeMap::new() };
     let mut all = BTreeMap::new();
@@ -156,7 +156,7 @@ pub fn flat(settings: &Value) -> BTreeMap<String, Value> {
     all
 }
 
-/// For `map_err`: what the file system said, with what was tried and where.
+/// For `map_err`: an I/O error with the action and the path.
 pub fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { action, path: path.into(), source }
 }
@@ -166,13 +166,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_settings_are_named() {
+    fn open_refuses_other_settings_and_names_them() {
         let folder = tempfile::tempdir().unwrap();
         let open = |settings| Folder::open(folder.path(), "quadratic", &settings);
-        // Without any work there is nothing to lose.
+        // Without records other settings replace the old ones.
         open(json!({ "starts": 4, "rates": [0.1] })).unwrap();
         let first = open(json!({ "starts": 5, "rates": [0.1] })).unwrap();
-        first.keep("one", &Kept { seconds: 1.0, record: 1 }).unwrap();
+        first.store("one", &StoredRecord { seconds: 1.0, record: 1 }).unwrap();
         drop(first);
         open(json!({ "starts": 5, "rates": [0.1] })).unwrap();
         let error = open(json!({ "starts": 7, "rates": [0.1], "seed": 1 })).err().unwrap().to_string();
@@ -183,12 +183,12 @@ mod tests {
     }
 
     #[test]
-    fn only_one_works_here_at_a_time() {
+    fn open_refuses_a_folder_in_use() {
         let folder = tempfile::tempdir().unwrap();
         let held = Folder::open(folder.path(), "bias", &json!({})).unwrap();
         let second = Folder::open(folder.path(), "bias", &json!({}));
         assert!(matches!(second, Err(Error::InUse { .. })));
-        held.keep("one", &Kept { seconds: 1.0, record: 2_u32 }).unwrap();
+        held.store("one", &StoredRecord { seconds: 1.0, record: 2_u32 }).unwrap();
         assert_eq!(held.record::<u32>("one").unwrap().unwrap().record, 2);
         assert!(held.record::<u32>("two").unwrap().is_none());
         assert!(matches!(held.record::<String>("one"), Err(Error::Record { .. })));

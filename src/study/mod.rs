@@ -1,108 +1,128 @@
-//! Studies: experiments that say what they expect, measure it, and show it, from one command each.
+//! Studies: reproducible experiments with claims, figures and a report, one command each.
 //!
-//! A [`Study`] is a list of pieces of work, each of which yields a record, and a conclusion drawn from all
-//! records: claims with what was expected and measured, figures and tables. [`carry_out`] does the pieces
-//! that are not done yet, keeps each record in the study's folder, and writes everything up.
-//! `docs/studies.md` says how to add one.
+//! A [`Study`] lists its pieces of work, runs each of them to a record, and draws a conclusion from all pieces and
+//! their records: claims (expected and measured), figures and tables. [`run`] runs the pieces that have no record
+//! yet, stores every record in the study's folder, and writes the report. [`ALL`] lists the studies; the command
+//! line is derived from it. `docs/studies.md` describes how to add one.
 
 pub mod bias;
-mod carry_out;
 mod claim;
 mod digits;
 mod error;
+mod estimators;
 pub mod few_shot;
 mod folder;
 pub mod hypercleaning;
 pub mod hyperparameters;
-mod laws;
-mod pool;
+mod mean_curve;
 pub mod quadratic;
+mod registry;
+mod report_page;
+mod run;
 pub mod sweep;
 mod training;
-mod write_up;
 
-pub use carry_out::{Desk, Observer, carry_out};
 pub use claim::{Claim, Expected, Measured, Verdict};
-pub use digits::{Digits, Size};
+pub use digits::{Digits, DigitsOptions, DigitsStudy, Size};
 pub use error::Error;
-pub use training::take_up;
-pub use write_up::Finished;
+pub use registry::{ConfigSource, OptionInfo, Scale, StudyEntry, StudyOption, StudyOptions};
+pub use report_page::Finished;
+pub use run::{Observer, Workspace, run};
+pub use training::start_or_resume;
 
 use crate::report::{Figure, Table};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// Every study, in the order of `study list`.
+pub static ALL: [StudyEntry; 5] = [
+    StudyEntry::of::<quadratic::Options>(),
+    StudyEntry::of::<bias::Options>(),
+    StudyEntry::of::<few_shot::Options>(),
+    StudyEntry::of::<hypercleaning::Options>(),
+    StudyEntry::of::<hyperparameters::Options>(),
+];
+
 /// An experiment at one size.
 pub trait Study {
-    /// What a piece of work yields.
+    /// One piece of work: which estimator, which seed, which checkpoint.
+    type Piece;
+
+    /// Result of a piece, stored as JSON.
     type Record: Serialize + DeserializeOwned;
 
-    /// What it is called and what it shows.
-    fn about(&self) -> About;
+    /// Name, title and description.
+    const ABOUT: About;
 
-    /// Everything that records depend on, as a JSON object: records of other settings are refused.
+    /// Everything that records depend on, as a JSON object. Records made with other settings are refused.
     fn settings(&self) -> Value;
 
-    /// The work, in the order in which it is done.
-    fn pieces(&self) -> Vec<Piece>;
+    /// The pieces of work, in the order in which they are run.
+    fn pieces(&self) -> Vec<Self::Piece>;
 
-    /// Does the piece named `key`.
+    /// Unique name of `piece`, which names its record: letters, digits, points and hyphens.
+    fn key(&self, piece: &Self::Piece) -> String;
+
+    /// Cost of `piece` relative to the others, in any unit; for progress.
+    fn weight(&self, piece: &Self::Piece) -> f64;
+
+    /// Runs `piece`.
     ///
     /// # Errors
-    /// If it cannot be done.
-    fn work(&self, key: &str, desk: &mut Desk) -> Result<Self::Record, Error>;
+    /// Returns an error if the piece cannot be computed.
+    fn run(&self, piece: &Self::Piece, workspace: &mut Workspace) -> Result<Self::Record, Error>;
 
-    /// What the records, in the order of the pieces, come to.
-    fn conclude(&self, records: &[Self::Record]) -> Conclusion;
+    /// Claims, figures and tables from all pieces and their records, in the order of [`Self::pieces`].
+    fn conclude(&self, results: Vec<Completed<Self::Piece, Self::Record>>) -> Conclusion;
 }
 
-/// What a person reads before a study is run.
+/// Name, title and description of a study, shown by `study list` and `--help` and in the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct About {
-    /// What the command line calls it.
+    /// Subcommand name.
     pub name: &'static str,
-    /// The report's title.
+    /// Title of the report, and one-line help.
     pub title: &'static str,
-    /// In a sentence.
-    pub shows: &'static str,
-    /// About how long the full size takes, and the quick one, on two cores.
-    pub takes: [&'static str; 2],
+    /// What the study compares and shows, in a few sentences.
+    pub description: &'static str,
+    /// Further text for `--help`; may be empty.
+    pub usage: &'static str,
+    /// A command line.
+    pub example: &'static str,
+    /// Approximate duration on two cores: full size, quick size.
+    pub durations: [&'static str; 2],
 }
 
-/// A piece of work that is done whole or not at all.
+/// A piece of work with its record.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Piece {
-    /// Its record's name: letters, digits, points and hyphens.
-    pub key: String,
-    /// How much work it is, in any unit.
-    pub weight: f64,
+pub struct Completed<P, R> {
+    /// The piece.
+    pub piece: P,
+    /// Its result.
+    pub record: R,
 }
 
-/// What a study comes to.
+/// Outcome of a study.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conclusion {
-    /// What was expected, and whether it held.
+    /// Claims with their verdicts.
     pub claims: Vec<Claim>,
-    /// What else there is to say, a paragraph each.
+    /// Further remarks for the report, a paragraph each.
     pub remarks: Vec<String>,
-    /// The pictures.
+    /// Figures with captions.
     pub figures: Vec<Illustration>,
-    /// The data, by file name without extension.
+    /// Data tables, by file name without extension.
     pub tables: Vec<(&'static str, Table)>,
 }
 
-/// A figure and what is to be seen in it.
+/// A figure with its caption.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Illustration {
-    /// Its file name without extension.
+    /// File name without extension.
     pub name: &'static str,
-    /// What is to be seen.
+    /// Caption.
     pub caption: String,
     /// The figure.
     pub figure: Figure,
 }
-
-/// Every study, in the order of the list.
-pub const ALL: [About; 5] =
-    [quadratic::ABOUT, bias::ABOUT, few_shot::ABOUT, hypercleaning::ABOUT, hyperparameters::ABOUT];

@@ -1,18 +1,19 @@
-//! Training runs inside studies: begun once, and taken up wherever they stopped.
+//! Training runs inside studies, which continue after an interruption.
 
 use super::Error;
 use crate::config::Config;
-use crate::trainer::{self, RunDir, Trainer, Watcher};
+use crate::run::{self, RunDir};
+use crate::train::{Trainer, Watcher};
 use std::path::Path;
 
-/// The run in `path`, taken up where it stopped; if there is none, that of `config`, begun.
+/// Resumes the run in the directory `path`, or starts one of `config` there if there is none.
 ///
 /// # Errors
-/// If it is not sound, or its data, backend or directory is not fit for it.
-pub fn take_up(path: &Path, config: &Config, watcher: &mut dyn Watcher) -> Result<Trainer, Error> {
+/// Returns an error if the run is damaged, or its data, backend or directory cannot be used.
+pub fn start_or_resume(path: &Path, config: &Config, watcher: &mut dyn Watcher) -> Result<Trainer, Error> {
     match RunDir::open(path) {
-        Ok((_, kept)) => Ok(Trainer::resume(path, kept, watcher)?),
-        Err(trainer::Error::NoRun { .. }) => Ok(Trainer::start(config.clone(), path, watcher)?),
+        Ok((run, stored)) => Ok(Trainer::resume(run, stored, watcher)?),
+        Err(run::Error::NoRun { .. }) => Ok(Trainer::start(config.clone(), path, watcher)?),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,7 +1,10 @@
-//! Burn's training dashboard, fed by our outer loop: time left and a curve for every number, drawn by a thread of its
-//! own on the terminal's other screen.
+//! Burn's training dashboard, fed by the outer loop: time left and a curve per metric, drawn by a separate thread on the
+//! terminal's alternate screen.
 
-use super::whole_screen::{self, WholeScreen};
+use super::whole_screen::{self, ScreenGuard};
+use bilevel::Budget;
+use bilevel::panics::catch;
+use bilevel::stats::mean;
 use burn_train::Interrupter;
 use burn_train::logger::TrainingProgressLogger;
 use burn_train::metric::{
@@ -9,37 +12,35 @@ use burn_train::metric::{
 };
 use burn_train::renderer::tui::TuiMetricsRendererWrapper;
 use burn_train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
-use metaburn::caught::caught;
-use metaburn::config::{Budget, Config};
-use metaburn::interval::mean;
-use metaburn::trainer::{StepRecord, ValidationRecord};
+use metaburn::config::Config;
+use metaburn::run::{StepRecord, ValidationRecord};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Between two points of a curve: more would only be drawn over each other.
+/// Shortest time between two points of a curve.
 const BETWEEN_POINTS: Duration = Duration::from_millis(20);
-/// Over which a pace is measured.
-const PACE: Duration = Duration::from_secs(1);
-/// Columns and rows below which its panes overlap.
+/// Time over which the pace is measured.
+const PACE_INTERVAL: Duration = Duration::from_secs(1);
+/// Columns and rows below which the panes overlap.
 const SMALLEST: (u16, u16) = (80, 24);
 
 pub use whole_screen::{is_shown, leave};
 
-/// Why no dashboard can be shown here, if so, to be said after its name.
-pub fn hindrance() -> Option<String> {
+/// Why the dashboard cannot be shown here, as the end of a sentence; `None` if it can.
+pub fn obstacle() -> Option<String> {
     let (columns, rows) = SMALLEST;
     match whole_screen::size() {
-        None => Some("needs a terminal as standard input, output and error".into()),
+        None => Some("requires a terminal as standard input, output and error".into()),
         Some((wide, high)) if wide < columns || high < rows => Some(format!(
-            "needs a terminal of {columns} × {rows} characters, and this one has {wide} × {high}"
+            "requires a terminal of at least {columns} × {rows} characters; this one has {wide} × {high}"
         )),
         Some(_) => None,
     }
 }
 
-/// The dashboard, as long as it is shown.
+/// The dashboard, shown until dropped.
 pub struct Dashboard {
     renderer: TuiMetricsRendererWrapper,
     interrupter: Interrupter,
@@ -48,14 +49,14 @@ pub struct Dashboard {
     tasks: usize,
     is_killed: bool,
     drawn: Option<Instant>,
-    /// When the pace was last measured, and after which step.
+    /// When the pace was last measured, and the outer step at that time.
     paced: Option<(Instant, u64)>,
-    /// Last, so that it is put back after the renderer is gone.
-    _screen: WholeScreen,
+    /// Declared last, so that the screen is restored after the renderer is dropped.
+    _screen: ScreenGuard,
 }
 
-/// A number as the dashboard has it.
-struct Number<'a> {
+/// A metric for the dashboard.
+struct Metric<'a> {
     name: &'a str,
     value: f64,
     text: String,
@@ -63,7 +64,7 @@ struct Number<'a> {
     more_is_better: bool,
 }
 
-impl<'a> Number<'a> {
+impl<'a> Metric<'a> {
     fn new(name: &'a str, value: f64, text: String) -> Self {
         Self { name, value, text, unit: None, more_is_better: false }
     }
@@ -73,7 +74,7 @@ impl<'a> Number<'a> {
     }
 }
 
-/// A number, or the mean of a list of them, as over inner steps.
+/// The value of a number, or the mean of a list of numbers, such as one for each inner step.
 fn number(value: &Value) -> Option<f64> {
     let Some(values) = value.as_array() else { return value.as_f64() };
     let values: Option<Vec<f64>> = values.iter().map(Value::as_f64).collect();
@@ -81,14 +82,14 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 impl Dashboard {
-    /// Takes the terminal over for the run of `config`.
+    /// Shows the dashboard for the run of `config`.
     pub fn open(config: &Config) -> Option<Self> {
-        let screen = WholeScreen::enter();
+        let screen = ScreenGuard::enter();
         let interrupter = Interrupter::new();
         let mut renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), None);
         let (Budget::Steps(items) | Budget::Evaluations(items)) = config.outer.budget;
-        // One epoch: a run is one walk through its budget.
-        renderer.start(1, 0, Some(items as usize), Some(config.estimator.name()));
+        // A run is one epoch.
+        renderer.start(1, 0, Some(items as usize), Some(&config.estimator.name().to_string()));
         renderer.update_epoch(0);
         renderer.start_split("train", items as usize);
         screen.keep_ctrl_c();
@@ -103,11 +104,11 @@ impl Dashboard {
             paced: None,
             _screen: screen,
         };
-        // Numbers stand in the order in which they come first, and on a small terminal the last are cut off.
+        // Metrics are listed in the order of their first values, and a small terminal cuts off the last.
         dashboard.draw(|dashboard| {
-            let loss = dashboard.state(Number::new("Loss", f64::NAN, "none yet".into()));
+            let loss = dashboard.state(Metric::new("Loss", f64::NAN, "none yet".into()));
             dashboard.renderer.update_train(loss);
-            let accuracy = dashboard.state(Number::accuracy(f64::NAN, "none yet".into()));
+            let accuracy = dashboard.state(Metric::accuracy(f64::NAN, "none yet".into()));
             dashboard.renderer.update_valid(accuracy);
         });
         Some(dashboard)
@@ -124,18 +125,18 @@ impl Dashboard {
             Budget::Steps(_) => record.step,
             Budget::Evaluations(most) => record.gradient_evaluations.min(most),
         };
-        let plain = |name, value: f64| Number::new(name, value, format!("{value:.4}"));
+        let plain = |name, value: f64| Metric::new(name, value, format!("{value:.4}"));
         let evaluations = record.gradient_evaluations;
         let mut numbers = vec![plain("Loss", record.loss)];
         if let Some(pace) = self.pace(now, record.step) {
             let text = if pace.is_nan() { "none yet".into() } else { format!("{pace:.0}") };
-            numbers.push(Number { more_is_better: true, ..Number::new("Episodes per second", pace, text) });
+            numbers.push(Metric { more_is_better: true, ..Metric::new("Episodes per second", pace, text) });
         }
-        numbers.push(Number::new("Gradient evaluations", evaluations as f64, evaluations.to_string()));
+        numbers.push(Metric::new("Gradient evaluations", evaluations as f64, evaluations.to_string()));
         numbers.push(plain("Gradient norm", record.gradient_norm));
-        // What an estimator says of itself begins with what it is known by, such as q; the rest may be long.
+        // An estimator's first metric is its main one, such as q, so it comes first; there may be many others.
         let own = record.estimator.iter().filter_map(|(name, value)| Some(plain(name, number(value)?)));
-        let mut own: Vec<Number> = own.collect();
+        let mut own: Vec<Metric> = own.collect();
         if !own.is_empty() {
             numbers.insert(1, own.remove(0));
         }
@@ -152,48 +153,48 @@ impl Dashboard {
     /// Shows a validation.
     pub fn validation(&mut self, record: &ValidationRecord) {
         let (value, ci95) = (record.validation_accuracy, record.ci95);
-        let accuracy = Number::accuracy(value, format!("{value:.2} % ± {ci95:.2}"));
+        let accuracy = Metric::accuracy(value, format!("{value:.2} % ± {ci95:.2}"));
         self.draw(|dashboard| {
             let state = dashboard.state(accuracy);
             dashboard.renderer.update_valid(state);
         });
     }
 
-    /// Counts a warning, which is read when the screen is given back.
+    /// Counts a warning, which is printed after the dashboard is closed.
     pub fn warned(&mut self) {
         self.draw(|dashboard| dashboard.renderer.log_event_training("Warnings".into()));
     }
 
-    /// Whether somebody pressed q and chose to stop.
+    /// Whether the user pressed q and chose to stop.
     pub fn stops(&self) -> bool {
         self.interrupter.should_stop()
     }
 
-    /// Episodes per second, once in a while; at first no number.
+    /// Episodes per second, at most once per [`PACE_INTERVAL`]; NaN the first time.
     fn pace(&mut self, now: Instant, step: u64) -> Option<f64> {
         let Some((then, before)) = self.paced else {
             self.paced = Some((now, step));
             return Some(f64::NAN);
         };
         let seconds = (now - then).as_secs_f64();
-        if now - then < PACE {
+        if now - then < PACE_INTERVAL {
             return None;
         }
         self.paced = Some((now, step));
         Some(step.saturating_sub(before) as f64 * self.tasks as f64 / seconds)
     }
 
-    /// Whether somebody pressed q and chose to stop at once.
+    /// Whether the user pressed q and chose to stop at once.
     pub fn is_killed(&self) -> bool {
         self.is_killed
     }
 
-    /// Draws, unless somebody chose to stop at once: the renderer panics then.
+    /// Calls `drawing`. The renderer panics if the user chose to stop at once; the panic is caught and recorded.
     fn draw(&mut self, drawing: impl FnOnce(&mut Self)) {
-        self.is_killed |= caught(|| drawing(self)).is_err();
+        self.is_killed |= catch(|| drawing(self)).is_err();
     }
 
-    fn state(&mut self, number: Number) -> MetricState {
+    fn state(&mut self, number: Metric) -> MetricState {
         let name = Arc::new(number.name.to_string());
         let id = MetricId::new(name.clone());
         if self.known.insert(number.name.into()) {

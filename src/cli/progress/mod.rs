@@ -1,5 +1,5 @@
-//! What a person sees of a run: Burn's dashboard or a bar on a terminal, now and then a line elsewhere. All of it
-//! but the dashboard goes to standard error; results alone go to standard output.
+//! Shows the progress of a run: Burn's dashboard or a bar on a terminal, otherwise a line every ten seconds. All of it
+//! but the dashboard goes to standard error; standard output is for results.
 
 #[cfg(all(unix, feature = "dashboard"))]
 mod dashboard;
@@ -10,90 +10,92 @@ mod signals;
 #[cfg(all(unix, feature = "dashboard"))]
 mod whole_screen;
 
+use bilevel::Budget;
 use clap::{Args, ValueEnum};
 use dashboard::Dashboard;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use metaburn::config::{Budget, Config};
-use metaburn::trainer::{StepRecord, ValidationRecord, Watcher};
+use metaburn::config::Config;
+use metaburn::run::{StepRecord, ValidationRecord};
+use metaburn::train::Watcher;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Time between lines where there is no terminal.
+/// Time between lines without a terminal.
 pub const BETWEEN_LINES: Duration = Duration::from_secs(10);
-/// A bar's resolution: shares of a budget, whatever its unit.
+/// Resolution of a bar, in parts of the budget.
 pub const PARTS: u64 = 10_000;
-/// Weight of the past in the loss that is shown.
+/// Decay of the moving average of the loss that is shown.
 const SMOOTHING: f64 = 0.95;
 
 /// How progress is shown.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Progress {
-    /// Burn's training dashboard: every number as a curve
+    /// Burn's training dashboard, with a curve for every metric
     Dashboard,
-    /// One line with a bar, and time left
+    /// A progress bar with the time left
     Bar,
     /// A line every ten seconds
     Plain,
-    /// Nothing but warnings
+    /// Only warnings
     None,
 }
 
-/// The flag of commands that train.
+/// The progress flag of the commands that train.
 #[derive(Args)]
-pub struct Shown {
-    /// How to show progress; without it, the dashboard on a terminal that is large enough and not told NO_COLOR, a bar
-    /// on another, plain lines elsewhere
+pub struct ProgressOption {
+    /// How to show progress [default: a dashboard on a large enough terminal unless NO_COLOR is set, a bar on any other
+    /// terminal, plain lines otherwise]
     #[arg(long, value_enum, value_name = "HOW")]
     progress: Option<Progress>,
 }
 
-impl Shown {
-    /// Standard error, showing progress as asked.
+impl ProgressOption {
+    /// The terminal, showing progress as chosen.
     ///
     /// # Errors
-    /// If a dashboard was asked for where none can be.
+    /// Returns an error if the dashboard was chosen but cannot be shown.
     pub fn terminal(&self) -> Result<Terminal, String> {
-        match (self.progress, dashboard::hindrance()) {
-            (Some(Progress::Dashboard), Some(hindrance)) => {
-                Err(format!("--progress dashboard {hindrance}; choose --progress bar or plain"))
+        match (self.progress, dashboard::obstacle()) {
+            (Some(Progress::Dashboard), Some(obstacle)) => {
+                Err(format!("--progress dashboard {obstacle}; choose --progress bar or plain"))
             }
-            (progress, _) => Ok(Terminal::showing(progress.unwrap_or_else(usual))),
+            (progress, _) => Ok(Terminal::showing(progress.unwrap_or_else(default_progress))),
         }
     }
 }
 
 impl Progress {
-    /// In a sentence of its own.
-    pub fn described(self) -> &'static str {
+    /// A sentence that describes it.
+    pub fn description(self) -> &'static str {
         match self {
             Self::Dashboard => "training is shown as a dashboard",
             Self::Bar => "training is shown as a bar",
-            Self::Plain => "training is told in lines",
+            Self::Plain => "training is shown as plain lines",
             Self::None => "training is not shown",
         }
     }
 }
 
-/// How training is shown here, where nobody said. The dashboard tells its curves apart by colour.
-pub fn usual() -> Progress {
+/// How training is shown by default. The dashboard needs colours to distinguish its curves.
+pub fn default_progress() -> Progress {
     match bar_or_lines() {
-        Progress::Bar if !told("NO_COLOR") && dashboard::hindrance().is_none() => Progress::Dashboard,
+        Progress::Bar if !is_set("NO_COLOR") && dashboard::obstacle().is_none() => Progress::Dashboard,
         other => other,
     }
 }
 
-/// The same for what has no curves.
+/// A bar on a terminal, otherwise plain lines.
 fn bar_or_lines() -> Progress {
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     if std::io::stderr().is_terminal() && !is_dumb { Progress::Bar } else { Progress::Plain }
 }
 
-/// Whether an environment variable is there and not empty.
-fn told(variable: &str) -> bool {
+/// Whether an environment variable is set and not empty.
+fn is_set(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
-/// Standard error, as a watcher of runs.
+/// Shows a run on standard error.
 pub struct Terminal {
     progress: Progress,
     view: View,
@@ -104,27 +106,27 @@ pub struct Terminal {
     unit: String,
     /// The last outer step that was shown.
     step: u64,
-    /// What could not be said while a dashboard had the screen.
-    unsaid: Vec<String>,
+    /// Messages held back while the dashboard is shown.
+    held_back: Vec<String>,
 }
 
-/// What shows a run that is trained.
+/// The progress display.
 enum View {
     Nothing,
-    /// When the last line was written.
+    /// Lines, with the time of the last one.
     Lines(Instant),
     Bar(ProgressBar),
     Dashboard(Box<Dashboard>),
 }
 
 impl Terminal {
-    /// Takes over Ctrl-C, and shows what becomes of standard error: a bar on a terminal, lines elsewhere.
+    /// Installs the Ctrl-C handler, and shows progress as a bar on a terminal, otherwise as lines.
     pub fn new() -> Self {
         Self::showing(bar_or_lines())
     }
 
     fn showing(progress: Progress) -> Self {
-        signals::take_over();
+        signals::install();
         Self {
             progress,
             view: View::Nothing,
@@ -134,29 +136,29 @@ impl Terminal {
             accuracy: String::new(),
             unit: String::new(),
             step: 0,
-            unsaid: Vec::new(),
+            held_back: Vec::new(),
         }
     }
 
-    /// A line about what is done, for whoever wants to know.
+    /// Prints a line, unless progress is not shown.
     pub fn note(&mut self, text: &str) {
         if self.progress != Progress::None {
-            self.say(text.into());
+            self.print(text.into());
         }
     }
 
-    /// A line that does not disturb what is shown.
-    fn say(&mut self, text: String) {
+    /// Prints a line without disturbing the display.
+    fn print(&mut self, text: String) {
         match &self.view {
             View::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
-            View::Dashboard(_) => self.unsaid.push(text),
+            View::Dashboard(_) => self.held_back.push(text),
             View::Lines(_) | View::Nothing => eprintln!("{text}"),
         }
     }
 
-    /// Shows the run of `config`, which begins at `from` of its budget and is resumed by `command`.
+    /// Starts to show the run of `config`, which starts at the share `from` of its budget and is resumed by `command`.
     pub fn begin(&mut self, config: &Config, from: f64, command: &str) {
-        signals::training(command);
+        signals::begin_training(command);
         self.began = Instant::now();
         self.from = from;
         self.unit = match config.outer.budget {
@@ -172,23 +174,23 @@ impl Terminal {
         };
     }
 
-    /// Training has ended: what was shown goes, and the line about where the run stands is left.
+    /// Ends the display, leaving a line with the state of the run.
     pub fn end(&mut self) {
-        signals::trained();
+        signals::end_training();
         match std::mem::replace(&mut self.view, View::Nothing) {
             View::Nothing => return,
             View::Bar(bar) => bar.finish_and_clear(),
-            // Dropped, it gives the screen back.
+            // Dropping the dashboard restores the screen.
             View::Lines(_) | View::Dashboard(_) => {}
         }
-        self.unsaid.drain(..).for_each(|text| eprintln!("{text}"));
+        self.held_back.drain(..).for_each(|text| eprintln!("{text}"));
         if self.step > 0 {
-            eprintln!("{}", self.stands());
+            eprintln!("{}", self.status());
         }
     }
 
-    /// Where the run stands, in a line.
-    fn stands(&self) -> String {
+    /// The state of the run in one line.
+    fn status(&self) -> String {
         let loss = self.loss.unwrap_or(f64::NAN);
         format!("step {}{}, loss {loss:.3}{}", self.step, self.unit, self.accuracy)
     }
@@ -202,7 +204,7 @@ impl Terminal {
             .with_message(what.to_string())
     }
 
-    /// Seconds until the budget is used up, from the pace so far.
+    /// Time until the budget is used up, at the pace so far.
     fn time_left(&self, progress: f64) -> String {
         let done = progress - self.from;
         if done <= 0.0 {
@@ -213,13 +215,13 @@ impl Terminal {
     }
 }
 
-/// A bar of shares, whose message is cut off where the terminal ends.
+/// A bar in parts of the budget, whose message is cut off at the edge of the terminal.
 pub fn share_bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(PARTS), ProgressDrawTarget::stderr());
     styled(bar, "{bar:24} {percent}% {wide_msg}")
 }
 
-/// A bar for a run that stands at `from` of its budget.
+/// A bar for a run that starts at the share `from` of its budget.
 fn bar(from: f64) -> View {
     let bar = share_bar();
     bar.set_position((from * PARTS as f64) as u64);
@@ -233,7 +235,7 @@ fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
     }
 }
 
-/// `seconds` as people say it.
+/// `seconds` as text, in minutes and seconds.
 pub fn duration(seconds: f64) -> String {
     let (minutes, seconds) = (seconds as u64 / 60, seconds as u64 % 60);
     if minutes > 0 { format!("{minutes} min {seconds:02} s") } else { format!("{seconds} s") }
@@ -241,24 +243,24 @@ pub fn duration(seconds: f64) -> String {
 
 impl Watcher for Terminal {
     fn step(&mut self, record: &StepRecord, progress: f64) {
-        // A step that diverged and was skipped has no loss that counts.
+        // The loss of a diverged, skipped step is not averaged.
         if record.loss.is_finite() {
             let smoothed = |past| SMOOTHING * past + (1.0 - SMOOTHING) * record.loss;
             self.loss = Some(self.loss.map_or(record.loss, smoothed));
         }
         self.step = record.step;
-        let (stands, left) = (self.stands(), self.time_left(progress));
+        let (status, left) = (self.status(), self.time_left(progress));
         match &mut self.view {
             View::Nothing => {}
             View::Lines(last) => {
                 if last.elapsed() >= BETWEEN_LINES {
                     *last = Instant::now();
-                    eprintln!("{stands}, {left} left");
+                    eprintln!("{status}, {left} left");
                 }
             }
             View::Bar(bar) => {
                 bar.set_position((progress * PARTS as f64) as u64);
-                bar.set_message(format!("{left} left, {stands}"));
+                bar.set_message(format!("{left} left, {status}"));
             }
             View::Dashboard(dashboard) => dashboard.step(record),
         }
@@ -283,15 +285,15 @@ impl Watcher for Terminal {
         if let View::Dashboard(dashboard) = &mut self.view {
             dashboard.warned();
         }
-        self.say(format!("warning: {text}"));
+        self.print(format!("warning: {text}"));
     }
 
     fn stops(&self) -> bool {
-        let asked = match &self.view {
+        let requested = match &self.view {
             View::Dashboard(dashboard) if dashboard.is_killed() => signals::stop_at_once(),
             View::Dashboard(dashboard) => dashboard.stops(),
             _ => false,
         };
-        asked || signals::interrupted()
+        requested || signals::interrupted()
     }
 }

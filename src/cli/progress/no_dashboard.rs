@@ -1,14 +1,14 @@
-//! In the place of the dashboard, where the program was built without it.
+//! Stands in for the dashboard in builds without it.
 
 use metaburn::config::Config;
-use metaburn::trainer::{StepRecord, ValidationRecord};
+use metaburn::run::{StepRecord, ValidationRecord};
 
-/// There is none.
+/// Never constructed.
 pub enum Dashboard {}
 
-/// Why none can be shown.
-pub fn hindrance() -> Option<String> {
-    Some("needs a build with the feature `dashboard`, on Linux or macOS".into())
+/// Why the dashboard cannot be shown.
+pub fn obstacle() -> Option<String> {
+    Some("requires a build with the feature `dashboard`, on Linux or macOS".into())
 }
 
 pub fn is_shown() -> bool {

@@ -1,54 +1,54 @@
-//! Ctrl-C and SIGTERM: in training the first asks the run to stop and save, and a second, or any at another time, ends
-//! the program at once.
+//! Ctrl-C and SIGTERM. During training, the first signal makes the run stop and save; a second one, or any signal at
+//! another time, ends the program at once.
 
 use super::super::exit;
 use super::dashboard;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Whether a run is being trained, whose step at hand should end before the program does.
+/// Whether a run is being trained.
 static TRAINING: AtomicBool = AtomicBool::new(false);
-/// Set by the first signal of a run in training.
+/// Set by the first signal during training.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-/// The command that takes up the run at hand.
+/// The command that continues the current run.
 static COMMAND: Mutex<String> = Mutex::new(String::new());
 
-/// Takes the signals over.
-pub fn take_over() {
-    // Fails only where a handler is set already, which is then this one.
+/// Installs the signal handler.
+pub fn install() {
+    // Fails only if a handler is set already, which is this one.
     let _ = ctrlc::set_handler(|| {
         if !TRAINING.load(Ordering::SeqCst) || INTERRUPTED.swap(true, Ordering::SeqCst) {
             stop_at_once();
         }
-        // A dashboard has the whole screen.
+        // A message would disturb the dashboard.
         if !dashboard::is_shown() {
             eprintln!("\nfinishing this step; press Ctrl-C again to stop at once and lose it");
         }
     });
 }
 
-/// Ends the program, and says how to go on with the run at hand.
+/// Ends the program, after printing how to continue the current run.
 pub fn stop_at_once() -> ! {
     dashboard::leave();
     let command = COMMAND.lock().unwrap_or_else(PoisonError::into_inner);
     if !command.is_empty() {
-        eprintln!("\nthe run is kept; to go on from its latest checkpoint:\n  {command}");
+        eprintln!("\nthe run is kept; to continue from its latest checkpoint:\n  {command}");
     }
     std::process::exit(i32::from(exit::INTERRUPTED))
 }
 
-/// A run is trained from here on, which `command` takes up.
-pub fn training(command: &str) {
+/// Marks the start of training; `command` continues the run.
+pub fn begin_training(command: &str) {
     *COMMAND.lock().unwrap_or_else(PoisonError::into_inner) = command.into();
     TRAINING.store(true, Ordering::SeqCst);
 }
 
-/// It is no longer.
-pub fn trained() {
+/// Marks the end of training.
+pub fn end_training() {
     TRAINING.store(false, Ordering::SeqCst);
 }
 
-/// Whether the run was asked to stop.
+/// Whether a signal has asked the run to stop.
 pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }

@@ -1,30 +1,30 @@
-//! The terminal while a dashboard has all of it, and reads single keys.
+//! The terminal's modes while the dashboard is shown.
 //!
-//! Raw mode takes Ctrl-C's meaning away, but to a run it means: finish the step and save. It is given back; and
-//! whatever ends the program, the terminal is as it was.
+//! The dashboard sets raw mode, in which Ctrl-C sends no signal. A run needs that signal to stop and save, so it is
+//! enabled again. The terminal is restored however the program ends.
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{Write, stderr, stdin, stdout};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The modes to go back to, while a dashboard is shown.
-static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+/// The modes to restore, while the dashboard is shown.
+static SAVED_MODES: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// Mouse reports off, the other screen left, the cursor shown.
-const PLAIN: &str = "\x1b[?1006l\x1b[?1015l\x1b[?1003l\x1b[?1002l\x1b[?1000l\x1b[?1049l\x1b[?25h";
+/// Turns off mouse reports, leaves the alternate screen and shows the cursor.
+const RESTORE: &str = "\x1b[?1006l\x1b[?1015l\x1b[?1003l\x1b[?1002l\x1b[?1000l\x1b[?1049l\x1b[?25h";
 
-/// Given back when dropped.
-pub struct WholeScreen(());
+/// Restores the terminal when dropped.
+pub struct ScreenGuard(());
 
-impl WholeScreen {
-    /// Takes note of the modes as they are.
+impl ScreenGuard {
+    /// Saves the current modes.
     pub fn enter() -> Self {
-        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(stdin()).ok();
+        *SAVED_MODES.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(stdin()).ok();
         Self(())
     }
 
-    /// Gives Ctrl-C its meaning back, once the dashboard's thread has taken it.
+    /// Enables the Ctrl-C signal again, once the dashboard's thread has set raw mode.
     pub fn keep_ctrl_c(&self) {
         for _ in 0..200 {
             if let Ok(mut modes) = tcgetattr(stdin())
@@ -39,26 +39,26 @@ impl WholeScreen {
     }
 }
 
-impl Drop for WholeScreen {
+impl Drop for ScreenGuard {
     fn drop(&mut self) {
         leave();
     }
 }
 
-/// Gives the terminal back as it was, if a dashboard has it.
+/// Restores the terminal if the dashboard is shown.
 pub fn leave() {
-    let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-    let _ = tcsetattr(stdin(), OptionalActions::Now, &before);
+    let Some(modes) = SAVED_MODES.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    let _ = tcsetattr(stdin(), OptionalActions::Now, &modes);
     let mut out = stdout();
-    let _ = out.write_all(PLAIN.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(RESTORE.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Whether a dashboard is shown.
+/// Whether the dashboard is shown.
 pub fn is_shown() -> bool {
-    BEFORE.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    SAVED_MODES.lock().unwrap_or_else(PoisonError::into_inner).is_some()
 }
 
-/// Columns and rows of the terminal, if there is one to read from and write to.
+/// Columns and rows of the terminal; `None` unless standard input, output and error are all a terminal.
 pub fn size() -> Option<(u16, u16)> {
     let is_terminal = isatty(stdin()) && isatty(stdout()) && isatty(stderr());
     let size = tcgetwinsize(stdout()).ok().filter(|_| is_terminal)?;

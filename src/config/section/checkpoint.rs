@@ -1,4 +1,4 @@
-//! `[checkpoint]`: when training is saved.
+//! `[checkpoint]`: how often checkpoints are saved, and how many are kept.
 
 use crate::config::checker::Checker;
 use crate::config::key::{Fixed, Is, keys};
@@ -8,20 +8,20 @@ use serde::Serialize;
 keys! {
     /// Outer steps between checkpoints.
     EVERY: Fixed<Long> = "checkpoint.every", long(1), Is(|| 100);
-    /// Latest checkpoints that are kept.
+    /// Number of latest checkpoints to keep.
     KEEP: Fixed<Count> = "checkpoint.keep", at_least(1), Is(|| 3);
 }
 
-/// When training is saved.
+/// How often checkpoints are saved, and how many are kept.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Checkpoint {
     /// Outer steps between checkpoints, ≥ 1.
     pub every: u64,
-    /// Latest checkpoints that are kept, ≥ 1.
+    /// Number of latest checkpoints to keep, ≥ 1.
     pub keep: usize,
 }
 
-/// The section, checked.
+/// Checks the section.
 pub fn check(checker: &mut Checker) -> Checkpoint {
     Checkpoint { every: checker.get(&EVERY), keep: checker.get(&KEEP) }
 }

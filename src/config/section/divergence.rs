@@ -1,67 +1,67 @@
-//! `[divergence]`: what is done about an outer step whose loss, gradient or weights are not finite.
+//! `[divergence]`: how a run handles an outer step whose loss, gradient or weights are not finite.
 
 use crate::config::checker::Checker;
-use crate::config::choice::choice;
 use crate::config::key::{Fixed, Is, keys};
 use crate::config::kind::{Count, Flag, OneOf, between, one_of};
+use bilevel::choice;
 use serde::Serialize;
 
 keys! {
-    /// Whether tasks whose loss or gradient is not finite are left out of an outer step that others
-    /// still make; the estimate is then one of the tasks that are left.
+    /// Whether to leave out tasks whose loss or gradient is not finite and to repeat the outer step with
+    /// the other tasks. The step then estimates the mean gradient of those other tasks.
     DROP_TASKS: Fixed<Flag> = "divergence.drop_tasks", Flag, Is(|| true);
-    /// What is done about a step that is not finite even so: the run stops, the step is skipped (θ stays
-    /// as it was), or the run goes back to its latest checkpoint and from there draws other episodes.
+    /// What to do if the step is still not finite: stop the run, skip the step (θ does not change), or
+    /// return to the latest checkpoint and continue from it with other episodes.
     ACTION: Fixed<OneOf<Name>> = "divergence.action", one_of(), Is(|| Name::Stop);
-    /// Steps skipped, or ways gone back, before a run stops all the same.
+    /// Number of skipped steps, or of returns to a checkpoint, after which the run stops nevertheless.
     MOST: Fixed<Count> = "divergence.most", between(1, 1000), Is(|| 10);
 }
 
 choice! {
     /// The names of [`OnDivergence`]'s variants.
     pub enum Name {
-        /// The run ends.
+        /// Stop the run.
         Stop = "stop",
-        /// Without the step.
+        /// Skip the step.
         Skip = "skip",
-        /// From an earlier step.
+        /// Return to the latest checkpoint.
         Rewind = "rewind",
     }
 }
 
-/// What is done about an outer step that is not finite.
+/// How a run handles an outer step that is not finite.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Divergence {
-    /// Whether only the tasks at fault are left out, where there are others.
+    /// Whether tasks that are not finite are left out if others are finite.
     pub drop_tasks: bool,
-    /// What is done about a step that is not finite even so.
+    /// What to do if the step is still not finite.
     #[serde(flatten)]
     pub action: OnDivergence,
 }
 
-/// What is done about an outer step that no choice of tasks makes finite.
+/// What to do about an outer step that is not finite, even without the tasks that are not finite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "action", rename_all = "lowercase")]
 pub enum OnDivergence {
-    /// The run ends with an error.
+    /// Stop the run with an error.
     Stop,
-    /// θ, the optimiser and the estimator stay as they were.
+    /// Skip the step: θ, the optimiser and the estimator do not change.
     Skip {
-        /// Steps skipped before the run stops all the same, ≥ 1.
+        /// Number of skipped steps after which the run stops nevertheless, ≥ 1.
         most: usize,
     },
-    /// The run goes back to its latest checkpoint, and draws other episodes and coins from there.
+    /// Return to the latest checkpoint and continue from it with other episodes and coins.
     Rewind {
-        /// Ways gone back before the run stops all the same, ≥ 1.
+        /// Number of returns after which the run stops nevertheless, ≥ 1.
         most: usize,
     },
 }
 
-/// The section, checked.
+/// Checks the section.
 pub fn check(checker: &mut Checker) -> Divergence {
     let name = checker.get(&ACTION);
     if name == Name::Stop {
-        checker.unused(&MOST, &ACTION, name, "the first step that is not finite ends the run");
+        checker.unused(&MOST, &ACTION, name, "the run stops at the first step that is not finite");
     }
     let action = match name {
         Name::Stop => OnDivergence::Stop,

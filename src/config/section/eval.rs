@@ -1,4 +1,4 @@
-//! `[eval]`: when and on how many episodes accuracy is measured.
+//! `[eval]`: how often and on how many episodes accuracy is measured.
 
 use super::data::{self, Data};
 use super::task::{self, Task};
@@ -8,36 +8,36 @@ use crate::config::kind::{Count, Long, at_least, long};
 use serde::Serialize;
 
 keys! {
-    /// Outer steps between validations; 0 for none during training.
+    /// Outer steps between validations; 0 for no validation during training.
     EVERY: Fixed<Long> = "eval.every", long(0), Is(|| 200);
-    /// Episodes of a validation.
+    /// Number of episodes of a validation.
     EPISODES: Fixed<Count> = "eval.episodes", at_least(2), Is(|| 200);
-    /// Episodes of a test.
+    /// Number of episodes of a test.
     TEST_EPISODES: Fixed<Count> = "eval.test_episodes", at_least(2), Is(|| 600);
-    /// Query images of each class, in validation and test.
+    /// Query images per class in validation and test.
     QUERIES: Open<Count> = "eval.queries", at_least(1), Otherwise("task.queries");
 }
 
-/// When and on how many episodes accuracy is measured.
+/// How often and on how many episodes accuracy is measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Eval {
-    /// Outer steps between validations; 0 for none during training.
+    /// Outer steps between validations; 0 for no validation during training.
     pub every: u64,
-    /// Episodes of a validation, ≥ 2, so that there is an interval.
+    /// Number of episodes of a validation, ≥ 2, as a confidence interval needs.
     pub episodes: usize,
-    /// Episodes of a test, ≥ 2.
+    /// Number of episodes of a test, ≥ 2.
     pub test_episodes: usize,
-    /// Query images of each class, ≥ 1.
+    /// Query images per class, ≥ 1.
     pub queries: usize,
 }
 
-/// The section, checked, for episodes of `task` from `data`.
+/// Checks the section, for episodes of `task` from `data`.
 pub fn check(checker: &mut Checker, task: &Task, data: &Data) -> Eval {
     let every = checker.get(&EVERY);
     if let Some(classes) = data.validation.filter(|classes| every > 0 && *classes < task.ways) {
         let reason = format!(
-            "`data.validation` (= {classes}) must be at least task.ways = {}, which every validation episode \
-             needs; or set eval.every = 0",
+            "`data.validation` (= {classes}) must be at least task.ways = {}, the number of classes in a \
+             validation episode; or set eval.every = 0",
             task.ways
         );
         checker.contradicts(&data::VALIDATION, &task::WAYS, reason);

@@ -1,9 +1,10 @@
-//! One file a section: its keys, its checked type, its rules.
+//! The sections of a configuration, one file each: keys, checked type and rules.
 
 pub mod checkpoint;
 pub mod data;
 pub mod divergence;
 pub mod estimator;
+mod estimator_kinds;
 pub mod eval;
 pub mod fit;
 pub mod inner;
@@ -38,7 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
     .copied()
 }
 
-/// What each key means, accepts and defaults to, in the order of the file; for help and documentation.
+/// Description, accepted values and default of every key, in the order of the file; for help and documentation.
 pub fn keys() -> &'static [KeyDoc] {
     static DOCS: OnceLock<Vec<KeyDoc>> = OnceLock::new();
     DOCS.get_or_init(|| all().map(AnyKey::doc).collect())

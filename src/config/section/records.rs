@@ -1,4 +1,4 @@
-//! `[records]`: what is written of a run beside its journals.
+//! `[records]`: optional records of a run.
 
 use crate::config::checker::Checker;
 use crate::config::key::{Fixed, Is, keys};
@@ -6,18 +6,18 @@ use crate::config::kind::Flag;
 use serde::Serialize;
 
 keys! {
-    /// Whether an event file for TensorBoard grows beside metrics.jsonl.
+    /// Whether to write an event file for TensorBoard in addition to metrics.jsonl.
     TENSORBOARD: Fixed<Flag> = "records.tensorboard", Flag, Is(|| false);
 }
 
-/// What is written of a run beside its journals. It changes no result.
+/// Optional records of a run. They do not change results.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Records {
-    /// Whether an event file for TensorBoard grows beside `metrics.jsonl`.
+    /// Whether to write an event file for TensorBoard in addition to `metrics.jsonl`.
     pub tensorboard: bool,
 }
 
-/// The section, checked.
+/// Checks the section.
 pub fn check(checker: &mut Checker) -> Records {
     Records { tensorboard: checker.get(&TENSORBOARD) }
 }

@@ -1,41 +1,23 @@
-//! The keys above all sections.
+//! The top-level keys.
 
 use crate::config::checker::Checker;
-use crate::config::choice::choice;
 use crate::config::key::{Fixed, Is, Open, Otherwise, keys};
 use crate::config::kind::{Count, Flag, Long, OneOf, between, long, one_of};
+use bilevel::device::Backend;
 
 keys! {
-    /// Seed of every random draw: weights, splits, episodes, coins.
+    /// Seed of all random draws: initial weights, splits, episodes, coins.
     SEED: Fixed<Long> = "seed", long(0), Is(|| 0);
-    /// Where tensors are computed; "auto" takes the fastest that is there.
+    /// Backend for tensors; "auto" chooses the fastest that is available.
     BACKEND: Fixed<OneOf<Backend>> = "backend", one_of(), Is(|| Backend::Auto);
-    /// Threads of a CPU that compute; they change no result.
-    THREADS: Open<Count> = "threads", between(1, 1024), Otherwise("one for each core");
-    /// Whether the same configuration must give the same bits on the same machine: costs are then counted,
-    /// not measured, and a GPU, whose kernels are chosen by their times, is refused.
+    /// Number of CPU threads. It does not change results.
+    THREADS: Open<Count> = "threads", between(1, 1024), Otherwise("one per core");
+    /// Whether equal configurations must give the same bits on the same machine. Costs are then counted, not
+    /// measured, and GPUs are refused, because their kernels are chosen by measured times.
     DETERMINISTIC: Fixed<Flag> = "deterministic", Flag, Is(|| false);
 }
 
-choice! {
-    /// Where tensors are computed.
-    pub enum Backend {
-        /// The fastest that was compiled in and finds its device.
-        Auto = "auto",
-        /// CPU: Burn's Flex.
-        Flex = "flex",
-        /// CPU: ndarray.
-        Ndarray = "ndarray",
-        /// GPU: WebGPU.
-        Wgpu = "wgpu",
-        /// GPU: Vulkan.
-        Vulkan = "vulkan",
-        /// GPU: CUDA.
-        Cuda = "cuda",
-    }
-}
-
-/// What stands above all sections; see [`Config`](crate::config::Config).
+/// The values of the top-level keys; see [`Config`](crate::config::Config).
 pub struct Root {
     pub seed: u64,
     pub backend: Backend,
@@ -43,18 +25,18 @@ pub struct Root {
     pub deterministic: bool,
 }
 
-/// The keys, checked.
+/// Checks the top-level keys.
 pub fn check(checker: &mut Checker) -> Root {
     let (seed, threads) = (checker.get(&SEED), checker.find(&THREADS));
     let (backend, deterministic) = (checker.get(&BACKEND), checker.get(&DETERMINISTIC));
     if deterministic && matches!(backend, Backend::Wgpu | Backend::Vulkan | Backend::Cuda) {
         let reason = format!(
-            "`deterministic` = true does not go with backend = \"{backend}\": kernels of a GPU are chosen by \
-             their times, and another choice rounds otherwise; use \"flex\" or \"ndarray\""
+            "`deterministic` = true cannot be combined with backend = \"{backend}\": GPU kernels are chosen \
+             by measured times, and different kernels round differently; use \"flex\" or \"ndarray\""
         );
         checker.contradicts(&DETERMINISTIC, &BACKEND, reason);
     }
-    // "auto" takes no GPU then.
+    // Without this, "auto" could choose a GPU.
     let backend = if deterministic && backend == Backend::Auto { Backend::Flex } else { backend };
     Root { seed, backend, threads, deterministic }
 }

@@ -6,26 +6,26 @@ use crate::config::kind::{Count, at_least};
 use serde::Serialize;
 
 keys! {
-    /// Classes in an episode.
+    /// Number of classes in an episode.
     WAYS: Fixed<Count> = "task.ways", at_least(2), Is(|| 5);
-    /// Support images of each class, from which the learner adapts.
+    /// Support images per class, to which the network adapts.
     SHOTS: Fixed<Count> = "task.shots", at_least(1), Is(|| 1);
-    /// Query images of each class, on which the adapted learner is judged.
+    /// Query images per class, on which the adapted network is evaluated.
     QUERIES: Fixed<Count> = "task.queries", at_least(1), Is(|| 5);
 }
 
 /// The shape of an episode.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Task {
-    /// Classes in an episode, ≥ 2.
+    /// Number of classes in an episode, ≥ 2.
     pub ways: usize,
-    /// Support images of each class, ≥ 1.
+    /// Support images per class, ≥ 1.
     pub shots: usize,
-    /// Query images of each class in training, ≥ 1.
+    /// Query images per class in training, ≥ 1.
     pub queries: usize,
 }
 
-/// The section, checked.
+/// Checks the section.
 pub fn check(checker: &mut Checker) -> Task {
     Task { ways: checker.get(&WAYS), shots: checker.get(&SHOTS), queries: checker.get(&QUERIES) }
 }

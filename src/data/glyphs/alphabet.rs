@@ -1,43 +1,43 @@
-//! What the characters of one alphabet have in common, and the characters themselves.
+//! Random alphabets and their characters.
 
 use std::f32::consts::{FRAC_PI_2, FRAC_PI_4, TAU};
 
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
-use super::stroke::{Point, Stroke, frame};
+use super::stroke::{Point, Stroke, bounding_box};
 
-/// The strokes of a character as it is meant to look, within the paper.
+/// The strokes of a character without variation.
 pub type Character = Vec<Stroke>;
 
-/// Knots of each stroke: few enough to stay smooth, enough for a loop or a zigzag.
+/// Knots per stroke: few enough for smooth curves, enough for a loop or a zigzag.
 const KNOTS: usize = 10;
-/// Motifs that the characters of an alphabet share.
+/// Number of motifs that the characters of an alphabet share.
 const MOTIFS: usize = 7;
-/// Attempts at a character that no stroke runs along another of, and that is unlike the others.
+/// Attempts at a character without overlapping strokes that differs from the others.
 const ATTEMPTS: usize = 12;
-/// Nearer than this, two strokes count as one.
+/// Distance below which two strokes count as overlapping.
 const TOUCHING: f32 = 0.07;
-/// The length of line, in units of its extent, that a character wants at least.
+/// Minimum total length of a character's strokes, relative to its extent.
 const LENGTH: f32 = 2.0;
-/// The mean distance below which two characters look alike.
+/// Mean distance below which two characters count as alike.
 const ALIKE: f32 = 0.07;
 
-/// A way of writing.
+/// The style of an alphabet.
 pub struct Alphabet {
-    /// How likely a character has one, two, three or four strokes, relative to each other.
+    /// Relative probabilities of one, two, three or four strokes per character.
     counts: [f32; 4],
-    /// How likely a new stroke bends rather than runs straight, 0 to 1.
+    /// Probability that a new stroke is curved rather than straight.
     roundness: f32,
-    /// The direction in which its lines like to run, and at right angles to it; radians.
+    /// Preferred direction of lines (and of those at right angles to it), in radians.
     tilt: f32,
-    /// How likely a stroke starts where another ends rather than somewhere along it, 0 to 1.
+    /// Probability that strokes join at their ends rather than somewhere along them.
     flow: f32,
     motifs: Vec<Stroke>,
 }
 
 impl Alphabet {
-    /// A new style.
+    /// A random style.
     pub fn invent(random: &mut impl Rng) -> Self {
         let mut alphabet = Self {
             counts: [0.6, 2.0, 2.0, 1.2].map(|weight| weight * random.random_range(0.1..1.0)),
@@ -50,7 +50,7 @@ impl Alphabet {
         alphabet
     }
 
-    /// So many characters, each unlike those before it as far as a few attempts can make it.
+    /// `count` characters. Each differs from those before it as far as a few attempts achieve.
     pub fn characters(&self, count: usize, random: &mut impl Rng) -> Vec<Character> {
         let mut characters: Vec<Character> = vec![];
         for _ in 0..count {
@@ -72,9 +72,9 @@ impl Alphabet {
         characters
     }
 
-    /// A line of one to three bows or straights, one unit in extent, from the origin.
+    /// A line of one to three arcs or straight pieces from the origin, with extent 1.
     fn motif(&self, random: &mut impl Rng) -> Stroke {
-        // To the right and downwards, as most people start; rarely aslant.
+        // Mostly to the right or downwards, as most people write; rarely diagonal.
         let mut heading =
             self.tilt + FRAC_PI_4 * [0, 0, 0, 1, 2, 2, 2, 3, 4][random.random_range(0..9)] as f32;
         let mut path = vec![Point::default()];
@@ -95,11 +95,11 @@ impl Alphabet {
             }
         }
         let knots = evenly(&path);
-        let (_, extent) = frame(std::slice::from_ref(&knots));
+        let (_, extent) = bounding_box(std::slice::from_ref(&knots));
         knots.into_iter().map(|knot| knot * (1.0 / extent)).collect()
     }
 
-    /// A stroke of a character: mostly a motif, now and then a new one, in its own size and place.
+    /// A stroke of a character: usually a motif of the alphabet, sometimes a new one, of random size and orientation.
     fn stroke(&self, first: bool, random: &mut impl Rng) -> Stroke {
         let stroke = if random.random::<f32>() < 0.8 {
             self.motifs[random.random_range(0..MOTIFS)].clone()
@@ -110,7 +110,7 @@ impl Alphabet {
         let turn =
             if random.random::<f32>() < 0.35 { FRAC_PI_2 * random.random_range(1..4) as f32 } else { 0.0 };
         let mirror = if random.random::<f32>() < 0.25 { -1.0 } else { 1.0 };
-        stroke.iter().map(|knot| Point { x: knot.x * mirror, y: knot.y }.turned(turn) * size).collect()
+        stroke.iter().map(|knot| Point { x: knot.x * mirror, y: knot.y }.rotated(turn) * size).collect()
     }
 
     fn character(&self, random: &mut impl Rng) -> Character {
@@ -125,7 +125,7 @@ impl Alphabet {
             let host = &strokes[random.random_range(0..strokes.len())];
             let onto = host[self.joint(random)];
             let own = stroke[self.joint(random)];
-            // One in six stays apart, as a dot or an accent does.
+            // One in six stays apart, like a dot or an accent.
             let apart = if random.random::<f32>() < 0.16 {
                 Point::towards(random.random_range(0.0..TAU), random.random_range(0.2..0.35))
             } else {
@@ -133,12 +133,12 @@ impl Alphabet {
             };
             strokes.push(stroke.iter().map(|knot| *knot + (onto - own) + apart).collect());
         }
-        let (middle, extent) = frame(&strokes);
+        let (middle, extent) = bounding_box(&strokes);
         let size = random.random_range(0.5..0.68) / extent;
         strokes.iter().map(|stroke| stroke.iter().map(|knot| (*knot - middle) * size).collect()).collect()
     }
 
-    /// The knot at which strokes meet: an end or somewhere between.
+    /// The index of a knot at which strokes join: an end or one in between.
     fn joint(&self, random: &mut impl Rng) -> usize {
         if random.random::<f32>() < self.flow {
             [0, KNOTS - 1][random.random_range(0..2)]
@@ -148,14 +148,14 @@ impl Alphabet {
     }
 }
 
-/// [`KNOTS`] points at equal distances along a path of many.
+/// [`KNOTS`] points at equal distances along a path.
 fn evenly(path: &[Point]) -> Stroke {
     let last = path.len() - 1;
     let at = |i: usize| path[(i * last + (KNOTS - 1) / 2) / (KNOTS - 1)];
     (0..KNOTS).map(at).collect()
 }
 
-/// The largest fraction of a stroke's knots that lie on the character's other strokes.
+/// The largest fraction, above 0.3, of a stroke's knots that lie on the character's other strokes.
 fn overlap(character: &Character) -> f32 {
     let others =
         |i| character.iter().enumerate().filter(move |(j, _)| *j != i).flat_map(|(_, stroke)| stroke);
@@ -163,19 +163,19 @@ fn overlap(character: &Character) -> f32 {
         let on = stroke.iter().filter(|knot| others(i).any(|other| (**knot - *other).length() < TOUCHING));
         on.count() as f32 / stroke.len() as f32
     };
-    // Strokes may meet and cross; what counts is running along.
+    // Strokes may meet and cross, but should not run along each other.
     character.iter().enumerate().map(lost).fold(0.3, f32::max) - 0.3
 }
 
-/// How much a character falls short of the length of line that makes it worth telling from others.
+/// By how much a character falls short of the minimum length.
 fn plainness(character: &Character) -> f32 {
     let length = |stroke: &Stroke| stroke.windows(2).map(|knots| (knots[1] - knots[0]).length()).sum::<f32>();
-    let (_, extent) = frame(character);
+    let (_, extent) = bounding_box(character);
     (LENGTH - character.iter().map(length).sum::<f32>() / extent).max(0.0)
 }
 
-/// How far apart the lines of two characters are: the mean distance from a knot of one to the
-/// nearest of the other, either way.
+/// The distance between two characters: the mean distance from a knot of one to the nearest knot of the other, the larger
+/// of both directions.
 fn difference(a: &Character, b: &Character) -> f32 {
     let away = |from: &Character, to: &Character| {
         let nearest = |knot: &Point| {

@@ -1,8 +1,8 @@
-//! Points, and the smooth strokes through them.
+//! Points and strokes, which are smooth curves through points.
 
 use std::ops::{Add, Mul, Sub};
 
-/// A place on the paper: x to the right, y downwards; the paper reaches from −½ to ½.
+/// A point of the plane: x to the right, y downwards. The image spans −½ to ½.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
     pub x: f32,
@@ -10,13 +10,13 @@ pub struct Point {
 }
 
 impl Point {
-    /// The point at `length` from the origin towards `angle` (radians).
+    /// The point at distance `length` from the origin in the direction `angle` (radians).
     pub fn towards(angle: f32, length: f32) -> Self {
         Self { x: length * angle.cos(), y: length * angle.sin() }
     }
 
-    /// Turned about the origin by `angle` (radians).
-    pub fn turned(self, angle: f32) -> Self {
+    /// This point rotated about the origin by `angle` (radians).
+    pub fn rotated(self, angle: f32) -> Self {
         let (sin, cos) = angle.sin_cos();
         Self { x: cos * self.x - sin * self.y, y: sin * self.x + cos * self.y }
     }
@@ -48,11 +48,11 @@ impl Mul<f32> for Point {
     }
 }
 
-/// The knots that the pen passes through without leaving the paper.
+/// The knots of one stroke, in order.
 pub type Stroke = Vec<Point>;
 
-/// The middle of the smallest upright box around all `strokes`, and the box's longer side.
-pub fn frame(strokes: &[Stroke]) -> (Point, f32) {
+/// The centre of the bounding box of all `strokes` and its longer side.
+pub fn bounding_box(strokes: &[Stroke]) -> (Point, f32) {
     let mut low = Point { x: f32::INFINITY, y: f32::INFINITY };
     let mut high = low * -1.0;
     for point in strokes.iter().flatten() {
@@ -92,9 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn the_frame_surrounds_everything() {
+    fn the_bounding_box_surrounds_all_strokes() {
         let strokes =
             [vec![Point { x: -1.0, y: 0.0 }, Point { x: 1.0, y: 1.0 }], vec![Point { x: 0.0, y: 5.0 }]];
-        assert_eq!(frame(&strokes), (Point { x: 0.0, y: 2.5 }, 5.0));
+        assert_eq!(bounding_box(&strokes), (Point { x: 0.0, y: 2.5 }, 5.0));
     }
 }

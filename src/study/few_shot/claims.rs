@@ -1,93 +1,105 @@
-//! What is expected in the reference setting, and why.
+//! Expectations for the reference setting, with reasons.
 //!
-//! At an inner rate of 0.005 first-order's gradient leaves out what matters: how weights must lie for small
-//! steps to work. So gradients without bias end above it, though they cost more. Step coins cost hardly
-//! more than first-order and add little variance: by formula they need 0.57 of exact's evaluations to an
-//! accuracy there, and at most 0.93 at rates up to 0.1. The adapting q is the best one by formula, so no
-//! fixed q is far better. Reptile learns from support images alone (docs/estimators.md, METHOD "Choosing
-//! q").
+//! At an inner rate of 0.005 the first-order gradient omits an important part: how the initial weights must be chosen for
+//! small inner steps to be effective. So unbiased gradients end with a higher accuracy, although they cost more. Step coins cost hardly more than
+//! first-order and add little variance: by formula they need 0.57 of exact's evaluations to a given accuracy there, and
+//! at most 0.93 at rates up to 0.1. The adaptive q is the best one by formula, so no fixed q is much better. Reptile
+//! uses support images only (`docs/estimators.md`; `docs/mathematics.md`, "Choosing q").
 
-use super::curve::Cost;
-use super::race::{Entry, Race};
+use super::accuracy_curve::Cost;
+use super::comparison::{Comparison, Entry};
 use crate::study::{Claim, Expected, Measured};
 
-/// Points of accuracy that are nothing.
+/// A difference in accuracy, in points, that is considered negligible.
 const MARGIN: f64 = 2.0;
 
-/// All that can be told from the estimators at hand. Runs of one seed see the same episodes, so
-/// differences and ratios are taken seed by seed.
-pub fn claims(race: &Race) -> Vec<Claim> {
-    let entry = |key: &str| race.entry(key);
+/// All claims that the compared estimators allow. Runs with the same seed see the same episodes, so differences and
+/// ratios are taken seed by seed.
+pub fn claims(comparison: &Comparison) -> Vec<Claim> {
+    let entry = |key: &str| comparison.entry(key);
     let (coins, exact, first_order) = (entry("step-coins"), entry("exact"), entry("first-order"));
     let fixed = || ["ufom-0.1", "ufom-0.2"].into_iter().filter_map(entry);
-    let unbiased = || race.entries.iter().filter(|entry| entry.method.is_unbiased());
+    let unbiased = || comparison.entries.iter().filter(|entry| entry.estimator.is_unbiased());
     let best = |a: &Measured, b: &Measured| a.value.total_cmp(&b.value);
     let tuned = entry("adaptive").and_then(|adaptive| {
-        let leads = fixed().map(|fixed| lead(race, adaptive, fixed, Cost::Evaluations));
-        let claim = "adaptive's accuracy less UFOM's at the better fixed q, at equal evaluations (points)";
+        let leads = fixed().map(|fixed| lead(comparison, adaptive, fixed, Cost::Evaluations));
+        let claim =
+            "adaptive: accuracy minus that of UFOM at the better fixed q, at equal evaluations (points)";
         Some(Claim::new(claim, Expected::above(-MARGIN), leads.min_by(best)?))
     });
     let beyond = entry("reptile").and_then(|reptile| {
-        let leads = unbiased().map(|entry| lead(race, entry, reptile, Cost::Evaluations));
-        let claim = "the worst unbiased estimator's accuracy less Reptile's, at equal evaluations (points)";
+        let leads = unbiased().map(|entry| lead(comparison, entry, reptile, Cost::Evaluations));
+        let claim = "worst unbiased estimator: accuracy minus that of Reptile, at equal evaluations (points)";
         Some(Claim::new(claim, Expected::above(0.0), leads.min_by(best)?))
     });
     let claims = [
-        above(race, exact, first_order, Cost::Evaluations),
-        above(race, coins, first_order, Cost::Evaluations),
-        above(race, coins, first_order, Cost::Seconds),
-        above(race, coins, exact, Cost::Evaluations),
-        cheaper(race, coins, exact, Cost::Evaluations),
-        cheaper(race, coins, exact, Cost::Seconds),
+        above(comparison, exact, first_order, Cost::Evaluations),
+        above(comparison, coins, first_order, Cost::Evaluations),
+        above(comparison, coins, first_order, Cost::Seconds),
+        above(comparison, coins, exact, Cost::Evaluations),
+        cheaper(comparison, coins, exact, Cost::Evaluations),
+        cheaper(comparison, coins, exact, Cost::Seconds),
         tuned,
         beyond,
     ];
     claims.into_iter().flatten().collect()
 }
 
-/// An estimator's name, as an owner's.
-fn whose(entry: &Entry) -> String {
-    let name = entry.method.to_string();
-    if name.ends_with('s') { name + "'" } else { name + "'s" }
-}
-
-/// By how many points `entry` is above `other` once all have spent the same.
-fn lead(race: &Race, entry: &Entry, other: &Entry, cost: Cost) -> Measured {
-    let ends = |entry: &Entry| entry.accuracies(cost, race.spent(cost));
+/// Accuracy of `entry` minus that of `other` at equal `cost`, in points.
+fn lead(comparison: &Comparison, entry: &Entry, other: &Entry, cost: Cost) -> Measured {
+    let ends = |entry: &Entry| entry.accuracies(cost, comparison.spent(cost));
     let differences: Vec<f64> = ends(entry).iter().zip(ends(other)).map(|(a, b)| a - b).collect();
     Measured::mean_of_few(&differences)
 }
 
-/// That `better` is above `worse`.
-fn above(race: &Race, better: Option<&Entry>, worse: Option<&Entry>, cost: Cost) -> Option<Claim> {
+/// Claims that `better` is more accurate than `worse` at equal `cost`.
+fn above(
+    comparison: &Comparison,
+    better: Option<&Entry>,
+    worse: Option<&Entry>,
+    cost: Cost,
+) -> Option<Claim> {
     let (better, worse) = (better?, worse?);
     let equal = match cost {
         Cost::Evaluations => "evaluations",
         Cost::Seconds => "seconds",
     };
-    let claim = format!("{} accuracy less {}, at equal {equal} (points)", whose(better), whose(worse));
-    Some(Claim::new(claim, Expected::above(0.0), lead(race, better, worse, cost)))
+    let claim = format!(
+        "{}: accuracy minus that of {}, at equal {equal} (points)",
+        better.estimator, worse.estimator
+    );
+    Some(Claim::new(claim, Expected::above(0.0), lead(comparison, better, worse, cost)))
 }
 
-/// That `better` spends less than `worse` on the way to the target.
-fn cheaper(race: &Race, better: Option<&Entry>, worse: Option<&Entry>, cost: Cost) -> Option<Claim> {
+/// Claims that `better` reaches the target at a lower cost than `worse`.
+fn cheaper(
+    comparison: &Comparison,
+    better: Option<&Entry>,
+    worse: Option<&Entry>,
+    cost: Cost,
+) -> Option<Claim> {
     let (better, worse) = (better?, worse?);
-    let reached = |entry: &Entry| entry.reached(cost, race.target);
+    let reached = |entry: &Entry| entry.reached(cost, comparison.target);
     let ratio = |(a, b): (Option<f64>, Option<f64>)| a.zip(b).map_or(f64::NAN, |(a, b)| a / b);
     let ratios: Vec<f64> = reached(better).into_iter().zip(reached(worse)).map(ratio).collect();
-    let claim = format!("{} {} to {:.1} % over {}", whose(better), cost.label(), race.target, whose(worse));
+    let claim = format!(
+        "{}: {} to {:.1} %, relative to {}",
+        better.estimator,
+        cost.label(),
+        comparison.target,
+        worse.estimator
+    );
     Some(Claim::new(claim, Expected::below(1.0), Measured::mean_of_few(&ratios)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::race::tests::{methods, run};
+    use super::super::comparison::tests::{results, run};
     use super::*;
     use crate::study::Verdict;
 
     #[test]
-    fn claims_are_held_seed_by_seed() {
-        let methods = methods(&["first-order", "step-coins", "exact"]);
+    fn claims_compare_runs_of_the_same_seed() {
         let records = [
             run(1.0, 30.0, 40.0),
             run(1.0, 50.0, 60.0),
@@ -96,8 +108,8 @@ mod tests {
             run(1.0, 60.0, 71.0),
             run(2.0, 50.0, 60.0),
         ];
-        let race = Race::new(&methods, &records, 0, None);
-        let claims = claims(&race);
+        let results = results(&["first-order", "step-coins", "exact"], 0, &records);
+        let claims = claims(&Comparison::new(&results, None));
         let measured: Vec<f64> = claims.iter().map(|claim| claim.measured.value).collect();
         // The target is 50 %: exact's evaluations to it are 100 and 50, step coins' 50 and 37.5.
         assert_eq!(measured, [10.0, 20.5, 20.5, 10.5, 0.625, 0.3125]);
@@ -108,11 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_reaches_does_not_hold() {
-        let methods = methods(&["step-coins", "exact"]);
+    fn a_target_that_no_run_reaches_fails_the_claim() {
         let records = [run(1.0, 30.0, 45.0), run(1.0, 30.0, 40.0)];
-        let race = Race::new(&methods, &records, 0, Some(99.0));
-        let verdicts: Vec<Verdict> = claims(&race).iter().map(|claim| claim.verdict).collect();
+        let results = results(&["step-coins", "exact"], 0, &records);
+        let comparison = Comparison::new(&results, Some(99.0));
+        let verdicts: Vec<Verdict> = claims(&comparison).iter().map(|claim| claim.verdict).collect();
         assert_eq!(verdicts, [Verdict::Held, Verdict::Failed, Verdict::Failed]);
     }
 }

@@ -1,99 +1,116 @@
-//! Few-shot learning by every estimator, held equal in what they spend.
+//! Few-shot learning by every estimator at equal cost.
 //!
-//! One run for each estimator and seed, all with the same budget of gradient evaluations (a Hessian-vector
-//! product counts as one), is looked at whenever another even share of it is spent. Runs are compared once
-//! all have spent the same evaluations, and once all have spent the same seconds, of which the slowest
-//! estimators have most left by then; and by what each had spent when it first reached an accuracy. Between
-//! looks accuracy is a straight line. Bands are over seeds, by Student's t: METHOD, "Few-shot protocol".
+//! There is one run per estimator and seed, all with the same budget of gradient evaluations (a Hessian-vector product
+//! counts as one). A run is validated whenever another even share of its budget is spent. Accuracies are compared at
+//! equal evaluations, which is the whole budget; at equal seconds, which is when the fastest estimators end; and by what
+//! each run had spent when it first reached a target accuracy. Between validations accuracy is interpolated linearly.
+//! Intervals are over seeds, by Student's t (`docs/mathematics.md`, "Few-shot protocol").
 
+mod accuracy_curve;
 mod claims;
-mod curve;
-mod follow;
-mod method;
-mod pictures;
-mod race;
-mod words;
+mod comparison;
+mod estimator;
+mod figures;
+mod report_text;
+mod training_run;
 
-pub use curve::Look;
-pub use method::Method;
+pub use accuracy_curve::Validation;
+pub use estimator::EstimatorChoice;
 
-use super::{About, Conclusion, Desk, Error, Piece, Study};
-use crate::config::{Budget, Config};
-use race::Race;
+use super::registry::{default_config, parsed, whole};
+use super::{
+    About, Completed, Conclusion, ConfigSource, Error, OptionInfo, Scale, Study, StudyOption, StudyOptions,
+    Workspace,
+};
+use crate::config::Config;
+use bilevel::Budget;
+use comparison::Comparison;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What a person reads before it is run.
-pub const ABOUT: About = About {
-    name: "few-shot",
-    title: "Few-shot learning at equal cost",
-    shows: "First-order, unbiased and exact gradients and Reptile train the same learner from the same seeds \
-            on equally many gradient evaluations: how accurate each is then, and after equally many seconds, \
-            and which one reaches an accuracy first.",
-    takes: ["30 minutes", "4 minutes"],
-};
-
-/// Who is compared unless others are asked for.
-pub const USUAL: [&str; 8] =
+/// Estimators compared by default.
+const ESTIMATORS: [&str; 8] =
     ["first-order", "ufom-0.1", "ufom-0.2", "adaptive", "step-coins", "telescoping", "exact", "reptile"];
-
-/// Looks at a run, beside that before its first step.
-const LOOKS: u64 = 10;
-
-/// Outer steps between a run's own validations, which the study makes instead: more than any run takes. (At
-/// 0 no classes would be set aside for validation.)
+/// Default configuration at every size: the reference setting of the unbiased first-order method, with Adam as outer
+/// optimiser in place of SGD.
+const REFERENCE: [&str; 7] = [
+    "task.shots=1",
+    "inner.steps=10",
+    "inner.rate=0.005",
+    "outer.optimizer=\"adam\"",
+    "outer.schedule=\"linear\"",
+    "outer.meta_batch=4",
+    "eval.queries=5",
+];
+/// Further defaults of the full size.
+const FULL: [&str; 5] =
+    ["task.ways=20", "task.queries=1", "outer.rate=0.001", "outer.evaluations=40000", "eval.episodes=40"];
+/// Further defaults of the quick size.
+const QUICK: [&str; 6] = [
+    "task.ways=5",
+    "task.queries=3",
+    "model.filters=32",
+    "outer.rate=0.01",
+    "outer.evaluations=24000",
+    "eval.episodes=60",
+];
+/// Validations of a run, without the one before its first step.
+const VALIDATIONS: u64 = 10;
+/// `eval.every` of the runs, more than any run takes: the study validates instead. (With 0 no classes would be set aside
+/// for validation.)
 const NEVER: u64 = 1_000_000_000_000;
 
 /// The study at one size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FewShot {
-    methods: Vec<Method>,
-    /// One for each method; they differ in nothing but the estimator.
-    configs: Vec<Config>,
+    /// Estimators with their configurations, which differ in nothing else.
+    estimators: Vec<(EstimatorChoice, Config)>,
     seeds: u64,
     target: Option<f64>,
 }
 
-/// What a run came to.
+/// Options of the study.
+pub struct Options {
+    estimators: Vec<EstimatorChoice>,
+    seeds: u64,
+    evaluations: Option<u64>,
+    target: Option<f64>,
+}
+
+/// A piece of work: the run of an estimator with a seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// The estimator.
+    pub estimator: EstimatorChoice,
+    /// The configuration, which names the seed.
+    pub config: Config,
+}
+
+/// Result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The outer step at which it diverged, if it did.
+    /// Outer step at which it diverged, if it did.
     pub diverged: Option<u64>,
     /// Its validations, from before the first step to the end.
-    pub looks: Vec<Look>,
+    #[serde(rename = "looks")]
+    pub validations: Vec<Validation>,
 }
 
 impl FewShot {
-    /// A comparison of `contestants`, whose configurations differ in nothing but the estimator, each with
-    /// `seeds` ≥ 2 seeds from the configurations' own on. A run's budget is that of the configuration; one in
-    /// outer steps is as many evaluations as these cost first-order. `target` is the accuracy, percent, whose
-    /// price is told; without it, the best that every run of an unbiased estimator reaches.
-    pub fn new(contestants: Vec<(Method, Config)>, seeds: u64, target: Option<f64>) -> Self {
-        let (methods, mut configs): (Vec<_>, Vec<_>) = contestants.into_iter().unzip();
-        for config in &mut configs {
+    /// A comparison of `estimators`, whose configurations differ in nothing else, each with `seeds` ≥ 2 consecutive seeds
+    /// from the configurations' own seed on. The budget of a run is that of the configuration; a budget in outer steps is
+    /// converted to the evaluations that first-order would need for them. `target` is the accuracy, in percent, whose cost
+    /// is compared; by default the best accuracy that every run of an unbiased estimator reaches.
+    pub fn new(mut estimators: Vec<(EstimatorChoice, Config)>, seeds: u64, target: Option<f64>) -> Self {
+        for (_, config) in &mut estimators {
             config.outer.budget = Budget::Evaluations(budget(config));
             config.eval.every = NEVER;
         }
-        Self { methods, configs, seeds, target }
-    }
-
-    fn first_seed(&self) -> u64 {
-        self.configs.first().map_or(0, |config| config.seed)
-    }
-
-    /// A run of each method for one seed before the next seed: a machine that drifts drifts for all.
-    fn runs(&self) -> impl Iterator<Item = (String, Config)> {
-        let seeds = self.first_seed()..self.first_seed() + self.seeds;
-        seeds.flat_map(|seed| {
-            let run = move |(method, config): (&Method, &Config)| {
-                (format!("{}-seed-{seed}", method.key()), Config { seed, ..config.clone() })
-            };
-            self.methods.iter().zip(&self.configs).map(run)
-        })
+        Self { estimators, seeds, target }
     }
 }
 
-/// A run's gradient evaluations.
+/// Gradient evaluations of a run.
 fn budget(config: &Config) -> u64 {
     match config.outer.budget {
         Budget::Evaluations(all) => all,
@@ -104,44 +121,153 @@ fn budget(config: &Config) -> u64 {
     }
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self { estimators: Vec::new(), seeds: 3, evaluations: None, target: None }
+    }
+}
+
+impl StudyOptions for Options {
+    type Study = FewShot;
+
+    const TAKES_CONFIGURATION: bool = true;
+
+    const OPTIONS: &'static [StudyOption<Self>] = &[
+        StudyOption {
+            info: OptionInfo {
+                is_list: true,
+                ..OptionInfo::new(
+                    "estimators",
+                    "NAMES",
+                    "Estimators to compare, as in first-order,ufom-0.2,exact; default eight of them",
+                )
+            },
+            set: |options, name| {
+                let estimator = parsed(name)?;
+                if !options.estimators.contains(&estimator) {
+                    options.estimators.push(estimator);
+                }
+                Ok(())
+            },
+        },
+        StudyOption {
+            info: OptionInfo {
+                default: Some("3"),
+                ..OptionInfo::new("seeds", "N", "Seeds per estimator, at least 2; more can be added later")
+            },
+            set: |options, seeds| {
+                options.seeds = whole(seeds, 2, u16::MAX.into())?;
+                Ok(())
+            },
+        },
+        StudyOption {
+            info: OptionInfo::new(
+                "evaluations",
+                "N",
+                "Gradient evaluations of each run, in place of the configuration's budget",
+            ),
+            set: |options, evaluations| {
+                options.evaluations = Some(whole(evaluations, 1, u64::MAX)?);
+                Ok(())
+            },
+        },
+        StudyOption {
+            info: OptionInfo::new(
+                "target",
+                "PERCENT",
+                "Accuracy whose cost is compared; default the best that every run of an unbiased estimator reaches",
+            ),
+            set: |options, percent| {
+                let target = parsed(percent).ok().filter(|percent| (0.0..=100.0).contains(percent));
+                options.target = Some(target.ok_or("it must be a number from 0 to 100")?);
+                Ok(())
+            },
+        },
+    ];
+
+    fn build(self, scale: Scale, source: &dyn ConfigSource) -> Result<FewShot, Error> {
+        let size = match scale {
+            Scale::Full => &FULL[..],
+            Scale::Quick => &QUICK[..],
+        };
+        let defaults = default_config(source, &[&REFERENCE[..], size].concat());
+        let mut estimators = self.estimators;
+        if estimators.is_empty() {
+            let parsed = ESTIMATORS.iter().map(|name| name.parse());
+            estimators = parsed.collect::<Result<_, _>>().map_err(Error::Invalid)?;
+        }
+        let budget = self.evaluations.map(|evaluations| format!("outer.evaluations={evaluations}"));
+        let with_config = |estimator: EstimatorChoice| {
+            // `eval.every=1` makes the check of the configuration require classes for validation.
+            let more = budget.iter().cloned().chain(["eval.every=1".to_string()]);
+            let more: Vec<String> = estimator.assignments().into_iter().chain(more).collect();
+            Ok((estimator, source.config(&defaults, &more)?))
+        };
+        let estimators = estimators.into_iter().map(with_config).collect::<Result<_, Error>>()?;
+        Ok(FewShot::new(estimators, self.seeds, self.target))
+    }
+}
+
 impl Study for FewShot {
+    type Piece = Run;
     type Record = Record;
 
-    fn about(&self) -> About {
-        ABOUT
-    }
+    const ABOUT: About = About {
+        name: "few-shot",
+        title: "Few-shot learning at equal cost",
+        description: "First-order, unbiased and exact gradients and Reptile train the same learner with the same seeds \
+                      and the same number of gradient evaluations. Compares their accuracies at equal evaluations and \
+                      at equal seconds, and the cost at which each first reaches a target accuracy.",
+        usage: "Without a configuration, it trains on the built-in characters (with --data, on Omniglot) in 10 inner \
+                steps at rate 0.005: 20-way 1-shot, with --quick 5-way. Every run has the configuration's budget of \
+                gradient evaluations. Estimators are named as in estimator.name, some with a number: ufom-0.2 has q = \
+                0.2, step-coins-0.5 p = 0.5, telescoping-0.5 that survival, truncated-3 that depth.",
+        example: "metaburn study few-shot configs/omniglot-5way-1shot.toml --estimators first-order,exact --seeds 5",
+        durations: ["30 minutes", "4 minutes"],
+    };
 
-    /// Neither how many seeds nor the target: records do not depend on them, so that a study can be given
-    /// more seeds.
+    /// Neither the number of seeds nor the target, because records do not depend on them: seeds can be added later.
     fn settings(&self) -> Value {
-        let mut config = json!(self.configs.first());
+        let mut config = json!(self.estimators.first().map(|(_, config)| config));
         if let Value::Object(config) = &mut config {
             config.remove("estimator");
         }
-        let estimators = self.methods.iter().zip(&self.configs);
-        let estimators: serde_json::Map<_, _> =
-            estimators.map(|(method, config)| (method.key(), json!(config.estimator))).collect();
-        json!({ "looks": LOOKS, "estimators": estimators, "config": config })
+        let settings = self.estimators.iter().map(|(name, config)| (name.key(), json!(config.estimator)));
+        let settings: serde_json::Map<_, _> = settings.collect();
+        json!({ "looks": VALIDATIONS, "estimators": settings, "config": config })
     }
 
-    fn pieces(&self) -> Vec<Piece> {
-        self.runs().map(|(key, _)| Piece { key, weight: 1.0 }).collect()
+    /// All estimators with one seed before the next seed, so that a slow drift of the machine affects all equally.
+    fn pieces(&self) -> Vec<Run> {
+        let first = self.estimators.first().map_or(0, |(_, config)| config.seed);
+        let run = |seed: u64| {
+            self.estimators.iter().map(move |(estimator, config)| Run {
+                estimator: estimator.clone(),
+                config: Config { seed, ..config.clone() },
+            })
+        };
+        (first..first + self.seeds).flat_map(run).collect()
     }
 
-    fn work(&self, key: &str, desk: &mut Desk) -> Result<Record, Error> {
-        let run = self.runs().find(|(name, _)| name == key);
-        let (name, config) =
-            run.ok_or_else(|| Error::Unfit(format!("the few-shot study has no piece called {key}")))?;
-        follow::follow(&config, &name, LOOKS, desk)
+    fn key(&self, run: &Run) -> String {
+        format!("{}-seed-{}", run.estimator.key(), run.config.seed)
     }
 
-    fn conclude(&self, records: &[Record]) -> Conclusion {
-        let race = Race::new(&self.methods, records, self.first_seed(), self.target);
+    fn weight(&self, _run: &Run) -> f64 {
+        1.0
+    }
+
+    fn run(&self, run: &Run, workspace: &mut Workspace) -> Result<Record, Error> {
+        training_run::train(&run.config, &self.key(run), VALIDATIONS, workspace)
+    }
+
+    fn conclude(&self, results: Vec<Completed<Run, Record>>) -> Conclusion {
+        let comparison = Comparison::new(&results, self.target);
         Conclusion {
-            claims: claims::claims(&race),
-            remarks: words::remarks(&race),
-            figures: pictures::all(&race),
-            tables: words::tables(&race),
+            claims: claims::claims(&comparison),
+            remarks: report_text::remarks(&comparison),
+            figures: figures::all(&comparison),
+            tables: report_text::tables(&comparison),
         }
     }
 }

@@ -1,59 +1,58 @@
-//! Sweeps: runs over settings and seeds, each an ordinary run directory in one folder, and what they come to.
+//! Sweeps: training runs over settings and seeds in one folder, with a table and a figure of their results.
 //!
 //! ```text
-//! NAME-seed-N/     a run; results/test.json says that it is done, results/diverged.json that it cannot be
-//! table.md         a row a setting
-//! table.csv        the same, for programs
-//! figure.svg       loss and validation accuracy, a curve a setting; figure.png too
+//! NAME-seed-N/     a run; finished if it has results/test.json, diverged if it has results/diverged.json
+//! table.md         one row per setting
+//! table.csv        the same table
+//! figure.svg       loss and validation accuracy, one curve per setting; also figure.png
 //! ```
 
 mod summary;
 
-pub use summary::{Summary, Swept, write};
+pub use summary::{Summary, SweepResult, write};
 
 use super::Error;
 use super::folder::differences;
 use crate::config::{Config, Sweep};
-use crate::trainer::{self, RunDir};
-use serde::{Deserialize, Serialize};
+use crate::run::{self, RunDir};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// A run of a sweep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// Which of the sweep's variants, counted from 0.
+    /// Index of the sweep's variant.
     pub variant: usize,
-    /// Where it is, or is to be.
+    /// Its run directory.
     pub path: PathBuf,
-    /// What it does.
+    /// Its configuration.
     pub config: Config,
 }
 
-/// What has become of a run.
+/// State of a run.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Stands {
-    /// It is not begun, or under way.
+pub enum RunState {
+    /// Not started, or not finished.
     Open,
-    /// It is trained and tested.
+    /// Trained and tested.
     Finished(Score),
-    /// It diverged at this outer step.
+    /// Diverged at this outer step.
     Diverged(u64),
 }
 
-/// What a run's test came to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Result of a finished run.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Score {
-    /// Percent.
+    /// Test accuracy, in percent.
     pub test_accuracy: f64,
-    /// In training.
+    /// Gradient evaluations of training.
     pub gradient_evaluations: u64,
-    /// Of training.
+    /// Seconds of training.
     pub seconds: f64,
 }
 
-/// The runs of `sweep` below `folder`: all variants with one seed before the next, since a machine that drifts
-/// drifts for all then.
+/// The runs of `sweep` below `folder`: all variants with one seed before the next seed, so that a slow drift of the machine
+/// affects all equally.
 pub fn runs(sweep: &Sweep, folder: &Path) -> Vec<Run> {
     let mut runs = Vec::new();
     for seed in &sweep.seeds {
@@ -65,18 +64,18 @@ pub fn runs(sweep: &Sweep, folder: &Path) -> Vec<Run> {
     runs
 }
 
-/// That the runs that there are already are those that are wanted.
+/// Checks that the runs that exist already have the configurations of `runs`.
 ///
 /// # Errors
-/// If one has other settings, which are named, or cannot be read.
+/// Returns an error if one has other settings, which are named, or cannot be read.
 pub fn check(runs: &[Run]) -> Result<(), Error> {
     for run in runs {
         match RunDir::open(&run.path) {
-            Ok((_, kept)) if kept != run.config => {
-                let differences = differences(&json!(kept), &json!(run.config));
+            Ok((_, stored)) if stored != run.config => {
+                let differences = differences(&json!(stored), &json!(run.config));
                 return Err(Error::OtherSettings { path: run.path.clone(), differences });
             }
-            Ok(_) | Err(trainer::Error::NoRun { .. }) => {}
+            Ok(_) | Err(run::Error::NoRun { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -84,35 +83,37 @@ pub fn check(runs: &[Run]) -> Result<(), Error> {
 }
 
 impl Run {
-    /// The run's folder, as tables call it.
+    /// Name of its directory, as in tables.
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// What has become of it.
+    /// Its state.
     ///
     /// # Errors
-    /// If its directory cannot be read.
-    pub fn stands(&self) -> Result<Stands, Error> {
+    /// Returns an error if its directory cannot be read.
+    pub fn state(&self) -> Result<RunState, Error> {
         let directory = match RunDir::open(&self.path) {
             Ok((directory, _)) => directory,
-            Err(trainer::Error::NoRun { .. }) => return Ok(Stands::Open),
+            Err(run::Error::NoRun { .. }) => return Ok(RunState::Open),
             Err(error) => return Err(error.into()),
         };
-        let score = directory.result("test")?.and_then(|test| serde_json::from_value(test).ok());
-        if let Some(score) = score {
-            return Ok(Stands::Finished(score));
+        if let Some(test) = directory.test_result()? {
+            return Ok(RunState::Finished(Score {
+                test_accuracy: test.accuracy.percent(),
+                gradient_evaluations: test.gradient_evaluations,
+                seconds: test.seconds,
+            }));
         }
-        let diverged = directory.result("diverged")?.and_then(|note| note["step"].as_u64());
-        Ok(diverged.map_or(Stands::Open, Stands::Diverged))
+        Ok(directory.diverged_at()?.map_or(RunState::Open, RunState::Diverged))
     }
 
-    /// Writes down that it diverged at outer step `step`, so that it is not tried again.
+    /// Records that it diverged at outer step `step`, so that it is not started again.
     ///
     /// # Errors
-    /// If it cannot be written.
-    pub fn diverged(&self, step: u64) -> Result<(), Error> {
+    /// Returns an error if this cannot be written.
+    pub fn mark_diverged(&self, step: u64) -> Result<(), Error> {
         let (directory, _) = RunDir::open(&self.path)?;
-        Ok(directory.write_result("diverged", &json!({ "step": step }))?)
+        Ok(directory.write_divergence(step)?)
     }
 }

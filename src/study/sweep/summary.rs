@@ -1,82 +1,83 @@
-//! What a sweep comes to: a row a setting, and one figure.
+//! Results of a sweep: a table with one row per setting, and a figure.
 
-use super::{Run, Stands};
+use super::{Run, RunState};
 use crate::config::Sweep;
-use crate::interval::{mean, mean_and_t95};
 use crate::report::{Against, RunCurves, Table, compare, pooled};
 use crate::study::Error;
 use crate::study::folder::failed;
-use crate::whole;
+use crate::support::atomic_file;
+use bilevel::stats::{mean, mean_and_t95};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// A setting over its seeds.
+/// Results of a setting over its seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// What it is called.
+    /// Its name.
     pub setting: String,
     /// Its values of the grid's keys, as TOML.
     pub values: Vec<String>,
-    /// Test accuracy of each finished run, percent.
+    /// Test accuracy of each finished run, in percent.
     pub accuracies: Vec<f64>,
-    /// Their mean; none where no run is finished.
+    /// Mean test accuracy; `None` if no run is finished.
     pub mean: Option<f64>,
-    /// Half of its 95 % interval over seeds, by Student's t; none of fewer than two runs.
+    /// Half of its 95 % interval over seeds, by Student's t; `None` with fewer than two runs.
     pub ci95: Option<f64>,
-    /// Gradient evaluations of a finished run, on average.
+    /// Mean gradient evaluations of the finished runs.
     pub gradient_evaluations: Option<f64>,
-    /// Seconds of training of a finished run, on average.
+    /// Mean seconds of training of the finished runs.
     pub seconds: Option<f64>,
-    /// Runs that diverged, and at which outer step.
+    /// Diverged runs with their outer steps.
     pub diverged: Vec<(String, u64)>,
 }
 
-/// What a sweep came to.
+/// Results of a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Swept {
-    /// In the order of the sweep file.
+pub struct SweepResult {
+    /// One entry per setting, in the order of the sweep file.
     pub settings: Vec<Summary>,
     /// The table as Markdown.
     #[serde(skip)]
     pub markdown: String,
-    /// Its file.
+    /// Path of the table.
     pub table: PathBuf,
-    /// The figure; none where no run is finished.
+    /// Path of the figure; `None` if no run is finished.
     pub figure: Option<PathBuf>,
 }
 
-/// Writes table and figure of `sweep`, whose runs are `runs`, into `folder`.
+/// Writes the table and the figure of `sweep`, whose runs are `runs`, into `folder`.
 ///
 /// # Errors
-/// If a run cannot be read, or something cannot be written.
-pub fn write(sweep: &Sweep, runs: &[Run], folder: &Path) -> Result<Swept, Error> {
-    let stands = runs.iter().map(Run::stands).collect::<Result<Vec<_>, _>>()?;
-    let of = |variant: usize| runs.iter().zip(&stands).filter(move |(run, _)| run.variant == variant);
+/// Returns an error if a run cannot be read, or a file cannot be written.
+pub fn write(sweep: &Sweep, runs: &[Run], folder: &Path) -> Result<SweepResult, Error> {
+    let states = runs.iter().map(Run::state).collect::<Result<Vec<_>, _>>()?;
+    let of_variant = |variant: usize| runs.iter().zip(&states).filter(move |(run, _)| run.variant == variant);
     let settings: Vec<Summary> = (0..sweep.variants.len())
-        .map(|variant| summarised(sweep, variant, &of(variant).collect::<Vec<_>>()))
+        .map(|variant| summarise(sweep, variant, &of_variant(variant).collect::<Vec<_>>()))
         .collect();
     let table = table(&sweep.varied, &settings);
     let markdown = table.markdown();
     let file = folder.join("table.csv");
-    whole::write(&file, &[table.csv().as_bytes()]).map_err(failed("write", &file))?;
-    let figure = figure(runs, &stands, folder)?;
+    atomic_file::write(&file, &[table.csv().as_bytes()]).map_err(failed("write", &file))?;
+    let figure = figure(runs, &states, folder)?;
     let picture = if figure.is_some() { "\n![comparison](figure.png)\n" } else { "" };
     let file = folder.join("table.md");
     let page = format!("# Sweep\n\n{markdown}\n{}{picture}", remarks(&settings));
-    whole::write(&file, &[page.as_bytes()]).map_err(failed("write", &file))?;
-    Ok(Swept { settings, markdown, table: file, figure })
+    atomic_file::write(&file, &[page.as_bytes()]).map_err(failed("write", &file))?;
+    Ok(SweepResult { settings, markdown, table: file, figure })
 }
 
-fn summarised(sweep: &Sweep, variant: usize, runs: &[(&Run, &Stands)]) -> Summary {
+/// The results of one variant from its `runs`.
+fn summarise(sweep: &Sweep, variant: usize, runs: &[(&Run, &RunState)]) -> Summary {
     let scores: Vec<_> = runs
         .iter()
-        .filter_map(|(_, stands)| match stands {
-            Stands::Finished(score) => Some(score),
+        .filter_map(|(_, state)| match state {
+            RunState::Finished(score) => Some(score),
             _ => None,
         })
         .collect();
-    let diverged = runs.iter().filter_map(|(run, stands)| match stands {
-        Stands::Diverged(step) => Some((run.name(), *step)),
+    let diverged = runs.iter().filter_map(|(run, state)| match state {
+        RunState::Diverged(step) => Some((run.name(), *step)),
         _ => None,
     });
     let accuracies: Vec<f64> = scores.iter().map(|score| score.test_accuracy).collect();
@@ -118,23 +119,23 @@ fn table(varied: &[String], settings: &[Summary]) -> Table {
     table
 }
 
-/// What a reader of the table must know.
+/// Explanation of the table, and the runs left out of it.
 fn remarks(settings: &[Summary]) -> String {
     let mut text = String::from(
-        "Means over seeds of the accuracy on test episodes; ± is half of the mean's 95 % interval by Student's t, \
-         which takes two runs. Gradient evaluations and seconds are those of training.\n",
+        "Mean accuracy on test episodes over seeds; ± is half of its 95 % interval by Student's t, which needs at least two \
+         runs. Gradient evaluations and seconds are those of training.\n",
     );
     for (run, step) in settings.iter().flat_map(|summary| &summary.diverged) {
         text += &format!(
-            "\n`{run}` diverged at outer step {step} and is left out; delete its directory to have it tried again.\n"
+            "\n`{run}` diverged at outer step {step} and is left out; delete its directory to run it again.\n"
         );
     }
     text
 }
 
-/// Draws the finished runs, those that differ in their seed as one.
-fn figure(runs: &[Run], stands: &[Stands], folder: &Path) -> Result<Option<PathBuf>, Error> {
-    let finished = runs.iter().zip(stands).filter(|(_, stands)| matches!(stands, Stands::Finished(_)));
+/// Draws the finished runs; runs that differ only in their seed are one curve.
+fn figure(runs: &[Run], states: &[RunState], folder: &Path) -> Result<Option<PathBuf>, Error> {
+    let finished = runs.iter().zip(states).filter(|(_, state)| matches!(state, RunState::Finished(_)));
     let curves = finished.map(|(run, _)| RunCurves::read(&run.path)).collect::<Result<Vec<_>, _>>()?;
     if curves.is_empty() {
         return Ok(None);
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_has_what_its_runs_came_to_and_nothing_made_up() {
+    fn rows_leave_missing_values_empty() {
         let summary = |accuracies: &[f64], diverged: &[(String, u64)]| Summary {
             setting: "exact".into(),
             values: vec!["\"exact\"".into(), "0.4".into()],

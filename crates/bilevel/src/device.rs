@@ -1,0 +1,198 @@
+//! Backends and their devices: opening a backend by name, or the fastest one available.
+
+use crate::choice;
+use crate::hypergradient::Workers;
+use burn::tensor::Device;
+#[cfg(feature = "wgpu")]
+use burn::tensor::DeviceKind;
+
+choice! {
+    /// A Burn backend: what computes the tensors, and on which kind of device.
+    pub enum Backend {
+        /// The fastest backend that was compiled in and has a device.
+        Auto = "auto",
+        /// CPU: Burn's Flex.
+        Flex = "flex",
+        /// CPU: ndarray.
+        Ndarray = "ndarray",
+        /// GPU: WebGPU.
+        Wgpu = "wgpu",
+        /// GPU: Vulkan.
+        Vulkan = "vulkan",
+        /// GPU: CUDA.
+        Cuda = "cuda",
+    }
+}
+
+/// An opened device.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The backend of the device; never [`Backend::Auto`].
+    pub backend: Backend,
+    /// The name of the device, for messages.
+    pub description: String,
+    /// The device.
+    pub device: Device,
+    /// How a meta-batch is divided into chunks on it.
+    pub workers: Workers,
+    /// Whether it is a hardware GPU, not a software renderer.
+    pub is_gpu: bool,
+}
+
+impl Opened {
+    /// Whether it is a CPU backend.
+    pub fn is_cpu(&self) -> bool {
+        matches!(self.backend, Backend::Flex | Backend::Ndarray)
+    }
+
+    /// Sets the number of threads of a CPU; `None` keeps one per core. No effect on a GPU, which one thread keeps busy.
+    ///
+    /// The global thread pool of the process gets the same size, unless it exists already.
+    pub fn with_threads(self, threads: Option<usize>) -> Self {
+        match threads.filter(|_| self.is_cpu()) {
+            None => self,
+            Some(threads) => {
+                // Fails only if the global pool exists already.
+                let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+                cpu(self.backend, self.device, threads)
+            }
+        }
+    }
+}
+
+/// A backend that is not available.
+#[derive(Debug, thiserror::Error)]
+#[error("backend `{backend}` is not available: {reason}; `metaburn backends` lists what is")]
+pub struct Error {
+    /// The backend.
+    pub backend: Backend,
+    /// Why it is not available.
+    pub reason: String,
+}
+
+/// All backends except [`Backend::Auto`], in order of preference.
+pub const ALL: [Backend; 5] =
+    [Backend::Cuda, Backend::Vulkan, Backend::Wgpu, Backend::Flex, Backend::Ndarray];
+
+/// Opens `backend`. [`Backend::Auto`] opens the first hardware GPU in the order of [`ALL`], or flex if there is none.
+///
+/// # Errors
+/// Returns an error, with the reason, if the backend was not compiled in or has no device.
+///
+/// ```
+/// use bilevel::device::{Backend, open};
+///
+/// let opened = open(Backend::Flex)?;
+/// assert!(opened.is_cpu());
+/// let theta = burn::tensor::Tensor::<3>::zeros([1, 8, 1], &opened.device);
+/// # assert_eq!(theta.dims(), [1, 8, 1]);
+/// # Ok::<(), bilevel::device::Error>(())
+/// ```
+pub fn open(backend: Backend) -> Result<Opened, Error> {
+    let error = |reason| Error { backend, reason };
+    match backend {
+        Backend::Auto => {
+            // One at a time, so that the same card is not opened by two backends at once.
+            let gpus = [Backend::Cuda, Backend::Vulkan, Backend::Wgpu].into_iter();
+            let found = gpus.filter_map(|backend| open(backend).ok()).find(|opened| opened.is_gpu);
+            found.map_or_else(|| open(Backend::Flex), Ok)
+        }
+        Backend::Flex => Ok(cpu(backend, Device::flex(), cores())),
+        Backend::Ndarray => ndarray().map_err(error),
+        Backend::Wgpu => wgpu().map_err(error),
+        Backend::Vulkan => vulkan().map_err(error),
+        Backend::Cuda => cuda().map_err(error),
+    }
+}
+
+/// The number of hardware threads.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn cpu(backend: Backend, device: Device, threads: usize) -> Opened {
+    let plural = if threads == 1 { "" } else { "s" };
+    let description = format!("CPU, {threads} thread{plural}");
+    Opened { backend, description, device, workers: Workers::on_cpu(threads), is_gpu: false }
+}
+
+#[cfg(feature = "ndarray")]
+fn ndarray() -> Result<Opened, String> {
+    #[allow(deprecated)] // Burn deprecates ndarray in favour of flex; it stays selectable here.
+    Ok(cpu(Backend::Ndarray, Device::ndarray(), cores()))
+}
+
+#[cfg(not(feature = "ndarray"))]
+fn ndarray() -> Result<Opened, String> {
+    Err(not_built("ndarray"))
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu() -> Result<Opened, String> {
+    graphics(Backend::Wgpu, burn::tensor::DeviceType::Wgpu, Device::wgpu)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu() -> Result<Opened, String> {
+    Err(not_built("wgpu"))
+}
+
+#[cfg(feature = "vulkan")]
+fn vulkan() -> Result<Opened, String> {
+    graphics(Backend::Vulkan, burn::tensor::DeviceType::Vulkan, Device::vulkan)
+}
+
+#[cfg(not(feature = "vulkan"))]
+fn vulkan() -> Result<Opened, String> {
+    Err(not_built("vulkan"))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<Opened, String> {
+    let missing = "no CUDA device was found; is NVIDIA's driver installed (`nvidia-smi`)?";
+    let devices = quietly(|| Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec())?;
+    let device = devices.into_iter().next().ok_or(missing)?;
+    let description =
+        quietly(|| device.identity())?.map_or_else(|| "CUDA device".into(), |identity| identity.name);
+    Ok(Opened { backend: Backend::Cuda, description, device, workers: Workers::TOGETHER, is_gpu: true })
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> Result<Opened, String> {
+    Err(not_built("cuda"))
+}
+
+/// Opens the best adapter of a graphics API: discrete before integrated GPUs, software renderers last.
+#[cfg(feature = "wgpu")]
+fn graphics(
+    backend: Backend,
+    devices: burn::tensor::DeviceType,
+    device_of_kind: fn(DeviceKind) -> Device,
+) -> Result<Opened, String> {
+    let missing = "no graphics adapter was found; install a Vulkan driver for your GPU \
+                   (Debian's mesa-vulkan-drivers has a software one)";
+    let found = quietly(|| Device::enumerate(devices).into_vec())?;
+    let cpu = device_of_kind(DeviceKind::Cpu);
+    let kinds = [DeviceKind::DiscreteGpu(0), DeviceKind::IntegratedGpu(0), DeviceKind::VirtualGpu(0)];
+    let known = kinds.map(device_of_kind).into_iter().find(|device| found.contains(device));
+    let other = || found.iter().find(|device| **device != cpu).or(found.first()).cloned();
+    let device = known.or_else(other).ok_or(missing)?;
+    let software = device == cpu;
+    // `identity` opens the device, so that driver errors appear here and not during a run.
+    let name =
+        quietly(|| device.identity())?.map_or_else(|| "unnamed adapter".into(), |identity| identity.name);
+    let description = if software { format!("{name} (software, no GPU)") } else { name };
+    Ok(Opened { backend, description, device, workers: Workers::TOGETHER, is_gpu: !software })
+}
+
+#[allow(dead_code)] // unused if all features are enabled
+fn not_built(feature: &str) -> String {
+    format!("this program was built without it; build with `cargo build --release --features {feature}`")
+}
+
+/// Calls `work` with standard error silenced and panics caught: drivers report errors by panicking.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn quietly<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+    let _quiet = crate::quiet_stderr::QuietStderr::begin();
+    crate::panics::catch(work).map_err(|reason| format!("opening it failed: {reason}"))
+}

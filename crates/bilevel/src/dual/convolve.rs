@@ -1,0 +1,20 @@
+//! Convolution. It is bilinear: d(x ∗ w) = dx ∗ w + x ∗ dw; both terms are computed in one pass.
+
+use super::Dual;
+use crate::kernel::{self, Grid};
+use std::sync::Arc;
+
+impl Dual<3> {
+    /// Convolves `self [tasks, n·sources, channels]` with each task's `weights [tasks, taps·channels, filters]`;
+    /// returns `[tasks, n·targets, filters]` (see [`kernel::convolve`]).
+    pub fn convolve(self, weights: Self, grid: &Arc<Grid>) -> Self {
+        let (x, w) = (self.primal, weights.primal);
+        let tangent = match (self.tangent, weights.tangent) {
+            (None, None) => None,
+            (Some(dx), None) => Some(kernel::convolve(dx, w.clone(), grid)),
+            (None, Some(dw)) => Some(kernel::convolve(x.clone(), dw, grid)),
+            (Some(dx), Some(dw)) => Some(kernel::convolve_two([dx, w.clone()], [x.clone(), dw], grid)),
+        };
+        Self { primal: kernel::convolve(x, w, grid), tangent }
+    }
+}

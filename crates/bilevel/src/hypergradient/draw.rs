@@ -1,0 +1,244 @@
+//! A draw: which Hessian-vector products one estimate takes, and with which weights it sums the truncated gradients.
+
+use super::{ConjugateGradient, Evaluations, probe};
+use crate::params::Params;
+
+/// How a gradient is computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// By a backward walk through the inner loop.
+    Unroll,
+    /// V(θ) − φ_r, without a gradient of the outer loss (Reptile).
+    Displacement,
+    /// By the implicit function theorem at φ_r, assuming that it minimises the inner loss.
+    Implicit(ConjugateGradient),
+}
+
+/// A vector added to the estimate, independent of the backward walk.
+#[derive(Clone, Debug)]
+pub struct Offset {
+    /// In θ's shape, with one task.
+    pub vector: Params,
+    /// The multiple of the vector that each task adds.
+    pub weights: Vec<f64>,
+}
+
+/// What one estimate computes, decided before the inner loop runs.
+///
+/// UFOM takes the gradient truncated to one step, and with probability q adds 1/q times its difference to the exact one:
+///
+/// ```
+/// use bilevel::hypergradient::Draw;
+///
+/// let (tasks, steps, q) = (4, 10, 0.2);
+/// let mut draw = Draw::truncated(tasks, steps, 1);
+/// // The coin of task 2 came up heads: add (g_10 − g_1)/q.
+/// draw.add(2, 1, -1.0 / q);
+/// draw.add(2, steps, 1.0 / q);
+/// assert_eq!(draw.due(10), [0, 1, 2, 3]);
+/// assert_eq!(draw.due(9), [2]);
+/// assert_eq!(draw.cost().products, 4 + 9);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Draw {
+    method: Method,
+    tasks: usize,
+    /// `factors[j − 1][task]`: the factor f_j of inner step j's product; 0 skips it.
+    factors: Vec<Vec<f64>>,
+    /// `weights[k][task]`: the weight of g_k, the gradient after k backward steps. With a weight of 0, g_k is still
+    /// computed and reported to the estimator; with `None` it is not computed.
+    weights: Vec<Vec<Option<f64>>>,
+    offset: Option<Offset>,
+    clip: Option<f64>,
+    observes: bool,
+    /// The (step, task) of each curvature probe.
+    probes: Vec<(usize, usize)>,
+}
+
+impl Draw {
+    /// An empty draw for `tasks` tasks and `steps` inner steps: no products, no sum.
+    pub fn new(tasks: usize, steps: usize) -> Self {
+        Self {
+            method: Method::Unroll,
+            tasks,
+            factors: vec![vec![0.0; tasks]; steps],
+            weights: vec![vec![None; tasks]; steps + 1],
+            offset: None,
+            clip: None,
+            observes: false,
+            probes: Vec::new(),
+        }
+    }
+
+    /// A draw for a method without a backward walk.
+    pub fn without_walk(method: Method, tasks: usize, steps: usize) -> Self {
+        Self { method, ..Self::new(tasks, steps) }
+    }
+
+    /// The gradient truncated to the last `depth` steps, for every task.
+    pub fn truncated(tasks: usize, steps: usize, depth: usize) -> Self {
+        let mut draw = Self::new(tasks, steps);
+        (0..tasks).for_each(|task| draw.add(task, depth, 1.0));
+        draw
+    }
+
+    /// Adds `weight`·g_k to `task`'s estimate, k = `depth`, and includes the products that g_k needs.
+    pub fn add(&mut self, task: usize, depth: usize, weight: f64) {
+        *self.weights[depth][task].get_or_insert(0.0) += weight;
+        for factors in self.factors.iter_mut().rev().take(depth) {
+            factors[task] = 1.0;
+        }
+    }
+
+    /// Multiplies the product of inner step `step` (1 to r) by `factor` in `task`'s backward walk; 0 skips the product.
+    pub fn set_factor(&mut self, step: usize, task: usize, factor: f64) {
+        self.factors[step - 1][task] = factor;
+    }
+
+    /// Adds `weights[task]`·`vector` to each task's estimate; `vector` has θ's shape and one task.
+    pub fn add_offset(&mut self, vector: Params, weights: Vec<f64>) {
+        self.offset = Some(Offset { vector, weights });
+    }
+
+    /// The same draw, with the statistics reported that adaptive estimators learn from: every summed g_k, and the
+    /// norms of the products.
+    pub fn observed(mut self) -> Self {
+        self.observes = true;
+        self
+    }
+
+    /// Adds a [curvature probe](super::Probe) at inner step `step` (1 to r) of `task`, which must be among the tasks
+    /// [due](Self::due) at that step.
+    pub fn probe(&mut self, step: usize, task: usize) {
+        self.probes.push((step, task));
+    }
+
+    /// The same draw, with every element of v clamped to ±`bound` after every product. This biases the estimate.
+    pub fn clipped(mut self, bound: Option<f64>) -> Self {
+        self.clip = bound;
+        self
+    }
+
+    /// The same draw for only the tasks at `tasks`, in that order.
+    pub fn select(&self, tasks: &[usize]) -> Self {
+        fn pick<V: Copy>(rows: &[Vec<V>], tasks: &[usize]) -> Vec<Vec<V>> {
+            rows.iter().map(|row| tasks.iter().map(|task| row[*task]).collect()).collect()
+        }
+        let offset = self.offset.as_ref().map(|offset| Offset {
+            vector: offset.vector.clone(),
+            weights: tasks.iter().map(|task| offset.weights[*task]).collect(),
+        });
+        Self {
+            tasks: tasks.len(),
+            factors: pick(&self.factors, tasks),
+            weights: pick(&self.weights, tasks),
+            offset,
+            probes: self
+                .probes
+                .iter()
+                .filter_map(|(step, probed)| Some((*step, tasks.iter().position(|task| task == probed)?)))
+                .collect(),
+            ..*self
+        }
+    }
+
+    /// How a gradient is computed.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// T, the number of tasks.
+    pub fn tasks(&self) -> usize {
+        self.tasks
+    }
+
+    /// r, the number of inner steps.
+    pub fn steps(&self) -> usize {
+        self.factors.len()
+    }
+
+    /// The tasks for which the product of inner step `step` is computed: its factor is not 0, and a g_k that depends
+    /// on it is summed.
+    pub fn due(&self, step: usize) -> Vec<usize> {
+        let dependent = &self.weights[self.steps() - step + 1..];
+        (0..self.tasks)
+            .filter(|task| self.factors[step - 1][*task] != 0.0)
+            .filter(|task| dependent.iter().rev().any(|weights| weights[*task].is_some()))
+            .collect()
+    }
+
+    /// The factor of `task`'s product at inner step `step`.
+    pub fn factor(&self, step: usize, task: usize) -> f64 {
+        self.factors[step - 1][task]
+    }
+
+    /// The weight of g_k, k = `depth`, in `task`'s estimate.
+    pub fn weight(&self, depth: usize, task: usize) -> f64 {
+        self.weights[depth][task].unwrap_or(0.0)
+    }
+
+    /// The tasks whose estimate sums g_k, k = `depth`, with any weight, 0 included.
+    pub fn summed(&self, depth: usize) -> Vec<usize> {
+        (0..self.tasks).filter(|task| self.weights[depth][*task].is_some()).collect()
+    }
+
+    /// The vector added to the estimate, if any.
+    pub fn offset(&self) -> Option<&Offset> {
+        self.offset.as_ref()
+    }
+
+    /// The bound on the elements of v, if any.
+    pub fn clip(&self) -> Option<f64> {
+        self.clip
+    }
+
+    /// The tasks with a curvature probe at inner step `step`.
+    pub fn probed(&self, step: usize) -> Vec<usize> {
+        self.probes.iter().filter(|(probed, _)| *probed == step).map(|(_, task)| *task).collect()
+    }
+
+    /// Whether statistics are reported; see [`Self::observed`].
+    pub fn observes(&self) -> bool {
+        self.observes
+    }
+
+    /// The cost of the estimate if every iterate is stored.
+    pub fn cost(&self) -> Evaluations {
+        let tasks = self.tasks as u64;
+        let inner = tasks * self.steps() as u64;
+        let products = match self.method {
+            Method::Unroll => {
+                let probes = (self.probes.len() * probe::ITERATIONS) as u64;
+                probes + (1..=self.steps()).map(|step| self.due(step).len() as u64).sum::<u64>()
+            }
+            Method::Displacement => return Evaluations { inner, ..Default::default() },
+            Method::Implicit(solver) => tasks * (solver.iterations as u64 + 1),
+        };
+        Evaluations { inner, outer: tasks, products, recomputed: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_products_that_the_sum_needs_are_due() {
+        let mut draw = Draw::new(2, 5);
+        draw.add(0, 0, 1.0);
+        draw.add(1, 2, 1.0);
+        assert_eq!([5, 4, 3].map(|step| draw.due(step)), [vec![1], vec![1], vec![]]);
+        assert_eq!(draw.cost(), Evaluations { inner: 10, outer: 2, products: 2, recomputed: 0 });
+        assert_eq!(draw.select(&[1]).due(4), vec![0]);
+    }
+
+    #[test]
+    fn a_step_with_factor_zero_is_not_due() {
+        let mut draw = Draw::truncated(1, 3, 3);
+        draw.set_factor(2, 0, 0.0);
+        draw.set_factor(1, 0, 4.0);
+        assert_eq!([1, 2, 3].map(|step| draw.due(step).len()), [1, 0, 1]);
+        assert_eq!(draw.factor(1, 0), 4.0);
+        assert_eq!(draw.cost().products, 2);
+    }
+}

@@ -1,0 +1,207 @@
+//! Outer optimisers: Burn's, applied leaf by leaf, with a state that can be saved.
+
+use crate::params::Params;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{
+    AdamConfig, AdamWConfig, Optimizer as BurnOptimizer, RecordState, SgdConfig, StateSink, StateSource,
+};
+use burn::tensor::{Device, TensorData};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The largest step count accepted from a saved state.
+const MAX_STEPS: u64 = 1 << 30;
+
+/// The optimiser of θ, with its settings other than the learning rate and weight decay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "optimizer", rename_all = "lowercase")]
+pub enum Optimizer {
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Momentum, in [0, 1).
+        momentum: f64,
+    },
+    /// Adam (Kingma & Ba 2015).
+    Adam(Moments),
+    /// Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+    AdamW(Moments),
+}
+
+/// Adam's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moments {
+    /// Decay rate of the average of gradients, in [0, 1).
+    pub beta_1: f64,
+    /// Decay rate of the average of squared gradients, in [0, 1).
+    pub beta_2: f64,
+    /// ε, added to the denominator; > 0.
+    pub epsilon: f64,
+}
+
+impl Default for Moments {
+    /// β_1 = 0.9, β_2 = 0.999, ε = 10⁻⁸.
+    fn default() -> Self {
+        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 }
+    }
+}
+
+impl Default for Optimizer {
+    /// Adam with its default moments.
+    fn default() -> Self {
+        Self::Adam(Moments::default())
+    }
+}
+
+impl Optimizer {
+    /// A new optimiser for `leaves` leaves, with `weight_decay` ≥ 0 (decoupled from the gradient in AdamW).
+    ///
+    /// Burn's gradient clipping is not used, since it clips leaf by leaf. The outer loop clips the hypergradient as a
+    /// whole.
+    pub fn build(&self, weight_decay: f64, leaves: usize) -> Box<dyn OuterOptimizer> {
+        let decay = (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay as f32));
+        match self {
+            Self::Sgd { momentum } => {
+                let momentum = (*momentum > 0.0)
+                    .then(|| MomentumConfig::new().with_momentum(*momentum).with_dampening(0.0));
+                let optimizer = SgdConfig::new().with_momentum(momentum).with_weight_decay(decay).build();
+                Box::new(Leafwise::new("sgd", optimizer, leaves))
+            }
+            Self::Adam(moments) => {
+                let optimizer = AdamConfig::new()
+                    .with_beta_1(moments.beta_1 as f32)
+                    .with_beta_2(moments.beta_2 as f32)
+                    .with_epsilon(moments.epsilon as f32)
+                    .with_weight_decay(decay)
+                    .build();
+                Box::new(Leafwise::new("adam", optimizer, leaves))
+            }
+            Self::AdamW(moments) => {
+                let optimizer = AdamWConfig::new()
+                    .with_beta_1(moments.beta_1 as f32)
+                    .with_beta_2(moments.beta_2 as f32)
+                    .with_epsilon(moments.epsilon as f32)
+                    .with_weight_decay(weight_decay as f32)
+                    .build();
+                Box::new(Leafwise::new("adamw", optimizer, leaves))
+            }
+        }
+    }
+}
+
+/// The saved state of an optimiser. Names of entries start with the index of the leaf and a dot.
+#[derive(Clone, Debug, Default)]
+pub struct OptimizerState {
+    /// Name of the optimiser: `sgd`, `adam` or `adamw`.
+    pub name: String,
+    /// Moments, each in the shape of its leaf.
+    pub tensors: BTreeMap<String, TensorData>,
+    /// Step counts.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// An outer optimiser with its state.
+pub trait OuterOptimizer: Send {
+    /// Takes one step from `theta` with `gradient` at learning rate `rate`, and returns the new θ.
+    fn step(&mut self, theta: Params, gradient: Params, rate: f64) -> Params;
+
+    /// A copy with the current state, for undoing a step that diverges.
+    fn duplicate(&self) -> Box<dyn OuterOptimizer>;
+
+    /// The current state.
+    fn state(&self) -> OptimizerState;
+
+    /// Restores a state returned by [`Self::state`], for `theta`.
+    ///
+    /// # Errors
+    /// Returns an error if the state is of another optimiser, has other shapes, or is incomplete.
+    fn restore(&mut self, state: OptimizerState, theta: &Params, device: &Device) -> Result<(), String>;
+}
+
+/// One of Burn's optimisers, with a state for each leaf after the first step.
+struct Leafwise<R: BurnOptimizer> {
+    name: &'static str,
+    optimizer: R,
+    states: Vec<Option<R::State<3>>>,
+}
+
+impl<R: BurnOptimizer> Leafwise<R> {
+    fn new(name: &'static str, optimizer: R, leaves: usize) -> Self {
+        Self { name, optimizer, states: (0..leaves).map(|_| None).collect() }
+    }
+}
+
+impl<R: BurnOptimizer> OuterOptimizer for Leafwise<R>
+where
+    R::State<3>: RecordState,
+{
+    fn step(&mut self, theta: Params, gradient: Params, rate: f64) -> Params {
+        assert_eq!(
+            self.states.len(),
+            theta.leaves().len(),
+            "the optimiser was built for a θ with another number of leaves"
+        );
+        let mut states = self.states.iter_mut();
+        theta.zip(gradient, |leaf, gradient| {
+            let state = states.next();
+            let (leaf, next) =
+                self.optimizer.step(rate, leaf, gradient, state.as_ref().and_then(|state| (*state).clone()));
+            if let Some(state) = state {
+                *state = next;
+            }
+            leaf
+        })
+    }
+
+    fn duplicate(&self) -> Box<dyn OuterOptimizer> {
+        let states = self.states.iter().map(|state| state.as_ref().cloned()).collect();
+        Box::new(Self { name: self.name, optimizer: self.optimizer.clone(), states })
+    }
+
+    fn state(&self) -> OptimizerState {
+        let mut sink = StateSink::default();
+        for (leaf, state) in self.states.iter().enumerate() {
+            if let Some(state) = state {
+                state.state_flatten(&leaf.to_string(), &mut sink);
+            }
+        }
+        // The only scalars in these states are step counts.
+        let counts =
+            sink.scalars.into_iter().filter_map(|(name, count)| Some((name, u64::try_from(count).ok()?)));
+        OptimizerState {
+            name: self.name.into(),
+            tensors: sink.tensors.into_iter().collect(),
+            counts: counts.collect(),
+        }
+    }
+
+    fn restore(&mut self, state: OptimizerState, theta: &Params, device: &Device) -> Result<(), String> {
+        if state.name != self.name {
+            let found = if state.name.is_empty() { "none" } else { &state.name };
+            return Err(format!("the state is of optimizer `{found}`, expected `{}`", self.name));
+        }
+        if let Some((name, _)) = state.counts.iter().find(|(_, count)| **count > MAX_STEPS) {
+            return Err(format!("`optimizer.{name}` is not a valid step count"));
+        }
+        for (name, data) in &state.tensors {
+            let leaf = name.split('.').next().and_then(|leaf| leaf.parse::<usize>().ok());
+            let values = leaf.and_then(|leaf| theta.leaves().get(leaf));
+            if let Some(dims) = values.map(|values| values.dims()).filter(|dims| data.shape()[..] != dims[..])
+            {
+                return Err(format!("`optimizer.{name}` has shape {:?}, expected {dims:?}", data.shape()));
+            }
+        }
+        let mut source =
+            StateSource::new(state.counts.into_iter().map(|(name, count)| (name, count.into())).collect());
+        state.tensors.into_iter().for_each(|(name, data)| source.insert_tensor(name, data));
+        for (leaf, state) in self.states.iter_mut().enumerate() {
+            let prefix = leaf.to_string();
+            let recorded = source.has_under(&prefix);
+            *state = R::State::<3>::state_unflatten(&prefix, &mut source, device);
+            if recorded && state.is_none() {
+                return Err(format!("the state of optimizer `{}` for leaf {leaf} is incomplete", self.name));
+            }
+        }
+        Ok(())
+    }
+}

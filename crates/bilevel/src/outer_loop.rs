@@ -1,0 +1,543 @@
+//! The outer loop θ ← θ − rate · estimate, for any bi-level problem, estimator and optimiser.
+//!
+//! An outer step has three parts. [`OuterLoop::launch`] queues the work on the device and returns a [`PendingStep`]
+//! without reading any number. [`resolve`] reads the numbers of one or several pending steps at once.
+//! [`OuterLoop::learn`] passes them to the estimator. On a GPU every read waits for all work queued before it, so
+//! several steps can be pending at the same time. [`OuterLoop::step`] does all three.
+//!
+//! Only the finished hypergradient is clipped: clipping inside the backward walk would bias the estimate.
+
+use crate::estimator::{Estimator, EstimatorSettings, Observation, State};
+use crate::hypergradient::{Evaluations, IterateSize, Memory, MemoryPlan, Workers};
+use crate::optimizer::{Optimizer, OptimizerState, OuterOptimizer};
+use crate::params::Params;
+use crate::problem::Bilevel;
+use crate::readback::read_all;
+use crate::rng::generator;
+use crate::schedule::{Budget, Schedule};
+use crate::stats::mean;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::time::Instant;
+
+/// Settings of the outer loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OuterSettings {
+    /// The optimiser.
+    #[serde(flatten)]
+    pub optimizer: Optimizer,
+    /// Initial learning rate, > 0.
+    pub rate: f64,
+    /// Learning-rate schedule.
+    pub schedule: Schedule,
+    /// Tasks in a meta-batch, ≥ 1. For the caller, who makes the problems; the loop itself uses all tasks of each
+    /// problem.
+    pub meta_batch: usize,
+    /// When training ends.
+    #[serde(flatten)]
+    pub budget: Budget,
+    /// The largest norm of the hypergradient, > 0; a longer one is scaled down to it. `None` turns clipping off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
+    /// Weight decay, ≥ 0; decoupled from the gradient in AdamW.
+    pub weight_decay: f64,
+}
+
+impl Default for OuterSettings {
+    /// Adam at 10⁻³ with cosine decay over 1000 outer steps and meta-batches of 16, without clipping or weight decay.
+    fn default() -> Self {
+        Self {
+            optimizer: Optimizer::default(),
+            rate: 1e-3,
+            schedule: Schedule::Cosine,
+            meta_batch: 16,
+            budget: Budget::Steps(1000),
+            clip: None,
+            weight_decay: 0.0,
+        }
+    }
+}
+
+/// Minimises the outer objective over θ, one outer step at a time.
+///
+/// ```
+/// use bilevel::{Budget, OuterLoop, OuterSettings, estimator::StepCoinsSettings};
+/// # use bilevel::{Bilevel, Dual, Params, Rates};
+/// # use burn::tensor::{Device, Tensor};
+/// # /// L_in = ½(φ − 3)², L_out = φ²: the inner loop moves φ towards 3, so the best start is below 0.
+/// # struct Pull;
+/// # impl Bilevel for Pull {
+/// #     fn tasks(&self) -> usize { 1 }
+/// #     fn inner_rates(&self, _: usize, _: &Params) -> Rates { Rates::Scalar(0.1) }
+/// #     fn inner_loss(&self, _: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+/// #         let target = Dual::constant(Tensor::full([1, 1, 1], 3.0, &Device::flex()));
+/// #         (fast[0].clone() - target).squared_norm().scale(0.5)
+/// #     }
+/// #     fn outer_loss(&self, _: &Params, fast: &Params) -> Tensor<1> { fast.clone().squared_norm() }
+/// #     fn select(&self, _: &[usize]) -> Self { Self }
+/// # }
+/// # let problem = Pull;
+/// let theta = Params::new(vec![Tensor::zeros([1, 1, 1], &Device::flex())]);
+/// let settings = OuterSettings { rate: 0.1, budget: Budget::Steps(100), ..OuterSettings::default() };
+/// let mut outer = OuterLoop::new(theta, StepCoinsSettings::default(), settings).inner_steps(5);
+/// while outer.progress() < 1.0 {
+///     outer.step(&problem)?;
+/// }
+/// # let value = outer.theta().leaves()[0].clone().into_scalar::<f64>();
+/// # assert!((value + 2.08).abs() < 0.1, "{value}");
+/// # Ok::<(), bilevel::Diverged>(())
+/// ```
+pub struct OuterLoop {
+    theta: Params,
+    estimator: Box<dyn Estimator>,
+    estimator_settings: EstimatorSettings,
+    optimizer: Box<dyn OuterOptimizer>,
+    settings: OuterSettings,
+    inner_steps: usize,
+    seed: u64,
+    workers: Workers,
+    memory: MemoryPlan,
+    steps: u64,
+    evaluations: Evaluations,
+}
+
+/// The state of an outer loop, without the estimator.
+pub struct Snapshot {
+    /// θ.
+    pub theta: Params,
+    /// The optimiser.
+    pub optimizer: Box<dyn OuterOptimizer>,
+    /// Outer steps taken.
+    pub steps: u64,
+    /// Their cost.
+    pub evaluations: Evaluations,
+}
+
+/// An outer step that is queued on the device, with its numbers not yet read.
+pub struct PendingStep {
+    /// Its number, from 1.
+    pub step: u64,
+    /// The index of its draw of coins.
+    pub draw: u64,
+    /// The learning rate.
+    pub rate: f64,
+    /// Its cost.
+    pub spent: Evaluations,
+    /// The largest size of the iterates kept by one worker at a time, in bytes.
+    pub iterate_bytes: u64,
+    /// The fraction of the budget used, including this step.
+    pub progress: f64,
+    /// The estimator's [metrics](Estimator::metrics) at the time of the draw.
+    pub metrics: Map<String, Value>,
+    /// The state of the loop before this step.
+    pub before: Snapshot,
+    /// The estimate of each task, `[tasks, …]` in θ's shape.
+    pub estimates: Params,
+    /// L_out of each task, `[tasks]`.
+    pub losses: Tensor<1>,
+    /// ‖mean estimate‖² before clipping, `[1]`.
+    pub gradient: Tensor<1>,
+    /// ‖θ‖² after the step, `[1]`.
+    pub weights: Tensor<1>,
+    /// Statistics for the update of an adaptive estimator; `None` for others.
+    pub observation: Option<Observation>,
+    /// When the work on the estimate started.
+    pub began: Instant,
+    /// The loop's bound on the norm of the gradient, if it has one.
+    pub clip: Option<f64>,
+}
+
+/// An outer step whose numbers have been read.
+pub struct CompletedStep {
+    /// The step. Its observation is taken by [`OuterLoop::learn`].
+    pub pending: PendingStep,
+    /// L_out of each task.
+    pub losses: Vec<f64>,
+    /// Mean L_out over the tasks, at θ before the step.
+    pub loss: f64,
+    /// Norm of the mean estimate before clipping.
+    pub gradient_norm: f64,
+    /// ‖θ‖² after the step.
+    pub weights: f64,
+    /// The values of the observation's tensors.
+    pub observed: Vec<Vec<f64>>,
+}
+
+/// Error of an outer step whose loss, gradient or new θ is not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("outer step {step} diverged: {what} is not finite")]
+pub struct Diverged {
+    /// Number of the step, from 1.
+    pub step: u64,
+    /// The quantity that is not finite.
+    pub what: &'static str,
+}
+
+impl OuterLoop {
+    /// A new outer loop at θ = `theta` (one task), with one inner step, seed 0, all work on this thread, and the
+    /// default memory plan.
+    pub fn new(theta: Params, estimator: impl Into<EstimatorSettings>, settings: OuterSettings) -> Self {
+        let estimator_settings = estimator.into();
+        Self {
+            estimator: estimator_settings.build(),
+            estimator_settings,
+            optimizer: settings.optimizer.build(settings.weight_decay, theta.leaves().len()),
+            settings,
+            inner_steps: 1,
+            seed: 0,
+            theta,
+            workers: Workers::TOGETHER,
+            memory: MemoryPlan::default(),
+            steps: 0,
+            evaluations: Evaluations::default(),
+        }
+    }
+
+    /// Sets the number of inner steps, r.
+    pub fn inner_steps(self, steps: usize) -> Self {
+        Self { inner_steps: steps, ..self }
+    }
+
+    /// Sets the seed of the estimator's coins.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// Sets how tasks are distributed over threads.
+    pub fn workers(self, workers: Workers) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// Sets which iterates of the inner loop are kept.
+    pub fn memory(self, plan: MemoryPlan) -> Self {
+        Self { memory: plan, ..self }
+    }
+
+    /// Takes one outer step on `problem`, which may be a new meta-batch at every step.
+    ///
+    /// # Errors
+    /// Returns an error if the loss, the estimate or the new θ is not finite. The step is then undone.
+    ///
+    /// # Panics
+    /// Panics if the device was lost, which Burn reports by panicking.
+    pub fn step<P: Bilevel>(&mut self, problem: &P) -> Result<CompletedStep, Diverged> {
+        let pending = self.launch(problem, self.steps);
+        let [mut completed] = resolve([pending]);
+        if let Some(what) = completed.fault() {
+            let step = completed.pending.step;
+            self.restore(&completed.pending.before);
+            return Err(Diverged { step, what });
+        }
+        self.learn(&mut completed);
+        Ok(completed)
+    }
+
+    /// Queues one outer step on `problem`, with the coins of draw `draw`.
+    pub fn launch<P: Bilevel>(&mut self, problem: &P, draw: u64) -> PendingStep {
+        let rate = self.rate();
+        let (number, tasks) = (draw, problem.tasks());
+        let draw = self.estimator.draw(&mut generator(self.seed, "coin", number), tasks, self.inner_steps);
+        let metrics = self.estimator.metrics(tasks, self.inner_steps);
+        let memory = self.plan(problem);
+        let began = Instant::now();
+        let estimate = self.workers.estimate(problem, &self.theta, &draw, memory);
+        let before = self.snapshot();
+        let (estimates, losses) = (estimate.gradient.clone(), estimate.outer_loss.clone());
+        let gradient = self.apply(estimates.clone(), rate);
+        let weights = self.theta.clone().squared_norm();
+        let spent = estimate.evaluations;
+        self.count(spent);
+        let observation = if draw.observes() { self.estimator.observe(&draw, &estimate) } else { None };
+        PendingStep {
+            step: self.steps,
+            draw: number,
+            rate,
+            spent,
+            iterate_bytes: estimate.iterate_bytes,
+            progress: self.progress(),
+            metrics,
+            before,
+            estimates,
+            losses,
+            gradient,
+            weights,
+            observation,
+            began,
+            clip: self.settings.clip,
+        }
+    }
+
+    /// Updates θ and the optimiser with the clipped mean of `estimates` at learning rate `rate`. Returns ‖mean‖² before
+    /// clipping, `[1]`. The counters are left to [`Self::count`].
+    pub fn apply(&mut self, estimates: Params, rate: f64) -> Tensor<1> {
+        let mean = estimates.mean();
+        let square = mean.clone().squared_norm();
+        let mean = match self.settings.clip {
+            Some(limit) => clipped(mean, square.clone(), limit),
+            None => mean,
+        };
+        self.theta = self.optimizer.step(self.theta.clone(), mean, rate);
+        square
+    }
+
+    /// Adds one outer step of cost `spent` to the counters.
+    pub fn count(&mut self, spent: Evaluations) {
+        self.steps += 1;
+        self.evaluations += spent;
+    }
+
+    /// Updates the estimator with the observation of a completed step. A second call with the same step does nothing.
+    pub fn learn(&mut self, completed: &mut CompletedStep) {
+        if let Some(observation) = completed.pending.observation.take() {
+            // The observation has been read, so the device has finished the step.
+            let seconds = completed.pending.began.elapsed().as_secs_f64();
+            let values = std::mem::take(&mut completed.observed);
+            observation.apply(&mut *self.estimator, &mut values.into_iter(), seconds);
+        }
+    }
+
+    /// The memory plan resolved for a problem like `problem`: which iterates the backward walk keeps.
+    ///
+    /// It depends on the size of the problem, the estimator and the plan, but not on the number of threads.
+    pub fn plan<P: Bilevel>(&self, problem: &P) -> Memory {
+        match self.memory {
+            MemoryPlan::Auto { .. } => {
+                let tasks = problem.tasks();
+                let bytes = problem.start(&self.theta.repeat(tasks)).bytes() / tasks.max(1) as u64;
+                let depth = self.estimator.max_depth(self.inner_steps);
+                self.memory.resolve(IterateSize { tasks, depth, bytes })
+            }
+            plan => plan.resolve(IterateSize { tasks: 0, depth: self.inner_steps, bytes: 0 }),
+        }
+    }
+
+    /// The current state of the loop, without the estimator.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            theta: self.theta.clone(),
+            optimizer: self.optimizer.duplicate(),
+            steps: self.steps,
+            evaluations: self.evaluations,
+        }
+    }
+
+    /// Goes back to `snapshot`. The estimator's running estimates are kept.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        self.theta = snapshot.theta.clone();
+        self.optimizer = snapshot.optimizer.duplicate();
+        self.steps = snapshot.steps;
+        self.evaluations = snapshot.evaluations;
+    }
+
+    /// Restores a saved loop: θ, the states of the optimiser and the estimator, and the counters.
+    ///
+    /// # Errors
+    /// Returns an error if a state does not fit the optimiser or the estimator.
+    pub fn resume(
+        &mut self,
+        theta: Params,
+        optimizer: OptimizerState,
+        estimator: &State,
+        steps: u64,
+        evaluations: Evaluations,
+        device: &Device,
+    ) -> Result<(), String> {
+        let settings = &self.settings;
+        self.optimizer = settings.optimizer.build(settings.weight_decay, theta.leaves().len());
+        self.optimizer.restore(optimizer, &theta, device)?;
+        self.estimator = self.estimator_settings.build();
+        self.estimator.restore(estimator)?;
+        (self.theta, self.steps, self.evaluations) = (theta, steps, evaluations);
+        Ok(())
+    }
+
+    /// The learning rate of the next outer step.
+    pub fn rate(&self) -> f64 {
+        self.settings.rate * self.settings.schedule.share(self.progress())
+    }
+
+    /// θ (one task).
+    pub fn theta(&self) -> &Params {
+        &self.theta
+    }
+
+    /// The estimator, for its metrics and state.
+    pub fn estimator(&self) -> &dyn Estimator {
+        &*self.estimator
+    }
+
+    /// The optimiser, for its state.
+    pub fn optimizer(&self) -> &dyn OuterOptimizer {
+        &*self.optimizer
+    }
+
+    /// The number of outer steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Their total cost.
+    pub fn evaluations(&self) -> Evaluations {
+        self.evaluations
+    }
+
+    /// The fraction of the budget used. It can exceed 1 after the last step.
+    pub fn progress(&self) -> f64 {
+        self.settings.budget.progress(self.steps, self.evaluations.total())
+    }
+}
+
+/// Reads the numbers of all `steps` at once.
+///
+/// # Panics
+/// Panics if the device was lost.
+pub fn resolve<const N: usize>(steps: [PendingStep; N]) -> [CompletedStep; N] {
+    let mut completed = resolve_all(steps.into()).into_iter();
+    std::array::from_fn(|_| completed.next().unwrap_or_else(|| unreachable!("every step is completed")))
+}
+
+/// [`resolve`] for any number of steps.
+///
+/// # Panics
+/// Panics if the device was lost.
+pub fn resolve_all(steps: Vec<PendingStep>) -> Vec<CompletedStep> {
+    let mut values = read_all(steps.iter().flat_map(PendingStep::tensors).collect()).into_iter();
+    steps.into_iter().map(|step| step.complete(&mut values)).collect()
+}
+
+impl PendingStep {
+    /// The tensors to read.
+    fn tensors(&self) -> impl Iterator<Item = Tensor<1>> {
+        let observed = self.observation.iter().flat_map(Observation::tensors);
+        [&self.losses, &self.gradient, &self.weights].into_iter().chain(observed).cloned()
+    }
+
+    /// Completes the step with the values of [`Self::tensors`], taken from `values`.
+    fn complete(self, values: &mut impl Iterator<Item = Vec<f64>>) -> CompletedStep {
+        let mut next = || values.next().unwrap_or_default();
+        let [losses, gradient, weights] = [next(), next(), next()];
+        let observed = self.observation.as_ref().map_or(0, |observation| observation.tensors().len());
+        CompletedStep {
+            loss: mean(&losses),
+            gradient_norm: gradient.iter().sum::<f64>().sqrt(),
+            weights: weights.iter().sum(),
+            observed: values.take(observed).collect(),
+            losses,
+            pending: self,
+        }
+    }
+}
+
+impl std::fmt::Debug for CompletedStep {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { pending, losses, loss, gradient_norm, .. } = self;
+        out.debug_struct("CompletedStep")
+            .field("step", &pending.step)
+            .field("losses", losses)
+            .field("loss", loss)
+            .field("gradient_norm", gradient_norm)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CompletedStep {
+    /// The first quantity of the step that is not finite, if any.
+    pub fn fault(&self) -> Option<&'static str> {
+        let all = [
+            ("the loss", self.loss),
+            ("the meta-gradient", self.gradient_norm),
+            ("the new weights' norm", self.weights),
+        ];
+        all.into_iter().find(|(_, value)| !value.is_finite()).map(|(what, _)| what)
+    }
+
+    /// Whether the gradient was clipped.
+    pub fn was_clipped(&self) -> bool {
+        self.pending.clip.is_some_and(|limit| self.gradient_norm > limit)
+    }
+}
+
+/// Scales `gradient` (one task, squared norm `square` `[1]`) down to the norm `limit` if it is longer. The factor
+/// stays on the device.
+fn clipped(gradient: Params, square: Tensor<1>, limit: f64) -> Params {
+    let scale = (square.sqrt().recip() * limit).clamp_max(1.0).reshape([1, 1, 1]);
+    gradient.map(|leaf| leaf * scale.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::TensorData;
+
+    fn tensor<const D: usize>(values: &[f64], shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+    }
+
+    #[test]
+    fn only_gradients_longer_than_the_limit_are_clipped() {
+        let params = |values: &[f64]| Params::new(vec![tensor(values, [1, 1, 2]), tensor(&[0.0], [1, 1, 1])]);
+        let clip = |values: &[f64], limit| {
+            let (gradient, square) = (params(values), params(values).squared_norm());
+            let clipped = clipped(gradient, square, limit);
+            clipped.leaves()[0].clone().into_data().iter::<f64>().collect::<Vec<_>>()
+        };
+        assert_eq!(clip(&[3.0, 4.0], 10.0), [3.0, 4.0]);
+        assert_eq!(clip(&[0.0, 0.0], 1.0), [0.0, 0.0]);
+        let [x, y] = clip(&[3.0, 4.0], 1.0)[..] else { panic!("two values") };
+        assert!((x - 0.6).abs() < 1e-6 && (y - 0.8).abs() < 1e-6);
+        assert!(clip(&[f64::NAN, 0.0], 1.0).iter().all(|value| value.is_nan()));
+    }
+
+    /// Pending step number `step` with the given losses and squared norms.
+    fn pending(step: u64, losses: &[f64], gradient: f64, weights: f64) -> PendingStep {
+        let [gradient, weights] = [gradient, weights].map(|value| tensor(&[value], [1]));
+        let theta = Params::new(vec![tensor(&[0.0], [1, 1, 1])]);
+        let optimizer = Optimizer::default().build(0.0, 1);
+        PendingStep {
+            step,
+            draw: step,
+            rate: 1.0,
+            spent: Evaluations::default(),
+            iterate_bytes: 0,
+            progress: 0.0,
+            metrics: Map::new(),
+            before: Snapshot {
+                theta: theta.clone(),
+                optimizer,
+                steps: step - 1,
+                evaluations: Evaluations::default(),
+            },
+            estimates: theta,
+            losses: tensor(losses, [losses.len()]),
+            gradient,
+            weights,
+            observation: None,
+            began: Instant::now(),
+            clip: Some(2.0),
+        }
+    }
+
+    #[test]
+    fn steps_resolved_together_get_their_own_values() {
+        let [first, second] = resolve([pending(1, &[1.0, 2.0], 9.0, 1.0), pending(2, &[4.0], 4.0, 1.0)]);
+        assert_eq!((first.pending.step, first.loss, first.gradient_norm), (1, 1.5, 3.0));
+        assert_eq!((second.pending.step, second.loss, second.gradient_norm), (2, 4.0, 2.0));
+        assert_eq!((first.was_clipped(), second.was_clipped()), (true, false));
+        assert!(first.fault().is_none() && second.fault().is_none());
+    }
+
+    #[test]
+    fn fault_names_the_quantity_that_is_not_finite() {
+        let nan = f64::NAN;
+        for (losses, gradient, weights, what) in [
+            ([nan, 1.0], 1.0, 1.0, "the loss"),
+            ([1.0, 1.0], f64::INFINITY, nan, "the meta-gradient"),
+            ([1.0, 1.0], 1.0, nan, "the new weights' norm"),
+        ] {
+            let [finite, diverged] =
+                resolve([pending(6, &[1.0], 1.0, 1.0), pending(7, &losses, gradient, weights)]);
+            assert_eq!([finite.fault(), diverged.fault()], [None, Some(what)]);
+        }
+    }
+}

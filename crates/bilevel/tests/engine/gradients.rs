@@ -1,0 +1,111 @@
+//! Exact gradients against central differences of the outer objective, in float64, and the properties of every
+//! backward pass: independence of threads, partial gradients and increments, skipped and reweighted products.
+
+use super::problems::{
+    FewShotLike, Sizes, WeightedRegression, exact_gradient_matches_differences, relative_error, values,
+};
+use bilevel::hypergradient::Memory;
+use bilevel::hypergradient::estimate;
+use bilevel::hypergradient::{Draw, Workers, adapt};
+use bilevel::{Bilevel, Params, Proximal};
+
+#[test]
+fn exact_gradients_of_networks_match_central_differences() {
+    let sizes = Sizes { tasks: 2, ways: 3, shots: 2, queries: 2, pixels: 7 };
+    let (problem, theta) = FewShotLike::convolutional(sizes, 2, 3, 0.3);
+    exact_gradient_matches_differences(&problem, &theta, 3);
+    let sizes = Sizes { tasks: 2, ways: 3, shots: 2, queries: 2, pixels: 6 };
+    let (problem, theta) = FewShotLike::perceptron(sizes, &[5, 4], 0.3);
+    exact_gradient_matches_differences(&problem, &theta, 4);
+}
+
+#[test]
+fn exact_gradients_match_if_theta_is_not_the_initial_weights() {
+    let (problem, theta) = WeightedRegression::new(2);
+    exact_gradient_matches_differences(&problem, &theta, 5);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let sizes = Sizes { tasks: 5, ways: 3, shots: 1, queries: 2, pixels: 9 };
+    let (problem, theta) = FewShotLike::convolutional(sizes, 2, 4, 0.3);
+    let mut draw = Draw::truncated(5, 3, 1).observed();
+    draw.add(1, 3, 4.0);
+    draw.add(4, 3, 4.0);
+    let together = Workers::TOGETHER.estimate(&problem, &theta, &draw, Memory::Store);
+    for (threads, chunk) in [(1, 1), (2, 1), (3, 2), (2, 4)] {
+        let apart = Workers { threads, chunk }.estimate(&problem, &theta, &draw, Memory::Store);
+        assert_eq!(values(&apart.gradient), values(&together.gradient));
+        assert_eq!(apart.evaluations, together.evaluations);
+        let depths = |estimate: &bilevel::hypergradient::Estimate, depth| {
+            let found = estimate.partial_gradients.iter().filter(|landmark| landmark.depth == depth);
+            found.flat_map(|landmark| landmark.tasks.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(depths(&apart, 3), [1, 4]);
+        assert_eq!(depths(&apart, 1), [0, 1, 2, 3, 4]);
+        assert_eq!(apart.increments.iter().map(|increment| increment.tasks.len()).sum::<usize>(), 5 + 2 + 2);
+    }
+}
+
+#[test]
+fn increments_are_differences_of_truncated_gradients() {
+    // ‖Δ_j‖² reported by the walk is the squared distance of neighbouring truncated gradients.
+    let sizes = Sizes { tasks: 2, ways: 3, shots: 1, queries: 2, pixels: 9 };
+    let (problem, theta) = FewShotLike::convolutional(sizes, 2, 4, 0.3);
+    let steps = 3;
+    let truncated =
+        |depth| estimate(&problem, &theta, &Draw::truncated(2, steps, depth), Memory::Store).gradient;
+    let walked = estimate(&problem, &theta, &Draw::truncated(2, steps, steps).observed(), Memory::Store);
+    assert_eq!(walked.increments.len(), steps);
+    for (increment, depth) in walked.increments.iter().zip(1..) {
+        assert_eq!(increment.step, steps - depth + 1);
+        let expected = (truncated(depth) - truncated(depth - 1)).squared_norm();
+        let norm = |x: burn::tensor::Tensor<1>| x.into_data().iter::<f64>().collect::<Vec<_>>();
+        assert!(relative_error(&norm(increment.squared_norm.clone()), &norm(expected)) < 1e-9);
+        assert!(norm(increment.curvature.clone()).iter().all(|curvature| *curvature > 0.0));
+    }
+}
+
+#[test]
+fn skipped_and_reweighted_products_follow_the_recursion() {
+    // v ← v − f_j α_j H_j v, by hand from single products: f = (2, 0, ½) for j = 1, 2, 3.
+    let sizes = Sizes { tasks: 1, ways: 3, shots: 2, queries: 2, pixels: 6 };
+    let (problem, theta) = FewShotLike::perceptron(sizes, &[5], 0.3);
+    let mut draw = Draw::truncated(1, 3, 3);
+    [(1, 2.0), (2, 0.0), (3, 0.5)].into_iter().for_each(|(step, factor)| draw.set_factor(step, 0, factor));
+    let walked = estimate(&problem, &theta, &draw, Memory::Store);
+    assert_eq!(walked.evaluations.products, 2);
+
+    let outer = theta.repeat(1);
+    let product = |at: &Params, vector: &Params| {
+        let leaves = at.tracked();
+        let slope = problem.inner_loss(&outer.constant(), &leaves.moving(vector)).tangent.unwrap();
+        let [product] = Params::gradients([&leaves], slope.sum());
+        product.unwrap()
+    };
+    let mut vector = estimate(&problem, &theta, &Draw::truncated(1, 3, 0), Memory::Store).gradient;
+    for (step, factor) in [(3, 0.5), (1, 2.0)] {
+        let scaled = product(&adapt(&problem, &outer, step - 1).0, &vector).scale(&[-0.3 * factor]);
+        vector = vector + scaled;
+    }
+    assert!(relative_error(&values(&walked.gradient), &values(&vector)) < 1e-12);
+}
+
+#[test]
+fn a_proximal_term_keeps_the_gradient_exact_where_the_start_is_a_function_of_theta() {
+    let (problem, theta) = WeightedRegression::new(2);
+    exact_gradient_matches_differences(&Proximal { problem, strength: 0.7 }, &theta, 5);
+}
+
+#[test]
+fn a_proximal_term_of_strength_zero_changes_no_bit() {
+    let (problem, theta) = WeightedRegression::new(2);
+    let draw = Draw::truncated(2, 3, 3);
+    let of = |strength| {
+        let problem = Proximal { problem: problem.clone(), strength };
+        values(&estimate(&problem, &theta, &draw, Memory::Store).gradient)
+    };
+    let plain = values(&estimate(&problem, &theta, &draw, Memory::Store).gradient);
+    assert_eq!(of(0.0), plain);
+    assert!(relative_error(&of(0.1), &plain) > 1e-3);
+}

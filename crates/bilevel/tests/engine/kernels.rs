@@ -1,0 +1,191 @@
+//! Every kernel against its composition of plain tensor operations, over random shapes, in float32 and float64: values,
+//! gradients, tangents and gradients of tangents.
+
+use super::problems::relative_error;
+use bilevel::kernel::{self, Grid, reference};
+use bilevel::{Dual, rng};
+use burn::tensor::{DType, Tensor, module, ops::ConvOptions};
+use rand::RngExt;
+use std::sync::Arc;
+
+/// Both float types, and the largest relative error of a kernel.
+const TYPES: [(DType, f64); 2] = [(DType::F64, 1e-11), (DType::F32, 2e-4)];
+
+fn normal(shape: [usize; 3], dtype: DType, seed: u64) -> Tensor<3> {
+    super::problems::normal(shape, seed).cast(dtype)
+}
+
+fn assert_same(what: &str, found: &Tensor<3>, expected: &Tensor<3>, tolerance: f64) {
+    assert_eq!(found.dims(), expected.dims(), "{what}");
+    assert_eq!(found.dtype(), expected.dtype(), "{what}");
+    let values = |tensor: &Tensor<3>| tensor.clone().into_data().iter::<f64>().collect::<Vec<_>>();
+    let error = relative_error(&values(found), &values(expected));
+    assert!(error < tolerance, "{what}: off by {error:e}");
+}
+
+/// The value of `function` at `inputs`, and the gradients of its inner product with a fixed tensor.
+fn differentiated(inputs: &[Tensor<3>], function: impl Fn(&[Tensor<3>]) -> Tensor<3>) -> Vec<Tensor<3>> {
+    let leaves: Vec<Tensor<3>> = inputs.iter().map(|x| x.clone().autodiff().require_grad()).collect();
+    let value = function(&leaves);
+    let along: Vec<f64> = (0..value.dims().iter().product()).map(|at| f64::sin(at as f64)).collect();
+    let along = burn::tensor::TensorData::new(along, value.dims());
+    let along = Tensor::<3>::from_data(along, (&value.device(), value.dtype()));
+    let mut gradients = (value.clone() * along).sum().backward();
+    let zeros = |x: &Tensor<3>| x.clone().inner().zeros_like();
+    let of = |x: &Tensor<3>| x.grad_remove(&mut gradients).unwrap_or_else(|| zeros(x));
+    std::iter::once(value.inner()).chain(leaves.iter().map(of)).collect()
+}
+
+/// A random convolution: geometry, and images and weights for it.
+fn convolution(index: u64, dtype: DType) -> (String, Arc<Grid>, [Tensor<3>; 2]) {
+    let mut random = rng::generator(1, "convolution", index);
+    let mut draw = |from: usize, to: usize| random.random_range(from..=to);
+    let (tasks, images, stride, padding) = (draw(1, 3), draw(1, 9), draw(1, 3), draw(0, 2));
+    let (height, width) = (draw(3, 9), draw(3, 9));
+    let (channels, filters) = (draw(1, 20), draw(1, 70));
+    let grid = match draw(0, 5) {
+        0 => Grid::pointwise(),
+        _ => Grid::new(height, width, stride, padding),
+    };
+    let name = format!(
+        "{tasks} tasks, {images} images, {height}x{width}, stride {stride}, padding {padding}, \
+         {channels} to {filters} channels, {} taps, {dtype:?}",
+        grid.taps()
+    );
+    let x = normal([tasks, images * grid.source_pixels(), channels], dtype, 2 * index);
+    let w = normal([tasks, grid.taps() * channels, filters], dtype, 2 * index + 1);
+    (name, Arc::new(grid), [x, w])
+}
+
+#[test]
+fn convolutions_match_their_reference() {
+    for (dtype, tolerance) in TYPES {
+        for index in 0..60 {
+            let (name, grid, inputs) = convolution(index, dtype);
+            let found = differentiated(&inputs, |x| kernel::convolve(x[0].clone(), x[1].clone(), &grid));
+            let expected =
+                differentiated(&inputs, |x| reference::convolve(x[0].clone(), x[1].clone(), &grid));
+            for ((found, expected), what) in found.iter().zip(&expected).zip(["value", "images", "weights"]) {
+                assert_same(&format!("{what}, {name}"), found, expected, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fused_pair_of_convolutions_is_their_sum() {
+    for (dtype, tolerance) in TYPES {
+        for index in 0..20 {
+            let (name, grid, [x, w]) = convolution(index, dtype);
+            let inputs = [x.clone(), w.clone(), normal(x.dims(), dtype, 900), normal(w.dims(), dtype, 901)];
+            let pairs = |x: &[Tensor<3>]| [[x[0].clone(), x[1].clone()], [x[2].clone(), x[3].clone()]];
+            let found = differentiated(&inputs, |x| {
+                let [first, second] = pairs(x);
+                kernel::convolve_two(first, second, &grid)
+            });
+            let expected = differentiated(&inputs, |x| {
+                let [first, second] = pairs(x).map(|[x, w]| reference::convolve(x, w, &grid));
+                first + second
+            });
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_same(&name, found, expected, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_reference_matches_burns_convolution() {
+    for index in 0..20 {
+        let mut random = rng::generator(2, "convolution", index);
+        let mut draw = |from: usize, to: usize| random.random_range(from..=to);
+        let (images, channels, filters) = (draw(1, 4), draw(1, 5), draw(1, 5));
+        let ([height, width], stride, padding) = ([draw(3, 9), draw(3, 9)], draw(1, 3), draw(0, 2));
+        let grid = Grid::new(height, width, stride, padding);
+        let x = normal([images, height * width, channels], DType::F64, 2 * index);
+        let w = normal([1, 9 * channels, filters], DType::F64, 2 * index + 1);
+        let image = x.clone().reshape([images, height, width, channels]).permute([0, 3, 1, 2]);
+        let weight = w.clone().reshape([3, 3, channels, filters]).permute([3, 2, 0, 1]);
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
+        let expected = module::conv2d(image, weight, None, options).permute([0, 2, 3, 1]);
+        let expected = expected.reshape([1, images * grid.target_pixels(), filters]);
+        let found = reference::convolve(x.reshape([1, images * height * width, channels]), w, &grid);
+        assert_same(&format!("{height}x{width}, {stride}, {padding}"), &found, &expected, 1e-12);
+    }
+}
+
+/// Batch norm and ReLU; if `moving`, its value combined with its tangent, so that all six inputs have gradients.
+fn norm_relu(x: &[Tensor<3>], rows: usize, moving: bool, fused: bool) -> Tensor<3> {
+    let dual = |at: usize| match moving {
+        true => Dual::moving(x[at].clone(), x[at + 3].clone()),
+        false => Dual::constant(x[at].clone()),
+    };
+    let (x, gamma, beta) = (dual(0), dual(1), dual(2));
+    let out = match fused {
+        true => x.batch_norm_relu(gamma, beta, rows, 1e-5),
+        false => x.batch_norm(gamma, beta, rows, 1e-5).relu(),
+    };
+    match out.tangent {
+        None => out.primal,
+        Some(tangent) => out.primal * 0.7 + tangent,
+    }
+}
+
+#[test]
+fn fused_norm_relu_and_its_tangent_match_the_composed_rules() {
+    for (dtype, tolerance) in TYPES {
+        for index in 0..40 {
+            let mut random = rng::generator(1, "norm", index);
+            let mut draw = |from: usize, to: usize| random.random_range(from..=to);
+            let (tasks, rows, width) = (draw(1, 3), draw(2, 600), draw(1, 40));
+            let counted = if index % 2 == 0 { rows } else { draw(2, rows) };
+            let shapes = [[tasks, rows, width], [tasks, 1, width], [tasks, 1, width]];
+            let shapes = shapes.iter().chain(&shapes).zip(100 * index..);
+            let inputs: Vec<Tensor<3>> = shapes.map(|(shape, seed)| normal(*shape, dtype, seed)).collect();
+            for moving in [false, true] {
+                let found = differentiated(&inputs, |x| norm_relu(x, counted, moving, true));
+                let expected = differentiated(&inputs, |x| norm_relu(x, counted, moving, false));
+                // Without tangents there are no gradients in the directions.
+                let count = if moving { 7 } else { 4 };
+                let names = ["value", "x", "gamma", "beta", "x along", "gamma along", "beta along"];
+                for ((found, expected), what) in found.iter().zip(&expected).zip(names).take(count) {
+                    let name =
+                        format!("{what}: {tasks}x{rows}x{width}, {counted} counted, {moving}, {dtype:?}");
+                    assert_same(&name, found, expected, tolerance);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nan_passes_through_norm_relu() {
+    for dtype in [DType::F64, DType::F32] {
+        let ones = Dual::constant(Tensor::<3>::ones([1, 1, 20], (&burn::tensor::Device::flex(), dtype)));
+        let x = normal([1, 30, 20], dtype, 1).slice_fill([0..1, 4..5, 7..8], f64::NAN);
+        let y = Dual::constant(x).batch_norm_relu(ones.clone(), ones, 30, 1e-5).primal;
+        let lost = y.into_data().iter::<f64>().skip(7).step_by(20).filter(|y| !y.is_nan()).count();
+        assert_eq!(lost, 0, "the channel's statistics are NaN, so all of its values must be");
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let (_, grid, [x, w]) = convolution(3, DType::F32);
+    let run = || {
+        let gradients = differentiated(&[x.clone(), w.clone()], |x| {
+            let y = kernel::convolve(x[0].clone(), x[1].clone(), &grid);
+            let weights = Tensor::ones([y.dims()[0], 1, y.dims()[2]], &y.device());
+            let rows = y.dims()[1];
+            Dual::constant(y)
+                .batch_norm_relu(Dual::constant(weights.clone()), Dual::constant(weights), rows, 1e-5)
+                .primal
+        });
+        gradients.into_iter().map(Tensor::into_data).collect::<Vec<_>>()
+    };
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let alone = pool(1).install(run);
+    for threads in [2, 5] {
+        assert_eq!(pool(threads).install(run), alone, "{threads} threads");
+    }
+}

@@ -1,0 +1,15 @@
+//! Tests of the engine on small problems, without networks, images, files or a command line.
+
+mod architecture;
+mod curvature_probe;
+mod dual;
+mod gradients;
+mod implicit_and_reptile;
+mod imports;
+mod kernels;
+mod memory_plans;
+mod own_problem;
+mod problems;
+mod threads;
+mod unbiased;
+mod variance;

@@ -1,0 +1,62 @@
+//! Advice that the command line adds to the library's error messages: what to type next.
+
+use metaburn::run::{self, RunDir, quoted};
+use metaburn::support::classified::Classified;
+use std::any::Any;
+
+/// The advice for `error`, or for the error it wraps, if there is any.
+pub fn advice(error: &dyn Classified) -> Option<String> {
+    let any: &dyn Any = error;
+    match any.downcast_ref::<run::Error>() {
+        Some(error) => after_run_error(error),
+        None => advice(error.wrapped()?),
+    }
+}
+
+fn after_run_error(error: &run::Error) -> Option<String> {
+    Some(match error {
+        run::Error::NoRun { path } => format!(
+            "`metaburn train` creates run directories, by default under checkpoints/; start a run here \
+             with `metaburn train --run-dir {}`",
+            quoted(path)
+        ),
+        run::Error::Occupied { path } => format!(
+            "continue it with `metaburn resume {}`, or choose another directory with --run-dir",
+            quoted(path)
+        ),
+        run::Error::InUse { .. } => "wait for that process to finish, or stop it".into(),
+        run::Error::NoSteps { path } | run::Error::NoCheckpoint { path } => {
+            format!("train it first with `metaburn resume {}`", quoted(path))
+        }
+        run::Error::NoBest { .. } => "set eval.every in a new run, or use --checkpoint latest".into(),
+        run::Error::NoSoundCheckpoint { path, .. } => format!(
+            "restore a checkpoint from a backup, or start again with `metaburn train {} --run-dir DIR`",
+            quoted(&RunDir::at(path).config_file())
+        ),
+        run::Error::Config(_)
+        | run::Error::Archive(_)
+        | run::Error::Io { .. }
+        | run::Error::Settings { .. }
+        | run::Error::NoStep { .. }
+        | run::Error::Checkpoint { .. } => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exit::CommandError;
+    use super::*;
+    use metaburn::{inference, study, train};
+
+    #[test]
+    fn advice_follows_the_message_of_a_wrapped_error() {
+        let occupied = || run::Error::Occupied { path: "my runs/one".into() };
+        let expected = "my runs/one already holds a run; continue it with `metaburn resume 'my runs/one'`, or choose \
+                        another directory with --run-dir";
+        assert_eq!(CommandError::from(occupied()).to_string(), expected);
+        let training = || train::Error::from(occupied());
+        assert_eq!(CommandError::from(study::Error::Trainer(training())).to_string(), expected);
+        assert_eq!(CommandError::from(inference::Error::Trainer(training())).to_string(), expected);
+        assert_eq!(CommandError::from(std::io::Error::other("broken")).to_string(), "broken");
+    }
+}

@@ -1,0 +1,69 @@
+//! Episodes: few-shot classification tasks.
+
+use super::RotatedClass;
+
+/// The size of an episode.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EpisodeShape {
+    /// Number of classes.
+    pub ways: usize,
+    /// Support images per class, to which the learner adapts.
+    pub shots: usize,
+    /// Query images per class, on which it is tested.
+    pub queries: usize,
+}
+
+/// The pixels of an episode, in order of its classes. Labels number the episode's own classes from 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Episode {
+    /// The classes, in the order of their labels, `[ways]`.
+    pub classes: Vec<RotatedClass>,
+    /// Height and width of every image, in pixels.
+    pub size: usize,
+    /// Support images, `[ways·shots, size·size]`, ink 1 and paper 0.
+    pub support: Vec<f32>,
+    /// The label of each support image, `[ways·shots]`.
+    pub support_labels: Vec<usize>,
+    /// The index within its class of each support image, `[ways·shots]`.
+    pub support_examples: Vec<usize>,
+    /// Query images, `[ways·queries, size·size]`, ink 1 and paper 0.
+    pub query: Vec<f32>,
+    /// The label of each query image, `[ways·queries]`.
+    pub query_labels: Vec<usize>,
+    /// The index within its class of each query image, `[ways·queries]`.
+    pub query_examples: Vec<usize>,
+}
+
+/// A reference to one image of an [`ImageSet`](super::ImageSet).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ImageRef {
+    /// Its class, perhaps rotated.
+    pub class: RotatedClass,
+    /// Its index within the class.
+    pub example: usize,
+}
+
+/// References to the images of an episode, in order of its classes; with n images per class, image i has label i / n.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Selection {
+    /// Support images, `[ways·shots]`.
+    pub support: Vec<ImageRef>,
+    /// Query images, `[ways·queries]`.
+    pub query: Vec<ImageRef>,
+}
+
+impl EpisodeShape {
+    /// The label of each support image of an episode, `[ways·shots]`.
+    pub fn support_labels(&self) -> Vec<usize> {
+        labels(self.ways, self.shots)
+    }
+
+    /// The label of each query image of an episode, `[ways·queries]`.
+    pub fn query_labels(&self) -> Vec<usize> {
+        labels(self.ways, self.queries)
+    }
+}
+
+fn labels(ways: usize, each: usize) -> Vec<usize> {
+    (0..ways).flat_map(|label| std::iter::repeat_n(label, each)).collect()
+}

@@ -1,0 +1,177 @@
+//! The input of a prediction: a few images of each class to adapt to, and new images to classify.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::folder::{self, Listing};
+use super::{Class, Error, ImageSet, intensity};
+
+/// Levels of folders below a query folder in which images are looked for: a group's and a class's.
+const DEPTH: usize = 2;
+
+/// Support images to adapt to and query images to classify, all inverted or none.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The support images, by class.
+    pub support: ImageSet,
+    /// The query images.
+    pub queries: Vec<Query>,
+    /// Whether dark is ink, in all image files.
+    pub inverted: bool,
+    /// The queries' ink, `[queries, size·size]`.
+    ink: Vec<u8>,
+}
+
+/// An image to classify.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its class, if its folder has the name of one.
+    pub class: Option<usize>,
+}
+
+impl Request {
+    /// Reads the class folders below `support`, laid out as for [`folder::load`], and the images in `queries`: files, or
+    /// folders with images up to two levels below. All are resized to `size`×`size` pixels.
+    ///
+    /// `invert` says whether dark is ink. With `None` the borders of the support images decide, for the queries too.
+    ///
+    /// # Errors
+    /// Returns an error if a file or folder is missing, a folder holds no images, or an image cannot be decoded.
+    pub fn read(
+        support: &Path,
+        queries: &[PathBuf],
+        size: usize,
+        invert: Option<bool>,
+    ) -> Result<Self, Error> {
+        if !support.is_dir() {
+            return Err(Error::NoSupport { path: support.into() });
+        }
+        let mut files = Vec::new();
+        for path in queries {
+            find(path, &mut files)?;
+        }
+        let (support, inverted) = folder::read(support, size, invert)?;
+        let ink = folder::ink(files.iter().collect(), size, inverted)?;
+        let query = |file: PathBuf| Query { class: named_after(&file, support.classes()), file };
+        Ok(Self { queries: files.into_iter().map(query).collect(), support, inverted, ink })
+    }
+
+    /// The support images, `[images, size·size]`, ink 1 and paper 0, in order of their classes.
+    pub fn support_ink(&self) -> Vec<f32> {
+        self.support.pixels().iter().copied().map(intensity).collect()
+    }
+
+    /// The class of each support image.
+    pub fn support_labels(&self) -> Vec<usize> {
+        let classes = self.support.classes().iter().enumerate();
+        classes.flat_map(|(label, class)| std::iter::repeat_n(label, class.examples)).collect()
+    }
+
+    /// The query images in `range`, `[range, size·size]`, ink 1 and paper 0.
+    ///
+    /// # Panics
+    /// Panics if `range` is out of bounds.
+    pub fn query_ink(&self, range: Range<usize>) -> Vec<f32> {
+        let area = self.support.size() * self.support.size();
+        self.ink[range.start * area..range.end * area].iter().copied().map(intensity).collect()
+    }
+}
+
+/// Adds the image at `path`, or those in the folder at `path`.
+fn find(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    if path.is_dir() {
+        let before = found.len();
+        collect(path, DEPTH, found)?;
+        if found.len() == before {
+            return Err(Error::NoImages { path: path.into() });
+        }
+    } else if path.exists() {
+        found.push(path.into());
+    } else {
+        return Err(Error::NoQuery { path: path.into() });
+    }
+    Ok(())
+}
+
+fn collect(folder: &Path, deep: usize, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    let Listing { folders, images } = Listing::of(folder)?;
+    found.extend(images);
+    match deep {
+        0 => Ok(()),
+        _ => folders.iter().try_for_each(|child| collect(child, deep - 1, found)),
+    }
+}
+
+/// The index of the class that has the name of the folder of `file`.
+fn named_after(file: &Path, classes: &[Class]) -> Option<usize> {
+    let folder = file.parent()?;
+    classes.iter().position(|class| folder.ends_with(&class.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use image::{GrayImage, Luma};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A folder with a uniformly grey image at each of `paths`.
+    fn folder(paths: &[(&str, u8)]) -> TempDir {
+        let dir = TempDir::new().expect("dir");
+        for (path, grey) in paths {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().expect("nested")).expect("folder");
+            GrayImage::from_pixel(4, 4, Luma([*grey])).save(path).expect("image");
+        }
+        dir
+    }
+
+    fn read(dir: &TempDir, queries: &[&str], invert: Option<bool>) -> Result<Request, Error> {
+        let queries: Vec<_> = queries.iter().map(|query| dir.path().join(query)).collect();
+        Request::read(&dir.path().join("shots"), &queries, 2, invert)
+    }
+
+    #[test]
+    fn queries_are_files_and_folders_inverted_like_the_support_images() -> Result<(), Error> {
+        let dir = folder(&[
+            ("shots/cat/1.png", 250),
+            ("shots/owl/1.png", 240),
+            ("shots/owl/2.png", 230),
+            ("new/owl/9.png", 0),
+            ("new/cow/3.png", 10),
+            ("new/1.png", 20),
+            ("one.png", 30),
+        ]);
+        let request = read(&dir, &["one.png", "new"], None)?;
+        assert!(request.inverted, "the support's paper is white");
+        let found: Vec<_> = request
+            .queries
+            .iter()
+            .map(|query| (query.file.strip_prefix(dir.path()).expect("below").to_path_buf(), query.class))
+            .collect();
+        let expected =
+            [("one.png", None), ("new/1.png", None), ("new/cow/3.png", None), ("new/owl/9.png", Some(1))];
+        assert_eq!(found, expected.map(|(file, class)| (PathBuf::from(file), class)));
+        assert_eq!(request.support_labels(), [0, 1, 1]);
+        assert_eq!(request.support_ink()[..4], [5.0 / 255.0; 4]);
+        // By their own borders, the dark query images would not be inverted.
+        assert_eq!(request.query_ink(3..4), [1.0; 4]);
+        assert_eq!(read(&dir, &["new"], Some(false))?.query_ink(2..3), [0.0; 4]);
+        Ok(())
+    }
+
+    #[test]
+    fn missing_images_are_reported_with_their_flag() {
+        let dir = folder(&[("shots/cat/1.png", 250), ("shots/owl/1.png", 240)]);
+        fs::create_dir(dir.path().join("empty")).expect("folder");
+        let refusal = |queries: &[&str]| read(&dir, queries, None).expect_err("unusable").to_string();
+        assert!(refusal(&["nowhere.png"]).contains("--query"));
+        assert!(refusal(&["shots", "empty"]).contains("empty` holds no PNG or JPEG"));
+        let gone = Request::read(&dir.path().join("gone"), &[], 2, None).expect_err("gone").to_string();
+        assert!(gone.contains("--support"), "{gone}");
+    }
+}

@@ -1,0 +1,70 @@
+//! Images of a set rendered for people: dark ink on white paper.
+
+use super::{EpisodeShape, Error, ImageRef, ImageSet, Selection, rotated};
+use image::{GrayImage, Luma};
+use std::fs;
+use std::path::Path;
+
+const PAPER: u8 = 255;
+
+/// The image that `image` refers to, dark on white.
+pub fn render(set: &ImageSet, ImageRef { class, example }: ImageRef) -> GrayImage {
+    let side = set.size() as u32;
+    let mut ink = rotated(set.image(class.class, example), set.size(), class.quarter_turns);
+    GrayImage::from_fn(side, side, |_, _| Luma([PAPER - ink.next().unwrap_or_default()]))
+}
+
+/// The name of the class of `image`, with its rotation in degrees.
+pub fn display_name(set: &ImageSet, image: ImageRef) -> String {
+    let name = &set.classes()[image.class.class].name;
+    match image.class.quarter_turns % 4 {
+        0 => name.clone(),
+        turns => format!("{name} ({}°)", 90 * u32::from(turns)),
+    }
+}
+
+/// Writes an episode of `shape` into `folder`, which must not exist: `support/CLASS/1.png` … and `query/CLASS/1.png` ….
+///
+/// # Errors
+/// Returns an error if `folder` exists, or a folder or file cannot be written.
+pub fn write_episode(
+    set: &ImageSet,
+    selection: &Selection,
+    shape: &EpisodeShape,
+    folder: &Path,
+) -> Result<(), Error> {
+    fs::create_dir(folder).map_err(Error::io("create", folder))?;
+    for (part, refs, each) in
+        [("support", &selection.support, shape.shots), ("query", &selection.query, shape.queries)]
+    {
+        for of_class in refs.chunks(each) {
+            // The name may contain the group's, separated by a slash.
+            let class = folder.join(part).join(display_name(set, of_class[0]).replace(['/', '\\'], "-"));
+            fs::create_dir_all(&class).map_err(Error::io("create", &class))?;
+            for (number, image) in of_class.iter().enumerate() {
+                let file = class.join(format!("{}.png", number + 1));
+                let saved = render(set, *image).save(&file).map_err(std::io::Error::other);
+                saved.map_err(Error::io("write", &file))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Glyphs, RotatedClass};
+
+    #[test]
+    fn images_are_rotated_and_dark_on_white() {
+        let set = Glyphs { alphabets: 1, ..Glyphs::default() }.draw(9).unwrap();
+        let class = RotatedClass { class: 3, quarter_turns: 1 };
+        let image = ImageRef { class, example: 2 };
+        let drawn = render(&set, image);
+        let ink = set.image(3, 2);
+        // A counter-clockwise quarter turn moves the last column to the first row.
+        (0..9).for_each(|at| assert_eq!(255 - drawn.get_pixel(at, 0)[0], ink[at as usize * 9 + 8]));
+        assert!(display_name(&set, image).ends_with(" (90°)"));
+    }
+}

@@ -1,0 +1,102 @@
+//! Errors of using a trained learner.
+
+use crate::support::archive;
+use crate::support::classified::Classified;
+use crate::{config, data, run, train};
+use bilevel::device;
+use std::path::PathBuf;
+
+/// An error in prediction, export or import.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages document the variants")]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    #[error(transparent)]
+    Backend(#[from] device::Error),
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    #[error(transparent)]
+    Trainer(#[from] train::Error),
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
+    #[error(
+        "there are images of {} classes ({}), but this network distinguishes exactly {ways}, with one \
+         output per class. Give {ways} class folders, or train a network with `--set task.ways={}`",
+        found.len(),
+        some(found),
+        found.len().max(2)
+    )]
+    Ways { found: Vec<String>, ways: usize },
+    #[error("the images are {found} pixels wide and high, but this network takes {expected}")]
+    Size { found: usize, expected: usize },
+    #[error(
+        "transductive batch norm takes its statistics over the images to classify, and needs at least two of them; give \
+         more images, or leave out `--batch-norm transductive`"
+    )]
+    Alone,
+    #[error(
+        "after {steps} inner steps on these images the network's outputs are not finite; try fewer --steps"
+    )]
+    NotFinite { steps: usize },
+    #[error(
+        "{path} is a checkpoint, not exported weights; `metaburn export RUN_DIR` writes the weights of its run"
+    )]
+    Checkpoint { path: PathBuf },
+    #[error(
+        "{path} was exported with a configuration that cannot be read: {reason}; name a configuration file"
+    )]
+    Header { path: PathBuf, reason: String },
+    #[error(
+        "{0}. The network of the configuration does not match the file: check model.kind, model.filters, \
+         model.blocks, model.hidden, task.ways, data.image_size and inner.adapts"
+    )]
+    Unfit(archive::Error),
+    #[error("{path} has an array `{name}` that the configuration's network does not have{hint}")]
+    Extra { path: PathBuf, name: String, hint: &'static str },
+    #[error("array `{name}` in {path} holds values that are not finite")]
+    Values { path: PathBuf, name: String },
+}
+
+/// The first few of `names`, separated by commas.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))
+}
+
+impl Classified for Error {
+    fn is_user_error(&self) -> bool {
+        match self {
+            Self::Config(error) => error.is_user_error(),
+            Self::Data(error) => error.is_user_error(),
+            Self::Backend(error) => error.is_user_error(),
+            Self::Run(error) => error.is_user_error(),
+            Self::Trainer(error) => error.is_user_error(),
+            Self::Archive(error) | Self::Unfit(error) => error.is_user_error(),
+            Self::Ways { .. }
+            | Self::Size { .. }
+            | Self::Alone
+            | Self::NotFinite { .. }
+            | Self::Checkpoint { .. }
+            | Self::Header { .. }
+            | Self::Extra { .. }
+            | Self::Values { .. } => true,
+        }
+    }
+
+    fn wrapped(&self) -> Option<&dyn Classified> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Data(error) => Some(error),
+            Self::Backend(error) => Some(error),
+            Self::Run(error) => Some(error),
+            Self::Trainer(error) => Some(error),
+            Self::Archive(error) => Some(error),
+            Self::Unfit(error) => Some(error),
+            _ => None,
+        }
+    }
+}

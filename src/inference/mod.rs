@@ -1,0 +1,9 @@
+//! Using a trained learner: classifying new images, and exchanging weights with other programs.
+
+mod error;
+mod predictor;
+mod weights;
+
+pub use error::Error;
+pub use predictor::{Prediction, Predictor};
+pub use weights::{ExportedWeights, export};

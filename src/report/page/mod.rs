@@ -1,0 +1,283 @@
+//! The report of a run: one self-contained HTML page with accuracy, curves, mistakes, sample episodes, configuration
+//! and the commands that reproduce it.
+
+mod confusion;
+mod episode;
+mod images;
+
+pub use episode::{EvaluatedEpisode, Prediction, accuracy};
+
+use crate::config::{self, Config};
+use crate::data::{ImageSet, Part, display_name};
+use crate::report::html::{data_uri, document, escaped, table};
+use crate::report::{Against, Figure, RunCurves, overview};
+use crate::run::{CheckpointSelector, RunDir, Session, Standing, quoted};
+use bilevel::device::Opened;
+use std::fmt::Write;
+use std::time::SystemTime;
+
+/// Largest number of mistakes shown.
+const MISTAKES: usize = 12;
+/// Largest number of groups of classes, such as alphabets, for which a table is shown.
+const GROUPS: usize = 24;
+
+/// The contents of the page.
+pub struct Page<'a> {
+    /// The run.
+    pub run: &'a RunDir,
+    /// Its configuration.
+    pub config: &'a Config,
+    /// Its state at the checkpoint.
+    pub standing: &'a Standing,
+    /// The checkpoint.
+    pub checkpoint: CheckpointSelector,
+    /// Its curves; `None` if it has no outer step yet.
+    pub curves: Option<&'a RunCurves>,
+    /// Its images.
+    pub set: &'a ImageSet,
+    /// The part of the data that the episodes are drawn from.
+    pub part: Part,
+    /// The episodes, evaluated.
+    pub episodes: &'a [EvaluatedEpisode],
+    /// The number of episodes shown.
+    pub shown: usize,
+    /// The device on which they were evaluated.
+    pub opened: &'a Opened,
+    /// The program's name, for commands.
+    pub program: &'a str,
+}
+
+impl Page<'_> {
+    /// The HTML file.
+    ///
+    /// # Errors
+    /// Returns an error if the configuration cannot be written as TOML.
+    pub fn html(&self) -> Result<String, config::Error> {
+        let title = self.curves.map_or_else(|| self.run.path().display().to_string(), |run| run.name.clone());
+        let body = format!(
+            "<main>\n<h1>{}</h1>\n{}{}{}{}{}{}{}</main>\n",
+            escaped(&title),
+            self.accuracy_section(),
+            self.curves_section(),
+            self.confusion_section(),
+            self.episodes_section(),
+            self.config_section()?,
+            self.environment_section(),
+            self.commands_section(),
+        );
+        Ok(document(&title, &body))
+    }
+
+    /// The accuracy and what it depends on.
+    fn accuracy_section(&self) -> String {
+        let (config, standing) = (self.config, self.standing);
+        let (mean, ci95) = accuracy(self.episodes);
+        let best = standing.best.map_or_else(String::new, |best| {
+            format!(" Best validation: {:.2} % after outer step {}.", best.accuracy, best.step)
+        });
+        let said = format!(
+            "{} episodes, {}-way {}-shot, batch norm {}, of classes that were not trained on; ± is the half-width \
+             of the 95 % confidence interval. {}, after {} outer steps, {} gradient evaluations and {:.0} s of training.{best}",
+            self.episodes.len(),
+            config.task.ways,
+            config.task.shots,
+            config.model.batch_norm,
+            match self.checkpoint {
+                CheckpointSelector::Latest => "The latest checkpoint",
+                CheckpointSelector::Best => "The checkpoint with the best validation",
+                CheckpointSelector::After(_) => "An earlier checkpoint",
+            },
+            standing.step,
+            standing.evaluations.total(),
+            standing.seconds,
+        );
+        section(
+            "accuracy",
+            &format!("{} accuracy", capitalised(self.part.name())),
+            &format!(
+                "<p class=\"score\">{mean:.2} % ± {ci95:.2}</p>\n<p class=\"note\">{}</p>\n",
+                escaped(&said)
+            ),
+        )
+    }
+
+    /// The curves of the run and of its estimator.
+    fn curves_section(&self) -> String {
+        let Some(run) = self.curves else {
+            return section("curves", "Curves", "<p class=\"note\">The run has no outer step yet.</p>\n");
+        };
+        // One image for each panel, so that they stack on a narrow screen.
+        let curves = overview(run, Against::Steps).panels.into_iter().map(|panel| {
+            let what = escaped(panel.y.label());
+            let uri = data_uri("image/svg+xml", Figure { panels: vec![panel] }.svg().as_bytes());
+            format!("<figure><img class=\"curve\" src=\"{uri}\" alt=\"{what} by outer steps\"/></figure>\n")
+        });
+        let told = format!(
+            "Means over consecutive outer steps, with 95 % confidence bands. The estimator is {}; products are the \
+             Hessian-vector products that it computed for each meta-batch.",
+            self.config.estimator.name()
+        );
+        let curves: String = curves.collect();
+        section(
+            "curves",
+            "Curves",
+            &format!("<div class=\"curves\">\n{curves}</div>\n<p class=\"note\">{}</p>\n", escaped(&told)),
+        )
+    }
+
+    fn confusion_section(&self) -> String {
+        let mut body = String::from(
+            "<p class=\"note\">The number of times a mistake was made, out of the query images for which it was possible: those of \
+             episodes with both classes.</p>\n<div class=\"cards\">\n",
+        );
+        let mistakes = confusion::mistakes(self.episodes, MISTAKES);
+        for mistake in &mistakes {
+            let _ = writeln!(
+                body,
+                "<div class=\"card\">{}{}<br/>{} classified as {}<br/><span class=\"wrong\">{} of {}</span></div>",
+                images::element(self.set, mistake.image),
+                images::element(self.set, mistake.taken_for),
+                escaped(&display_name(self.set, mistake.image)),
+                escaped(&display_name(self.set, mistake.taken_for)),
+                mistake.count,
+                mistake.chances,
+            );
+        }
+        body.push_str("</div>\n");
+        if mistakes.is_empty() {
+            body.push_str("<p>Every query image was classified correctly.</p>\n");
+        }
+        body.push_str(&self.group_table().unwrap_or_default());
+        section("confusion", "Mistakes", &body)
+    }
+
+    /// The confusion of groups, if there are a few.
+    fn group_table(&self) -> Option<String> {
+        let groups = confusion::groups(self.episodes, self.set, GROUPS)?;
+        let mut text = String::from(
+            "<h3>By group</h3>\n<p class=\"note\">Rows are true groups, columns predicted groups, in percent of a row; in \
+             brackets, images classified as another class of their own group.</p>\n<div class=\"wide\"><table>\n<tr><th></th>",
+        );
+        for name in &groups.names {
+            let _ = write!(text, "<th>{}</th>", escaped(name));
+        }
+        text.push_str("</tr>\n");
+        for (at, row) in groups.taken.iter().enumerate() {
+            let all = row.iter().sum::<usize>().max(1) as f64;
+            let percent = |count: usize| 100.0 * count as f64 / all;
+            let _ = write!(text, "<tr><th>{}</th>", escaped(&groups.names[at]));
+            for (other, count) in row.iter().enumerate() {
+                let share = percent(*count);
+                let (colour, within) = match other == at {
+                    true => ("--right", format!(" ({:.1})", percent(groups.within[at]))),
+                    false => ("--wrong", String::new()),
+                };
+                let _ = write!(
+                    text,
+                    "<td style=\"background: color-mix(in srgb, var({colour}) {:.0}%, transparent)\">{share:.1}{within}</td>",
+                    (0.4 * share).min(40.0)
+                );
+            }
+            text.push_str("</tr>\n");
+        }
+        text.push_str("</table></div>\n");
+        Some(text)
+    }
+
+    fn episodes_section(&self) -> String {
+        let mut body = String::new();
+        for (number, episode) in self.episodes.iter().enumerate().take(self.shown) {
+            let predictions: Vec<Prediction> = episode.predictions().collect();
+            let right =
+                predictions.iter().filter(|prediction| prediction.predicted == prediction.actual).count();
+            let _ = writeln!(body, "<h3>Episode {number}: {right} of {} correct</h3>", predictions.len());
+            let shots = episode.selection.support.chunks(episode.selection.support.len() / episode.ways);
+            for (way, support) in shots.enumerate() {
+                let name = display_name(self.set, support[0]);
+                let _ =
+                    write!(body, "<div class=\"way\"><div class=\"card\">way {way}: {}<br/>", escaped(&name));
+                support.iter().for_each(|picture| body.push_str(&images::element(self.set, *picture)));
+                body.push_str("</div>\n");
+                for prediction in predictions.iter().filter(|prediction| prediction.actual == way) {
+                    let (class, mark) = match prediction.predicted == way {
+                        true => ("right", "✓".to_string()),
+                        false => ("wrong", format!("✗ way {}", prediction.predicted)),
+                    };
+                    let _ = writeln!(
+                        body,
+                        "<div class=\"query {class}\">{}<br/>{mark} {:.0} %</div>",
+                        images::element(self.set, prediction.image_ref),
+                        100.0 * prediction.probability,
+                    );
+                }
+                body.push_str("</div>\n");
+            }
+        }
+        body.push_str(
+            "<p class=\"note\">Each row is a class: its support images, then its query images, each with the predicted class and \
+             its probability.</p>\n",
+        );
+        section("episodes", "Sample episodes", &body)
+    }
+
+    fn config_section(&self) -> Result<String, config::Error> {
+        Ok(section("config", "Configuration", &format!("<pre>{}</pre>\n", escaped(&self.config.to_toml()?))))
+    }
+
+    /// Where the run was trained and where the page was written.
+    fn environment_section(&self) -> String {
+        let row = |name: &str, value: String| [name.to_string(), value];
+        let opened = self.opened;
+        let rows = [
+            row("page by metaburn", env!("CARGO_PKG_VERSION").into()),
+            row("evaluated on", format!("{}: {}", opened.backend, opened.description)),
+            row("threads", opened.workers.threads.to_string()),
+            row("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+            row("data", format!("{}, digest {:.12}", self.config.data.source, self.standing.data)),
+            row("page written", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
+        ];
+        let sessions = self.run.sessions().into_iter().map(|session| {
+            let Session { began, step, command, version, backend, device, threads, system } = session;
+            [
+                began,
+                step.to_string(),
+                format!("{backend}: {device}"),
+                threads.to_string(),
+                system,
+                version,
+                command,
+            ]
+        });
+        let head = ["trained from", "after step", "on", "threads", "system", "metaburn", "command"];
+        section("environment", "Environment", &(table(head, sessions) + &table(["what", "value"], rows)))
+    }
+
+    fn commands_section(&self) -> String {
+        let (program, path) = (self.program, self.run.path());
+        let (run, config) = (quoted(path), quoted(&self.run.config_file()));
+        let which = match self.checkpoint {
+            CheckpointSelector::Latest => String::new(),
+            other => format!(" --checkpoint {other}"),
+        };
+        let (part, episodes) = (self.part.name(), self.episodes.len());
+        let commands = format!(
+            "# repeat the run in a new directory\n{program} train {config} --run-dir NEW_DIR\n\
+             # continue from its latest checkpoint\n{program} resume {run}\n\
+             # measure the accuracy on this page\n{program} eval {run} --split {part} --episodes {episodes}{which}\n\
+             # write this page\n{program} report {run} --split {part} --episodes {episodes}{which}\n"
+        );
+        section("commands", "Commands", &format!("<pre>{}</pre>\n", escaped(&commands)))
+    }
+}
+
+/// `title` is plain text, `body` HTML.
+fn section(id: &str, title: &str, body: &str) -> String {
+    format!("<section id=\"{id}\">\n<h2>{}</h2>\n{body}</section>\n", escaped(title))
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + letters.as_str())
+}

@@ -1,0 +1,201 @@
+//! Checkpoints: everything a run needs to continue, in one safetensors file.
+//!
+//! θ is stored under PyTorch's names and layouts (`theta.conv1.weight`, and `rate.conv1.weight` for learned
+//! inner rates), the optimiser's state leaf by leaf, the estimator's vector like θ, and the rest as JSON in
+//! the header. There is no random state: draws are keyed by step.
+
+use super::Error;
+use crate::model::{self, Leaf};
+use crate::support::archive::{Archive, Values};
+use bilevel::Params;
+use bilevel::estimator::State;
+use bilevel::hypergradient::Evaluations;
+use bilevel::optimizer::OptimizerState;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+
+/// Version of the file format.
+const FORMAT: u32 = 1;
+/// The largest whole number that every JSON reader represents exactly.
+const LARGEST_COUNT: u64 = 1 << 53;
+/// Prefix of the names of the vector that an estimator may keep.
+const VECTOR: &str = "estimator.";
+/// The text that names the optimiser.
+const OPTIMIZER: &str = "optimizer";
+/// Prefix of the names of the optimiser's arrays and counts.
+const OPTIMIZER_STATE: &str = "optimizer.";
+/// The header's key for all that is not an array.
+const HEADER: &str = "metaburn";
+
+/// A run's state apart from its arrays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Outer steps taken.
+    pub step: u64,
+    /// Gradient evaluations of these steps.
+    pub evaluations: Evaluations,
+    /// Seconds of training so far, over all sessions.
+    pub seconds: f64,
+    /// The best validation so far.
+    pub best: Option<Best>,
+    /// Outer steps that left θ unchanged because they diverged.
+    #[serde(default)]
+    pub skipped_steps: u64,
+    /// How often the run went back to a checkpoint because it diverged.
+    #[serde(default)]
+    pub rewinds: u64,
+    /// The estimator's state.
+    pub estimator: Value,
+    /// Digest of the training images.
+    pub data: String,
+}
+
+impl Standing {
+    /// Whether all counts are small enough to keep counting.
+    fn is_countable(&self) -> bool {
+        let Evaluations { inner, outer, products, recomputed } = self.evaluations;
+        let counts = [self.step, self.skipped_steps, self.rewinds, inner, outer, products, recomputed];
+        counts.into_iter().all(|count| count <= LARGEST_COUNT)
+    }
+}
+
+/// The best validation so far.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The outer step after which it was measured.
+    pub step: u64,
+    /// Its accuracy in percent.
+    pub accuracy: f64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    /// The archive's seal, computed with this field empty.
+    seal: String,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
+impl Header {
+    fn put(&self, archive: &mut Archive) -> Result<(), serde_json::Error> {
+        archive.text.insert(HEADER.into(), serde_json::to_string(self)?);
+        Ok(())
+    }
+}
+
+/// Writes a checkpoint atomically. `leaves` describe θ.
+///
+/// # Errors
+/// Returns an error if the file cannot be written.
+pub fn save(
+    path: &Path,
+    leaves: &[Leaf],
+    theta: &Params,
+    optimizer: OptimizerState,
+    vector: Option<&Params>,
+    standing: &Standing,
+) -> Result<(), Error> {
+    let mut archive = Archive::default();
+    model::store(&mut archive, "", leaves, theta);
+    if let Some(vector) = vector {
+        model::store(&mut archive, VECTOR, leaves, vector);
+    }
+    archive.text.insert(OPTIMIZER.into(), optimizer.name);
+    for (name, data) in optimizer.tensors {
+        let shape = data.shape().to_vec();
+        archive.set(format!("{OPTIMIZER_STATE}{name}"), &shape, Values::F32(data.iter::<f32>().collect()));
+    }
+    for (name, count) in optimizer.counts {
+        archive.text.insert(format!("{OPTIMIZER_STATE}{name}"), count.to_string());
+    }
+    let unusable =
+        |error: serde_json::Error| Error::Checkpoint { path: path.into(), reason: error.to_string() };
+    let mut header = Header { format: FORMAT, seal: String::new(), standing: standing.clone() };
+    header.put(&mut archive).map_err(unusable)?;
+    header.seal = archive.seal();
+    header.put(&mut archive).map_err(unusable)?;
+    Ok(archive.write(path)?)
+}
+
+/// A checkpoint that has been read and verified.
+pub struct Saved {
+    archive: Archive,
+    /// The run's state.
+    pub standing: Standing,
+}
+
+impl Saved {
+    /// Reads and verifies a checkpoint.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read, is damaged, or has another format.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let unusable = |reason: String| Error::Checkpoint { path: path.into(), reason };
+        let mut archive = Archive::read(path).map_err(|error| unusable(error.to_string()))?;
+        let header =
+            archive.text.get(HEADER).ok_or_else(|| unusable("it was not written by metaburn".into()))?;
+        let malformed = |error: serde_json::Error| unusable(format!("its header: {error}"));
+        let value: Value = serde_json::from_str(header).map_err(malformed)?;
+        let format = value.get("format").and_then(Value::as_u64);
+        if format != Some(u64::from(FORMAT)) {
+            let found = format.map_or_else(|| "none".into(), |format| format.to_string());
+            return Err(unusable(format!("its format is {found}, and this program reads {FORMAT}")));
+        }
+        let mut header: Header = serde_json::from_value(value).map_err(malformed)?;
+        let seal = std::mem::take(&mut header.seal);
+        header.put(&mut archive).map_err(malformed)?;
+        if seal != archive.seal() {
+            return Err(unusable("it does not match its checksum; the file is damaged".into()));
+        }
+        if !header.standing.is_countable() {
+            return Err(unusable("its counts are too large to be real".into()));
+        }
+        Ok(Self { standing: header.standing, archive })
+    }
+
+    /// θ on `device`.
+    ///
+    /// # Errors
+    /// Returns an error if the arrays do not match `leaves`.
+    pub fn theta(&self, leaves: &[Leaf], device: &Device) -> Result<Params, Error> {
+        Ok(model::stored(&self.archive, "", leaves, device)?)
+    }
+
+    /// The estimator's state, its vector on `device` if it keeps one.
+    ///
+    /// # Errors
+    /// Returns an error if the vector's arrays do not have the shapes of `leaves`.
+    pub fn estimator(&self, leaves: &[Leaf], device: &Device) -> Result<State, Error> {
+        let kept = self.archive.names().any(|name| name.starts_with(VECTOR));
+        let vector = kept.then(|| model::stored(&self.archive, VECTOR, leaves, device)).transpose()?;
+        Ok(State { values: self.standing.estimator.clone(), vector })
+    }
+
+    /// The optimiser's state.
+    ///
+    /// # Errors
+    /// Returns an error if a count is not a number.
+    pub fn optimizer(&self) -> Result<OptimizerState, Error> {
+        let unusable = |reason| Error::Checkpoint { path: self.archive.path.clone(), reason };
+        let mut state = OptimizerState {
+            name: self.archive.text.get(OPTIMIZER).cloned().unwrap_or_default(),
+            ..OptimizerState::default()
+        };
+        for (name, count) in &self.archive.text {
+            if let Some(field) = name.strip_prefix(OPTIMIZER_STATE) {
+                let count =
+                    count.parse().map_err(|_| unusable(format!("`{name}` is not a number of steps")))?;
+                state.counts.insert(field.into(), count);
+            }
+        }
+        for name in self.archive.names() {
+            if let Some(field) = name.strip_prefix(OPTIMIZER_STATE) {
+                state.tensors.insert(field.into(), self.archive.data(name)?);
+            }
+        }
+        Ok(state)
+    }
+}

@@ -1,0 +1,297 @@
+//! The run directory: paths of its files, and the lock that protects it.
+//!
+//! ```text
+//! config.toml      the resolved configuration
+//! metrics.jsonl    a line per outer step and per validation; the same bits for the same run
+//! clock.jsonl      training time at each step; differs from machine to machine
+//! checkpoints/     step-00000100.safetensors …, best.safetensors
+//! divergence/      step-00000101.json …: outer steps that were not finite, each with the checkpoint before it
+//! events.out.tfevents.…metaburn   for TensorBoard, if records.tensorboard is true
+//! results/         test.json …: evaluations
+//! sessions.jsonl   when, where and by which command the run was trained
+//! run.lock         held while a process trains the run
+//! report.html, learner.safetensors   written by `metaburn report` and `metaburn export`
+//! ```
+
+use super::error::failed;
+use super::record::{ClockRecord, Record, Records};
+use super::{Error, Saved};
+use crate::config::Config;
+use crate::support::atomic_file;
+use std::fs::{self, File, TryLockError};
+use std::io::{Error as IoError, ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use toml::Table;
+
+/// Longest process ID in the lock file, in bytes.
+const MAX_ID: u64 = 20;
+/// The largest configuration and the largest journal that are read, in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
+const MAX_JOURNAL: u64 = 1 << 30;
+/// Event files have the name `EVENTS_BEGIN` NUMBER `EVENTS_END`. TensorBoard looks for the prefix; the suffix marks files
+/// written by metaburn.
+const EVENTS_BEGIN: &str = "events.out.tfevents.";
+const EVENTS_END: &str = ".metaburn";
+
+/// A run's directory.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+/// The lock of a run. The operating system releases it when the process ends, even if it is killed.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl RunDir {
+    /// The directory at `path`, whether or not it holds a run.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The directory at `path`, which holds a run.
+    ///
+    /// # Errors
+    /// Returns an error if there is no run.
+    pub fn find(path: &Path) -> Result<Self, Error> {
+        let run = Self::at(path);
+        if run.config_file().is_file() { Ok(run) } else { Err(Error::NoRun { path: path.into() }) }
+    }
+
+    /// Creates the directory for a new run, locks it and writes its configuration.
+    ///
+    /// # Errors
+    /// Returns an error if the directory holds a run already or cannot be written.
+    pub fn create(path: &Path, config: &Config) -> Result<(Self, Lock), Error> {
+        let run = Self::at(path);
+        fs::create_dir_all(run.checkpoints()).map_err(failed("create", path))?;
+        let lock = run.lock()?;
+        if run.config_file().exists() {
+            return Err(Error::Occupied { path: path.into() });
+        }
+        let text = config.to_toml()?;
+        let file = run.config_file();
+        atomic_file::write(&file, &[text.as_bytes()]).map_err(failed("write", &file))?;
+        Ok((run, lock))
+    }
+
+    /// The directory at `path`, which holds a run, and the run's configuration.
+    ///
+    /// # Errors
+    /// Returns an error if there is no run or its configuration is invalid.
+    pub fn open(path: &Path) -> Result<(Self, Config), Error> {
+        let run = Self::find(path)?;
+        let config = Config::load(Some(&run.config_file()), &[])?;
+        Ok((run, config))
+    }
+
+    /// The configuration as it was written, unchecked, so that a run of another version can be read too.
+    ///
+    /// # Errors
+    /// Returns an error if there is no run, or its configuration cannot be read or is not TOML.
+    pub fn settings(&self) -> Result<Table, Error> {
+        let path = self.config_file();
+        let text = read_text(&path, MAX_CONFIG)?.ok_or_else(|| Error::NoRun { path: self.path.clone() })?;
+        text.parse().map_err(|source| Error::Settings { path, source: Box::new(source) })
+    }
+
+    /// The records of `metrics.jsonl`; none if there is no such file.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub fn metrics(&self) -> Result<Records<Record>, Error> {
+        Ok(Records::new(read_text(&self.metrics_file(), MAX_JOURNAL)?.unwrap_or_default()))
+    }
+
+    /// The records of `clock.jsonl`; none if there is no such file.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub fn clock(&self) -> Result<Records<ClockRecord>, Error> {
+        Ok(Records::new(read_text(&self.clock_file(), MAX_JOURNAL)?.unwrap_or_default()))
+    }
+
+    /// Locks the directory for writing, and deletes unfinished files that a killed process left behind.
+    ///
+    /// # Errors
+    /// Returns an error if another process holds the lock.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        let path = self.lock_file();
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = open.map_err(failed("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {
+                let id = format!("{}\n", std::process::id());
+                let note =
+                    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(id.as_bytes()));
+                note.map_err(failed("write", &path))?;
+                for folder in [&self.path, &self.checkpoints()] {
+                    atomic_file::sweep(folder).map_err(failed("sweep", folder))?;
+                }
+                Ok(Lock { _file: file })
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut id = String::new();
+                let holder = match file.take(MAX_ID).read_to_string(&mut id) {
+                    Ok(_) if !id.trim().is_empty() => format!(" (process {})", id.trim()),
+                    _ => String::new(),
+                };
+                Err(Error::InUse { path: self.path.clone(), holder })
+            }
+            Err(TryLockError::Error(source)) => Err(failed("lock", &path)(source)),
+        }
+    }
+
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The resolved configuration.
+    pub fn config_file(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// The record of outer steps and validations.
+    pub fn metrics_file(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// The record of training time.
+    pub fn clock_file(&self) -> PathBuf {
+        self.path.join("clock.jsonl")
+    }
+
+    /// The record of sessions.
+    pub fn sessions_file(&self) -> PathBuf {
+        self.path.join("sessions.jsonl")
+    }
+
+    /// The page that `metaburn report` writes by default.
+    pub fn report_file(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// The weights that `metaburn export` writes by default.
+    pub fn weights_file(&self) -> PathBuf {
+        self.path.join("learner.safetensors")
+    }
+
+    /// The TensorBoard event file numbered `number`. Readers follow event files in order of name.
+    pub fn event_file(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{EVENTS_BEGIN}{number:010}{EVENTS_END}"))
+    }
+
+    /// The TensorBoard event files, each with its number.
+    ///
+    /// # Errors
+    /// Returns an error if the directory cannot be listed.
+    pub fn event_files(&self) -> Result<Vec<(u64, PathBuf)>, Error> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed("list", &self.path))? {
+            let entry = entry.map_err(failed("list", &self.path))?;
+            let name = entry.file_name();
+            let number =
+                name.to_str().and_then(|name| name.strip_prefix(EVENTS_BEGIN)?.strip_suffix(EVENTS_END));
+            files.extend(number.and_then(|number| Some((number.parse().ok()?, entry.path()))));
+        }
+        Ok(files)
+    }
+
+    /// The checkpoint after outer step `step`.
+    pub fn checkpoint_file(&self, step: u64) -> PathBuf {
+        self.checkpoints().join(format!("step-{step:08}.safetensors"))
+    }
+
+    /// The checkpoint with the best validation accuracy.
+    pub fn best_file(&self) -> PathBuf {
+        self.checkpoints().join("best.safetensors")
+    }
+
+    /// The report of outer step `step`, which diverged, and the checkpoint from which it can be repeated.
+    pub fn divergence_files(&self, step: u64) -> [PathBuf; 2] {
+        let name = |ending| self.path.join("divergence").join(format!("step-{step:08}.{ending}"));
+        [name("json"), name("safetensors")]
+    }
+
+    /// The checkpoints by step, latest first.
+    ///
+    /// # Errors
+    /// Returns an error if the directory cannot be listed.
+    pub fn checkpoint_steps(&self) -> Result<Vec<u64>, Error> {
+        let folder = self.checkpoints();
+        let mut steps = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
+            let name = entry.map_err(failed("list", &folder))?.file_name();
+            let step =
+                name.to_str().and_then(|name| name.strip_prefix("step-")?.strip_suffix(".safetensors"));
+            steps.extend(step.and_then(|step| step.parse::<u64>().ok()));
+        }
+        steps.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(steps)
+    }
+
+    /// The latest intact checkpoint, and a warning for each later one that is damaged; `None` if there are no
+    /// checkpoints.
+    ///
+    /// # Errors
+    /// Returns an error if there are checkpoints but all are damaged.
+    pub fn latest(&self) -> Result<Option<(Saved, Vec<String>)>, Error> {
+        let mut faults = Vec::new();
+        for step in self.checkpoint_steps()? {
+            let path = self.checkpoint_file(step);
+            match Saved::read(&path) {
+                Ok(saved) if saved.standing.step == step => return Ok(Some((saved, faults))),
+                Ok(saved) => {
+                    let reason = format!("it is of outer step {}, not {step}", saved.standing.step);
+                    faults.push(Error::Checkpoint { path, reason }.to_string());
+                }
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
+        if faults.is_empty() {
+            return Ok(None);
+        }
+        Err(Error::NoSoundCheckpoint { path: self.path.clone(), faults })
+    }
+
+    /// Deletes all but the latest `keep` checkpoints.
+    ///
+    /// # Errors
+    /// Returns an error if one cannot be deleted.
+    pub fn prune(&self, keep: usize) -> Result<(), Error> {
+        for step in self.checkpoint_steps()?.into_iter().skip(keep) {
+            let file = self.checkpoint_file(step);
+            fs::remove_file(&file).map_err(failed("delete", &file))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn results(&self) -> PathBuf {
+        self.path.join("results")
+    }
+
+    pub(super) fn result_file(&self, name: &str) -> PathBuf {
+        self.results().join(format!("{name}.json"))
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.path.join("run.lock")
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+}
+
+/// The text of a file; `None` if there is no such file.
+fn read_text(path: &Path, most: u64) -> Result<Option<String>, Error> {
+    let text = |bytes| String::from_utf8(bytes).map_err(|error| IoError::new(ErrorKind::InvalidData, error));
+    match atomic_file::read(path, most).and_then(text) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(failed("read", path)(source)),
+    }
+}

@@ -1,0 +1,26 @@
+//! A training run on disk: its directory, and the types that write and read each of its files.
+//!
+//! [`RunDir`] knows every file name. The same types are written during training and read back by reports:
+//! [`StepRecord`] and [`ValidationRecord`] in `metrics.jsonl`, [`ClockRecord`] in `clock.jsonl`, [`Session`] in
+//! `sessions.jsonl`, [`EvaluationResult`] in `results/`, and [`Saved`] in `checkpoints/`.
+
+mod checkpoint;
+mod directory;
+mod error;
+mod journal;
+mod record;
+mod result;
+mod selector;
+mod session;
+mod shell;
+
+pub use checkpoint::{Best, Saved, Standing, save};
+pub use directory::{Lock, RunDir};
+pub use error::Error;
+pub(crate) use error::failed;
+pub use journal::Journal;
+pub use record::{ClockRecord, Record, Records, StepRecord, ValidationRecord};
+pub use result::{EvaluationResult, PartAccuracy};
+pub use selector::CheckpointSelector;
+pub use session::Session;
+pub use shell::quoted;

@@ -1,0 +1,183 @@
+//! Results of a run, one JSON file each in `results/`.
+
+use super::error::failed;
+use super::{CheckpointSelector, Error, RunDir};
+use crate::data::Part;
+use crate::support::atomic_file;
+use crate::task::BatchNorm;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::ErrorKind;
+
+/// Name of the result that records a run's divergence.
+const DIVERGED: &str = "diverged";
+
+/// A run's accuracy on one part of its data, with the settings and the cost behind it. `results/test.json` holds the
+/// accuracy of the test after training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationResult {
+    /// Half-width of the accuracy's 95 % confidence interval, percent.
+    pub ci95: f64,
+    /// Mean query loss; `None` if it is not finite.
+    pub loss: Option<f64>,
+    /// Number of episodes.
+    pub episodes: usize,
+    /// Classes of an episode.
+    pub ways: usize,
+    /// Support images of a class.
+    pub shots: usize,
+    /// Source of batch norm's statistics.
+    pub batch_norm: BatchNorm,
+    /// Outer steps taken.
+    pub steps: u64,
+    /// Gradient evaluations of training.
+    pub gradient_evaluations: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// The part and the mean accuracy over episodes.
+    #[serde(flatten)]
+    pub accuracy: PartAccuracy,
+}
+
+/// A mean accuracy in percent, under the name of the part it was measured on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the variants are the parts")]
+pub enum PartAccuracy {
+    #[serde(rename = "train_accuracy")]
+    Train(f64),
+    #[serde(rename = "validation_accuracy")]
+    Validation(f64),
+    #[serde(rename = "test_accuracy")]
+    Test(f64),
+}
+
+impl PartAccuracy {
+    /// An accuracy of `percent` on `part`.
+    pub fn new(part: Part, percent: f64) -> Self {
+        match part {
+            Part::Train => Self::Train(percent),
+            Part::Validation => Self::Validation(percent),
+            Part::Test => Self::Test(percent),
+        }
+    }
+
+    /// The part it was measured on.
+    pub fn part(self) -> Part {
+        match self {
+            Self::Train(_) => Part::Train,
+            Self::Validation(_) => Part::Validation,
+            Self::Test(_) => Part::Test,
+        }
+    }
+
+    /// The accuracy, percent.
+    pub fn percent(self) -> f64 {
+        match self {
+            Self::Train(percent) | Self::Validation(percent) | Self::Test(percent) => percent,
+        }
+    }
+}
+
+/// The result of a run that diverged.
+#[derive(Serialize, Deserialize)]
+struct Divergence {
+    step: u64,
+}
+
+impl RunDir {
+    /// Writes the accuracy of `checkpoint` to `results/PART.json`, or to `results/PART-CHECKPOINT.json` if that is
+    /// not the latest.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written.
+    pub fn write_result(
+        &self,
+        checkpoint: CheckpointSelector,
+        result: &EvaluationResult,
+    ) -> Result<(), Error> {
+        let part = result.accuracy.part().name();
+        match checkpoint {
+            CheckpointSelector::Latest => self.write_json(part, result),
+            other => self.write_json(&format!("{part}-{other}"), result),
+        }
+    }
+
+    /// The test result of the latest checkpoint; `None` if it is missing or incomplete.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub fn test_result(&self) -> Result<Option<EvaluationResult>, Error> {
+        self.read_json(Part::Test.name())
+    }
+
+    /// Records that the run diverged at outer step `step`.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written.
+    pub fn write_divergence(&self, step: u64) -> Result<(), Error> {
+        self.write_json(DIVERGED, &Divergence { step })
+    }
+
+    /// The outer step at which the run diverged, if [`Self::write_divergence`] recorded one.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub fn diverged_at(&self) -> Result<Option<u64>, Error> {
+        Ok(self.read_json(DIVERGED)?.map(|Divergence { step }| step))
+    }
+
+    fn write_json(&self, name: &str, result: &impl Serialize) -> Result<(), Error> {
+        let (folder, file) = (self.results(), self.result_file(name));
+        fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
+        let text =
+            serde_json::to_string_pretty(result).map_err(|error| failed("write", &file)(error.into()))?;
+        atomic_file::write(&file, &[text.as_bytes(), b"\n"]).map_err(failed("write", &file))
+    }
+
+    /// `None` if the file does not exist or is incomplete.
+    fn read_json<R: DeserializeOwned>(&self, name: &str) -> Result<Option<R>, Error> {
+        let file = self.result_file(name);
+        match fs::read(&file) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", &file)(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_read_as_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::at(folder.path());
+        let result = EvaluationResult {
+            ci95: 0.5,
+            loss: Some(0.25),
+            episodes: 600,
+            ways: 5,
+            shots: 1,
+            batch_norm: BatchNorm::Transductive,
+            steps: 10,
+            gradient_evaluations: 1200,
+            seconds: 1.5,
+            accuracy: PartAccuracy::Test(97.5),
+        };
+        assert_eq!(run.test_result().unwrap(), None);
+        run.write_result(CheckpointSelector::Latest, &result).unwrap();
+        run.write_result(CheckpointSelector::After(4), &result).unwrap();
+        assert_eq!(run.test_result().unwrap(), Some(result));
+        let text = fs::read_to_string(folder.path().join("results/test.json")).unwrap();
+        assert!(
+            text.starts_with("{\n  \"ci95\": 0.5,\n") && text.ends_with("  \"test_accuracy\": 97.5\n}\n")
+        );
+        assert!(folder.path().join("results/test-4.json").is_file());
+        run.write_divergence(7).unwrap();
+        assert_eq!(run.diverged_at().unwrap(), Some(7));
+        fs::write(folder.path().join("results/test.json"), &text[..20]).unwrap();
+        assert_eq!(run.test_result().unwrap(), None);
+    }
+}

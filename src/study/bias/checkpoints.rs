@@ -1,0 +1,100 @@
+//! Checkpoints of the run, trained where missing, and the measurement at each.
+
+use super::Source;
+use crate::config::Config;
+use crate::data::Part;
+use crate::run::{self, RunDir, Saved, StepRecord, quoted};
+use crate::study::training::start_or_resume;
+use crate::study::{Error, Workspace};
+use crate::train::{Learner, Watcher, check_data, sampler, training_shape};
+use bilevel::hypergradient::IterateSize;
+use bilevel::variance::ErrorAnalysis;
+use bilevel::{Budget, Params, device};
+use std::path::Path;
+
+/// Index of the first episode measured on, far beyond the episodes of training.
+const FIRST_EPISODE: u64 = 1 << 32;
+
+/// Outer steps of the checkpoints of `run`, ascending.
+///
+/// # Errors
+/// Returns an error if they cannot be listed, or there are none.
+pub fn steps(run: &Path) -> Result<Vec<u64>, Error> {
+    let mut steps = RunDir::open(run)?.0.checkpoint_steps()?;
+    steps.reverse();
+    match steps.is_empty() {
+        true => Err(run::Error::NoCheckpoint { path: run.into() }.into()),
+        false => Ok(steps),
+    }
+}
+
+/// Error and variance of the gradients at the checkpoint after `step` outer steps, over `tasks` tasks.
+pub fn measure(
+    config: &Config,
+    source: &Source,
+    step: u64,
+    tasks: usize,
+    workspace: &mut Workspace,
+) -> Result<ErrorAnalysis, Error> {
+    let saved = match source {
+        Source::Trained(_) => trained(config, step, workspace)?,
+        Source::Existing(path, _) => Saved::read(&RunDir::open(path)?.0.checkpoint_file(step))?,
+    };
+    let sampler = sampler(config, &mut TrainingProgress { workspace, from: step, until: step })?;
+    check_data(&sampler, &saved.standing)?;
+    let learner = Learner::new(config, device::open(config.backend)?);
+    let theta: Params = saved.theta(&learner.leaves(), &learner.opened.device)?;
+    let shape = training_shape(config);
+    let episodes: Vec<_> = (FIRST_EPISODE..FIRST_EPISODE + tasks as u64)
+        .map(|index| sampler.episode(Part::Train, index, &shape))
+        .collect();
+    let problem = learner.problem(&episodes);
+    let steps = config.inner.steps;
+    let bytes = (learner.fast_weights() * size_of::<f32>()) as u64;
+    let memory = config.memory.resolve(IterateSize { tasks, depth: steps, bytes });
+    Ok(ErrorAnalysis::of(&problem, &theta, steps, learner.opened.workers, memory))
+}
+
+/// The checkpoint after `step` outer steps of the study's own run, which is trained that far if necessary.
+fn trained(config: &Config, step: u64, workspace: &mut Workspace) -> Result<Saved, Error> {
+    let path = workspace.folder()?.join("training");
+    match RunDir::open(&path) {
+        Ok((run, _)) if run.checkpoint_file(step).is_file() => {
+            return Ok(Saved::read(&run.checkpoint_file(step))?);
+        }
+        Ok(_) | Err(run::Error::NoRun { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut watcher = TrainingProgress { workspace, from: 0, until: step };
+    let mut trainer = start_or_resume(&path, config, &mut watcher)?;
+    let from = trainer.standing().step;
+    if from > step {
+        return Err(Error::Invalid(format!(
+            "the run in {0} is past outer step {step}, but that checkpoint is missing; delete the run: rm -r {1}",
+            path.display(),
+            quoted(&path)
+        )));
+    }
+    watcher.from = from;
+    trainer.run_until(Budget::Steps(step), &mut watcher)?;
+    trainer.check_saved()?;
+    Ok(Saved::read(&trainer.run_dir().checkpoint_file(step))?)
+}
+
+/// Reports the progress of a run from outer step `from` to `until` to a workspace.
+struct TrainingProgress<'a, 'b> {
+    workspace: &'a mut Workspace<'b>,
+    from: u64,
+    until: u64,
+}
+
+impl Watcher for TrainingProgress<'_, '_> {
+    fn step(&mut self, record: &StepRecord, _progress: f64) {
+        let all = self.until.saturating_sub(self.from).max(1);
+        self.workspace.progress(record.step.saturating_sub(self.from) as f64 / all as f64);
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.workspace.note(&format!("warning: {text}"));
+    }
+}

@@ -1,0 +1,85 @@
+//! Figures of the study. An estimator has the same style in both.
+
+use super::accuracy_curve::Cost;
+use super::comparison::{Comparison, Entry};
+use crate::report::{Axis, Figure, Panel, Series, significant};
+use crate::study::Illustration;
+
+/// Both figures.
+pub fn all(comparison: &Comparison) -> Vec<Illustration> {
+    vec![curves(comparison), target(comparison)]
+}
+
+/// Costs at the points of an estimator's mean curve: as many as its runs have validations, evenly spaced up to the cost
+/// that all its runs have spent.
+pub fn cost_points(entry: &Entry, cost: Cost) -> Vec<f64> {
+    let count = entry.runs.first().map_or(0, |run| run.validations.len()).saturating_sub(1).max(1);
+    let end = entry.lowest_spent(cost);
+    (0..=count).map(|index| end * index as f64 / count as f64).collect()
+}
+
+/// Axis over the range of the mean accuracies, with a margin. Bands of few seeds are far wider, and are clipped.
+fn accuracy_axis(comparison: &Comparison) -> Axis {
+    let means = comparison.entries.iter().flat_map(|entry| {
+        let at_cost =
+            |cost| cost_points(entry, cost).into_iter().map(move |spent| entry.accuracy(cost, spent).value);
+        at_cost(Cost::Evaluations).chain(at_cost(Cost::Seconds))
+    });
+    let (low, high) =
+        means.fold((comparison.target, comparison.target), |(low, high), x| (low.min(x), high.max(x)));
+    let margin = 0.15 * (high - low);
+    Axis::linear("validation accuracy (%)").range((low - margin).max(0.0), (high + margin).min(100.0))
+}
+
+fn curves(comparison: &Comparison) -> Illustration {
+    let panel = |cost: Cost| {
+        let all = comparison.entries.iter().map(|entry| entry.lowest_spent(cost)).fold(0.0, f64::max);
+        let panel = Panel::new(Axis::linear(cost.label()).range(0.0, 1.02 * all), accuracy_axis(comparison));
+        let panel = comparison.entries.iter().fold(panel, |panel, entry| {
+            let point = |spent: f64| {
+                let accuracy = entry.accuracy(cost, spent);
+                ([spent, accuracy.value], accuracy.ends())
+            };
+            let (points, band) = cost_points(entry, cost).into_iter().map(point).unzip();
+            panel.with(Series::line(entry.estimator.to_string(), points).band(band))
+        });
+        panel.level(format!("{} %", significant(comparison.target, 3)), comparison.target)
+    };
+    Illustration {
+        name: "curves",
+        caption: format!(
+            "Validation accuracy against gradient evaluations and against seconds of training: means over {} seeds, \
+             with 95 % bands. All runs have the same cost at the right ends of the curves in the left panel, and at \
+             {} s in the right panel.",
+            comparison.seeds(),
+            significant(comparison.seconds, 3)
+        ),
+        figure: Figure { panels: vec![panel(Cost::Evaluations), panel(Cost::Seconds)] },
+    }
+}
+
+fn target(comparison: &Comparison) -> Illustration {
+    let reached = |entry: &Entry| -> Vec<[f64; 2]> {
+        let reached = |cost| entry.reached(cost, comparison.target);
+        let both = reached(Cost::Evaluations).into_iter().zip(reached(Cost::Seconds));
+        both.filter_map(|(evaluations, seconds)| Some([evaluations?, seconds?])).collect()
+    };
+    let runs: Vec<_> = comparison.entries.iter().map(|entry| (entry, reached(entry))).collect();
+    let axis = |cost: Cost| {
+        Axis::logarithmic(format!("{}, to {} %", cost.label(), significant(comparison.target, 3)))
+    };
+    let empty = Panel::new(axis(Cost::Evaluations), axis(Cost::Seconds));
+    let panel = runs.into_iter().enumerate().fold(empty, |panel, (look, (entry, points))| match points[..] {
+        [] => panel,
+        _ => panel.with(Series::marks(entry.estimator.to_string(), points).look(look)),
+    });
+    Illustration {
+        name: "target",
+        caption: format!(
+            "Cost at which each run first reached an accuracy of {} %, on logarithmic scales; lower left is better. \
+             Along lines at 45° the time per evaluation is constant. Runs that did not reach it are not shown.",
+            significant(comparison.target, 3)
+        ),
+        figure: Figure { panels: vec![panel] },
+    }
+}

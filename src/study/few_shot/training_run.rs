@@ -1,0 +1,128 @@
+//! A training run that is validated whenever another even share of its gradient evaluations is spent.
+
+use super::accuracy_curve::Validation;
+use super::{Record, budget};
+use crate::bench::Busy;
+use crate::config::Config;
+use crate::data::Part;
+use crate::run::StepRecord;
+use crate::study::folder::{failed, read};
+use crate::study::training::start_or_resume;
+use crate::study::{Error, Workspace};
+use crate::support::atomic_file;
+use crate::train::{self, Trainer, Watcher};
+use bilevel::Budget;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Trains according to `config` in the folder called `name`. Validates once before the first step, and `count` times on
+/// the way. An interrupted run continues at its last checkpoint.
+///
+/// # Errors
+/// Returns an error if the run fails; divergence is no error, and is recorded.
+pub fn train(config: &Config, name: &str, count: u64, workspace: &mut Workspace) -> Result<Record, Error> {
+    let folder = workspace.folder()?.join(name);
+    let budget = budget(config);
+    let mut watcher = TrainingProgress { workspace, budget };
+    let mut trainer = start_or_resume(&folder, config, &mut watcher)?;
+    let mut log = ValidationLog::open(&folder, &trainer)?;
+    let mut cores = None;
+    loop {
+        let spent = trainer.standing().evaluations.total();
+        if spent >= log.next_due(budget, count) {
+            log.add(validate(&trainer, cores.take()))?;
+        }
+        if spent >= budget {
+            return Ok(Record { diverged: None, validations: log.validations });
+        }
+        let target = Budget::Evaluations(log.next_due(budget, count));
+        let (started, busy) = (Instant::now(), Busy::now());
+        match trainer.run_until(target, &mut watcher) {
+            Err(train::Error::Diverged { step, .. }) => {
+                return Ok(Record { diverged: Some(step), validations: log.validations });
+            }
+            ended => ended?,
+        };
+        trainer.check_saved()?;
+        let seconds = started.elapsed().as_secs_f64();
+        cores = busy.zip(Busy::now()).map(|(before, after)| before.cores(after, seconds).into());
+    }
+}
+
+/// Validates the learner at the current step of `trainer`.
+fn validate(trainer: &Trainer, cores: Option<[f64; 2]>) -> Validation {
+    let accuracy = trainer.evaluate(Part::Validation, trainer.config().eval.episodes, |_| {});
+    let standing = trainer.standing();
+    Validation {
+        steps: standing.step,
+        evaluations: standing.evaluations.total(),
+        seconds: standing.seconds,
+        accuracy: accuracy.mean,
+        ci95: accuracy.ci95,
+        cores,
+    }
+}
+
+/// The validations so far, stored in the run's folder. Each belongs to a checkpoint, and is written after it.
+struct ValidationLog {
+    path: PathBuf,
+    validations: Vec<Validation>,
+}
+
+impl ValidationLog {
+    /// Reads the validations up to the current step of `trainer`.
+    fn open(folder: &Path, trainer: &Trainer) -> Result<Self, Error> {
+        let path = folder.join("looks.json");
+        let mut validations: Vec<Validation> = read(&path)?.unwrap_or_default();
+        validations.retain(|validation| validation.steps <= trainer.standing().step);
+        Ok(Self { path, validations })
+    }
+
+    /// Gradient evaluations after which the next of `count` validations is due, out of `budget`.
+    fn next_due(&self, budget: u64, count: u64) -> u64 {
+        self.validations.last().map_or(0, |last| {
+            let passed = u128::from(last.evaluations) * u128::from(count) / u128::from(budget);
+            // Rounded up, so that no validation is due twice at the same number of evaluations.
+            ((passed + 1) * u128::from(budget)).div_ceil(u128::from(count)) as u64
+        })
+    }
+
+    fn add(&mut self, validation: Validation) -> Result<(), Error> {
+        self.validations.push(validation);
+        let text = serde_json::to_string(&self.validations)
+            .map_err(|error| Error::Record { path: self.path.clone(), reason: error.to_string() })?;
+        atomic_file::write(&self.path, &[text.as_bytes()]).map_err(failed("write", &self.path))
+    }
+}
+
+/// Reports the progress of a run of `budget` gradient evaluations to a workspace.
+struct TrainingProgress<'a, 'b> {
+    workspace: &'a mut Workspace<'b>,
+    budget: u64,
+}
+
+impl Watcher for TrainingProgress<'_, '_> {
+    fn step(&mut self, record: &StepRecord, _progress: f64) {
+        self.workspace.progress(record.gradient_evaluations as f64 / self.budget as f64);
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.workspace.note(&format!("warning: {text}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::accuracy_curve::tests::validations;
+    use super::*;
+
+    #[test]
+    fn validations_are_due_at_even_shares_and_never_twice() {
+        let mut log = ValidationLog { path: PathBuf::new(), validations: Vec::new() };
+        assert_eq!(log.next_due(1000, 3), 0);
+        for (spent, due) in [(0, 334), (334, 667), (333, 334), (900, 1000), (1010, 1334)] {
+            log.validations = validations(1.0, [(spent, 0.0)]);
+            assert_eq!(log.next_due(1000, 3), due, "after {spent}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Size-bounded reads and atomic writes.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Prefix of temporary files.
+const TEMPORARY_PREFIX: &str = ".metaburn-";
+
+/// Reads the file at `path`, of at most `limit` bytes.
+///
+/// # Errors
+/// Returns an error if the file cannot be read, is a folder, a pipe or a device, or is larger
+/// ([`ErrorKind::FileTooLarge`]).
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // Checked before opening, because opening a pipe blocks until another process writes to it.
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder"));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    if metadata.len() > limit {
+        return Err(too_large(limit));
+    }
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(metadata.len() as usize)?;
+    fill(bytes, File::open(path)?, limit)
+}
+
+/// Reads `source` to its end, at most `limit` bytes, whatever length it claims to have.
+///
+/// # Errors
+/// Returns an error if `source` cannot be read or has more bytes ([`ErrorKind::FileTooLarge`]).
+pub fn drain(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    fill(Vec::new(), source, limit)
+}
+
+fn fill(mut bytes: Vec<u8>, source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    source.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(too_large(limit)) } else { Ok(bytes) }
+}
+
+fn too_large(limit: u64) -> io::Error {
+    let limit = if limit < 1 << 20 { format!("{limit} bytes") } else { format!("{} MB", limit >> 20) };
+    io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {limit}"))
+}
+
+/// Replaces the file at `path` with the concatenated `pieces`. They are written to a temporary file in the same folder,
+/// synced, then renamed, so that `path` is the complete old or new file at any time.
+///
+/// # Errors
+/// Returns an error if writing, syncing or renaming fails; the old file is then unchanged.
+pub fn write(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
+    let folder = folder_of(path);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX);
+    // Temporary files are private by default; this one becomes permanent, so it gets the usual permissions.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let (mut file, temporary) = builder.tempfile_in(folder)?.into_parts();
+    pieces.iter().try_for_each(|piece| file.write_all(piece))?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    // Do not delete the renamed file.
+    let _ = temporary.keep();
+    // The rename is durable once the folder is synced, which not every system supports.
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+/// Deletes temporary files that killed processes left in `folder`. No other process may be writing there.
+///
+/// # Errors
+/// Returns an error if the folder cannot be listed or a file cannot be deleted.
+pub fn sweep(folder: &Path) -> io::Result<()> {
+    let is_temporary = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
+    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    let left: Vec<PathBuf> =
+        entries.iter().filter(|entry| is_temporary(&entry.file_name())).map(|entry| entry.path()).collect();
+    left.iter().try_for_each(fs::remove_file)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_and_drain_respect_the_size_limit() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("file");
+        fs::write(&path, "hello")?;
+        assert_eq!(read(&path, 5)?, b"hello");
+        assert_eq!(drain(&b"hello"[..], 5)?, b"hello");
+        for error in [read(&path, 4), drain(&b"hello"[..], 4), drain(io::repeat(0), 4)] {
+            let error = error.expect_err("too large");
+            assert_eq!(
+                (error.kind(), &*error.to_string()),
+                (ErrorKind::FileTooLarge, "it is larger than 4 bytes")
+            );
+        }
+        // A sparse file of a terabyte.
+        File::create(&path)?.set_len(1 << 40)?;
+        let error = read(&path, 64 << 20).expect_err("too large");
+        assert_eq!(error.to_string(), "it is larger than 64 MB");
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn read_refuses_pipes_and_devices() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status()?.success());
+        for endless in [&pipe, Path::new("/dev/zero")] {
+            assert_eq!(read(endless, 4).expect_err("endless").to_string(), "it is not a regular file");
+        }
+        assert_eq!(read(folder.path(), 4).expect_err("a folder").kind(), ErrorKind::IsADirectory);
+        assert_eq!(read(&folder.path().join("none"), 4).expect_err("none").kind(), ErrorKind::NotFound);
+        Ok(())
+    }
+
+    #[test]
+    fn write_replaces_and_sweep_deletes_temporary_files() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("file");
+        fs::write(&path, "old")?;
+        write(&path, &[b"n", b"ew"])?;
+        fs::write(folder.path().join(".metaburn-abc"), "torn")?;
+        sweep(folder.path())?;
+        assert_eq!(fs::read_to_string(&path)?, "new");
+        assert_eq!(fs::read_dir(folder.path())?.count(), 1);
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! Bi-level problems on images: few-shot classification, data hyper-cleaning and hyperparameter optimisation.
+
+mod adaptation;
+mod batch;
+mod classification;
+mod few_shot;
+mod hyper_cleaning;
+mod hyperparameters;
+
+pub use adaptation::{Adaptation, Adapts, InnerRates};
+pub use batch::Batch;
+pub use classification::Adapted;
+pub use few_shot::{BatchNorm, FewShot};
+pub use hyper_cleaning::{HyperCleaning, f1};
+pub use hyperparameters::Hyperparameters;

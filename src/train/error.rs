@@ -1,0 +1,69 @@
+//! Errors of training.
+
+use crate::run::{self, quoted};
+use crate::support::classified::Classified;
+use crate::{config, data};
+use bilevel::device;
+use std::path::PathBuf;
+
+/// Why training could not start or continue.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages document the variants")]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    #[error(transparent)]
+    Backend(#[from] device::Error),
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    #[error(
+        "the data is not what this run was trained on (digest {found:.12}… instead of {expected:.12}…); give the path of \
+         the original data with --data"
+    )]
+    OtherData { found: String, expected: String },
+    #[error(
+        "training diverged at outer step {step}: {what} is not finite; start a new run with a lower outer.rate or \
+         inner.rate, with outer.clip, or with divergence.action = \"skip\" or \"rewind\". The last checkpoint is \
+         kept{}",
+        report.as_ref().map(|path| format!(", and {} describes how to repeat the step", path.display())).unwrap_or_default()
+    )]
+    Diverged { step: u64, what: &'static str, report: Option<PathBuf> },
+    #[error(
+        "outer step {step} is not saved: {reason}. {}; fix this, then continue with `metaburn resume {}`",
+        latest.map_or("No checkpoint can be read".into(), |latest| format!("The latest checkpoint is the one after outer step {latest}")),
+        quoted(path)
+    )]
+    Unsaved { step: u64, path: PathBuf, latest: Option<u64>, reason: String },
+    #[error(
+        "computing failed after outer step {step}: {reason}. If memory ran out, lower outer.meta_batch, task.queries \
+         or model.filters, or set memory.plan = \"snapshots\"; the last checkpoint is kept, and `metaburn resume {}` \
+         continues from it",
+        quoted(path)
+    )]
+    Computing { step: u64, path: PathBuf, reason: String },
+}
+
+impl Classified for Error {
+    fn is_user_error(&self) -> bool {
+        match self {
+            Self::Config(error) => error.is_user_error(),
+            Self::Data(error) => error.is_user_error(),
+            Self::Backend(error) => error.is_user_error(),
+            Self::Run(error) => error.is_user_error(),
+            Self::OtherData { .. } => true,
+            Self::Diverged { .. } | Self::Unsaved { .. } | Self::Computing { .. } => false,
+        }
+    }
+
+    fn wrapped(&self) -> Option<&dyn Classified> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Data(error) => Some(error),
+            Self::Backend(error) => Some(error),
+            Self::Run(error) => Some(error),
+            _ => None,
+        }
+    }
+}

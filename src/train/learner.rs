@@ -1,0 +1,168 @@
+//! The learner: the network of a configuration on a device.
+
+use super::{EpisodeLoader, Images};
+use crate::config::{self, Config, RateKind};
+use crate::data::{Episode, EpisodeShape, Part};
+use crate::model::{self, Architecture, Leaf};
+use crate::task::{Adaptation, Batch, BatchNorm, FewShot, InnerRates};
+use bilevel::device::Opened;
+use bilevel::hypergradient::adapt;
+use bilevel::readback::read_all;
+use bilevel::stats::{mean, mean_and_ci95};
+use bilevel::{Bilevel, Params, Proximal, Rates};
+use burn::tensor::{Tensor, TensorData};
+use serde::Serialize;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Number of episodes evaluated together. On a GPU they share kernel launches.
+const EVALUATED_TOGETHER: u64 = 32;
+
+/// Splits episodes 0 … `episodes` − 1 into batches that are evaluated together.
+pub fn together(episodes: u64) -> impl Iterator<Item = Range<u64>> {
+    let step = EVALUATED_TOGETHER as usize;
+    (0..episodes).step_by(step).map(move |first| first..episodes.min(first + EVALUATED_TOGETHER))
+}
+
+/// Converts episodes to meta-batches, and evaluates θ.
+pub struct Learner {
+    /// The network.
+    pub architecture: Arc<dyn Architecture>,
+    /// The device.
+    pub opened: Opened,
+    ways: usize,
+    inner: config::Inner,
+    batch_norm: BatchNorm,
+}
+
+/// Accuracy over several episodes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Accuracy {
+    /// Mean over episodes, percent.
+    pub mean: f64,
+    /// Half-width of the 95 % confidence interval (1.96 standard errors), percent.
+    pub ci95: f64,
+    /// Mean query cross-entropy.
+    pub loss: f64,
+    /// Number of episodes.
+    pub episodes: usize,
+}
+
+impl Learner {
+    /// The learner of `config` on the device of `opened`.
+    pub fn new(config: &Config, opened: Opened) -> Self {
+        let ways = config.task.ways;
+        let architecture = config.model.architecture.build(config.data.image_size, ways);
+        let (inner, batch_norm) = (config.inner.clone(), config.model.batch_norm);
+        Self { architecture, opened, ways, inner, batch_norm }
+    }
+
+    /// The parameters of θ in the order of its leaves; see [`Adaptation::leaves`].
+    pub fn leaves(&self) -> Vec<Leaf> {
+        self.adaptation().leaves(&*self.architecture)
+    }
+
+    /// The initial θ.
+    pub fn initialise(&self, seed: u64) -> Params {
+        model::initialise_leaves(&self.leaves(), seed, &self.opened.device)
+    }
+
+    /// Number of weights that adapt to an episode.
+    pub fn fast_weights(&self) -> usize {
+        let shared = self.adaptation().shared_leaves(&*self.architecture);
+        self.architecture.leaves()[shared..].iter().map(|leaf| leaf.layout.count()).sum()
+    }
+
+    fn adaptation(&self) -> Adaptation {
+        let rate = self.inner.rate;
+        let rates = match self.inner.rates {
+            RateKind::Fixed => InnerRates::Fixed(Rates::Scalar(rate)),
+            RateKind::Learned => InnerRates::Learned { start: rate },
+        };
+        Adaptation { adapts: self.inner.adapts, rates }
+    }
+
+    /// The meta-batch of `episodes`.
+    pub fn problem(&self, episodes: &[Episode]) -> Proximal<FewShot> {
+        let batch = |part: fn(&Episode) -> (&[f32], &[usize])| {
+            let count = episodes.first().map_or(0, |episode| part(episode).1.len());
+            let pixels = episodes.first().map_or(0, |episode| episode.size * episode.size);
+            let images: Vec<f32> =
+                episodes.iter().flat_map(|episode| part(episode).0.iter().copied()).collect();
+            let labels: Vec<usize> =
+                episodes.iter().flat_map(|episode| part(episode).1.iter().copied()).collect();
+            let images = TensorData::new(images, [episodes.len(), count, pixels]);
+            let images = Tensor::from_data(images, &self.opened.device);
+            Batch::new(&*self.architecture, images, &labels, self.ways)
+        };
+        let support = batch(|episode| (&episode.support, &episode.support_labels));
+        let query = batch(|episode| (&episode.query, &episode.query_labels));
+        self.adapting(support, query)
+    }
+
+    /// The meta-batch of the episodes of `shape` with these `images`.
+    pub fn classify(&self, images: Images, shape: &EpisodeShape) -> Proximal<FewShot> {
+        let batch = |images: Tensor<3>, labels: Vec<usize>| {
+            let labels = labels.repeat(images.dims()[0]);
+            Batch::new(&*self.architecture, images, &labels, self.ways)
+        };
+        let support = batch(images.support, shape.support_labels());
+        let query = batch(images.query, shape.query_labels());
+        self.adapting(support, query)
+    }
+
+    /// The meta-batch with these support and query sets.
+    pub fn adapting(&self, support: Batch, query: Batch) -> Proximal<FewShot> {
+        let network = self.architecture.clone();
+        let plain = FewShot::new(network, support, query, self.inner.rate, self.batch_norm);
+        Proximal { problem: plain.adapting(self.adaptation()), strength: self.inner.proximal }
+    }
+
+    /// Adapts θ to each of the episodes of `shape` with these `images`, by `steps` inner steps, and returns the results of
+    /// `evaluate` for each chunk of tasks. `evaluate` gets the problem, θ and the fast weights of the chunk.
+    pub(super) fn adapted<R: Send>(
+        &self,
+        theta: &Params,
+        images: Images,
+        shape: &EpisodeShape,
+        steps: usize,
+        evaluate: impl Fn(&FewShot, &Params, &Params) -> R + Sync,
+    ) -> Vec<R> {
+        let problem = self.classify(images, shape);
+        self.opened.workers.map(problem.tasks(), |chunk| {
+            let problem = problem.select(chunk);
+            let outer = theta.repeat(chunk.len());
+            let (fast, _) = adapt(&problem, &outer, steps);
+            evaluate(&problem.problem, &outer, &fast)
+        })
+    }
+
+    /// Accuracy at θ on episodes 0 … `episodes` − 1 of `part`, each after `steps` inner steps.
+    pub fn evaluate(
+        &self,
+        theta: &Params,
+        loader: &EpisodeLoader,
+        part: Part,
+        shape: &EpisodeShape,
+        (episodes, steps): (usize, usize),
+        mut progress: impl FnMut(usize),
+    ) -> Accuracy {
+        let (mut accuracies, mut losses) = (Vec::with_capacity(episodes), Vec::with_capacity(episodes));
+        for batch in together(episodes as u64) {
+            let last = batch.end;
+            let images = loader.images(part, batch, shape);
+            let parts = self.adapted(theta, images, shape, steps, |learner, outer, fast| {
+                let adapted = learner.assess(outer, fast);
+                [adapted.accuracy, adapted.loss]
+            });
+            let mut seen = read_all(parts.into_iter().flatten().collect()).into_iter();
+            while let (Some(accuracy), Some(loss)) = (seen.next(), seen.next()) {
+                accuracies.extend(accuracy);
+                losses.extend(loss);
+            }
+            progress(last as usize);
+        }
+        let (accuracy, ci95) = mean_and_ci95(&accuracies);
+        Accuracy { mean: 100.0 * accuracy, ci95: 100.0 * ci95, loss: mean(&losses), episodes }
+    }
+}

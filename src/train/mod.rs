@@ -1,0 +1,427 @@
+//! Training: the outer loop with evaluation, checkpoints and records.
+
+mod divergence;
+mod episode_loader;
+mod error;
+mod learner;
+mod memory;
+mod prediction;
+mod sampler;
+mod saving;
+#[cfg(test)]
+mod tests;
+mod watcher;
+
+pub use episode_loader::{BatchStream, EpisodeLoader, Images};
+pub use error::Error;
+pub use learner::{Accuracy, Learner, together};
+pub use memory::Plan;
+pub use sampler::{check_data, evaluation_shape, sampler, training_shape};
+pub use watcher::Watcher;
+
+use crate::config::Config;
+use crate::data::{Part, Sampler};
+use crate::run::{
+    self, Best, ClockRecord, Journal, Lock, RunDir, Saved, Standing, StepRecord, ValidationRecord,
+};
+use bilevel::hypergradient::Workers;
+use bilevel::panics::catch;
+use bilevel::{Budget, CompletedStep, OuterLoop, Params, PendingStep, device, resolve_all};
+use divergence::Recovery;
+use saving::Unsaved;
+use std::path::Path;
+use std::time::Instant;
+
+/// The most outer steps that are pending at the same time: enough to keep a GPU busy, few enough to stop soon.
+const MOST_PENDING: usize = 8;
+/// Each rewind adds 2 to this power to the numbers of draws, so that no draw is used twice.
+const DRAWS_BITS: u32 = 32;
+
+/// Why [`Trainer::run`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The budget is used up.
+    Finished,
+    /// The watcher requested it, or the target of [`Trainer::run_until`] was reached.
+    Stopped,
+}
+
+/// A run in progress.
+pub struct Trainer {
+    config: Config,
+    learner: Learner,
+    plan: Plan,
+    loader: EpisodeLoader,
+    outer: OuterLoop,
+    progress: Progress,
+    run: RunDir,
+    _lock: Lock,
+    metrics: Journal,
+    clock: Journal,
+    unsaved: Option<Unsaved>,
+    warned_of_dropped: bool,
+}
+
+/// State of a run, apart from its outer loop.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// Seconds of training, summed over all sessions.
+    seconds: f64,
+    best: Option<Best>,
+    skipped_steps: u64,
+    rewinds: u64,
+    /// Digest of the images trained on.
+    data: String,
+}
+
+/// The outer loop of `config`, before its first step, at `theta` (a stack of one task): its estimator, outer settings,
+/// memory plan, number of inner steps, and the seed of its coins.
+pub fn outer_loop(config: &Config, theta: Params, workers: Workers) -> OuterLoop {
+    OuterLoop::new(theta, config.estimator.clone(), config.outer.clone())
+        .inner_steps(config.inner.steps)
+        .seed(config.seed)
+        .workers(workers)
+        .memory(config.memory)
+}
+
+impl Trainer {
+    /// Starts a new run in `path`.
+    ///
+    /// # Errors
+    /// Returns an error if the data, the backend or the directory does not suit the run.
+    pub fn start(config: Config, path: &Path, watcher: &mut dyn Watcher) -> Result<Self, Error> {
+        let opened = device::open(config.backend)?.with_threads(config.threads);
+        let learner = Learner::new(&config, opened);
+        let theta = learner.initialise(config.seed);
+        Self::start_at(theta, learner, config, path, watcher)
+    }
+
+    /// Starts a new run in `path` at `theta`, a stack of one task with the leaves of `learner`. `learner` must be that of `config`.
+    ///
+    /// # Errors
+    /// Returns an error if the data or the directory does not suit the run.
+    pub fn start_at(
+        theta: Params,
+        learner: Learner,
+        config: Config,
+        path: &Path,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Self, Error> {
+        let sampler = sampler(&config, watcher)?;
+        let (run, lock) = RunDir::create(path, &config)?;
+        Self::begin(theta, learner, config, sampler, run, lock)
+    }
+
+    /// Resumes `run` at its latest intact checkpoint, or at its beginning if it was ended before the first. `config` is the
+    /// run's own, except that the backend and the path of the data may differ.
+    ///
+    /// # Errors
+    /// Returns an error if the run is in use, its data is different, or no checkpoint is intact.
+    pub fn resume(run: RunDir, config: Config, watcher: &mut dyn Watcher) -> Result<Self, Error> {
+        let lock = run.lock()?;
+        let latest = run.latest()?;
+        let opened = device::open(config.backend)?.with_threads(config.threads);
+        let sampler = sampler(&config, watcher)?;
+        let learner = Learner::new(&config, opened);
+        let Some((saved, faults)) = latest else {
+            return Self::begin(learner.initialise(config.seed), learner, config, sampler, run, lock);
+        };
+        faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; continuing from the one before")));
+        check_data(&sampler, &saved.standing)?;
+        let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
+        let mut trainer = Self::assemble(config, learner, sampler, theta, saved.standing.step, run, lock)?;
+        trainer.restore(&saved)?;
+        Ok(trainer)
+    }
+
+    /// Restores the state in a checkpoint.
+    fn restore(&mut self, saved: &Saved) -> Result<(), Error> {
+        let (leaves, device) = (self.learner.leaves(), self.learner.opened.device.clone());
+        let standing = &saved.standing;
+        let path = self.run.checkpoint_file(standing.step);
+        let theta = saved.theta(&leaves, &device)?;
+        let state = saved.estimator(&leaves, &device)?;
+        let resumed = self.outer.resume(
+            theta,
+            saved.optimizer()?,
+            &state,
+            standing.step,
+            standing.evaluations,
+            &device,
+        );
+        resumed.map_err(|reason| run::Error::Checkpoint { path, reason })?;
+        self.progress = Progress {
+            seconds: standing.seconds,
+            best: standing.best,
+            skipped_steps: standing.skipped_steps,
+            rewinds: standing.rewinds,
+            data: standing.data.clone(),
+        };
+        Ok(())
+    }
+
+    /// A new run before its first step.
+    fn begin(
+        theta: Params,
+        learner: Learner,
+        config: Config,
+        sampler: Sampler,
+        run: RunDir,
+        lock: Lock,
+    ) -> Result<Self, Error> {
+        let mut trainer = Self::assemble(config, learner, sampler, theta, 0, run, lock)?;
+        trainer.try_save()?;
+        Ok(trainer)
+    }
+
+    fn assemble(
+        config: Config,
+        learner: Learner,
+        sampler: Sampler,
+        theta: Params,
+        step: u64,
+        run: RunDir,
+        lock: Lock,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            outer: outer_loop(&config, theta, learner.opened.workers),
+            progress: Progress { data: sampler.set().digest(), ..Progress::default() },
+            metrics: Journal::resume(&run.metrics_file(), step)?,
+            clock: Journal::resume(&run.clock_file(), step)?,
+            _lock: lock,
+            plan: Plan::new(&config, &learner),
+            config,
+            loader: EpisodeLoader::new(sampler, &learner.opened),
+            learner,
+            run,
+            unsaved: None,
+            warned_of_dropped: false,
+        })
+    }
+
+    /// Trains until the budget is used up or the watcher stops it. In both cases the last step is saved in a checkpoint,
+    /// unless saving fails; see [`Self::check_saved`].
+    ///
+    /// # Errors
+    /// Returns an error if training diverges or the device fails. The latest checkpoint is kept; do not use this trainer
+    /// afterwards.
+    pub fn run(&mut self, watcher: &mut dyn Watcher) -> Result<Ended, Error> {
+        self.run_until(self.config.outer.budget, watcher)
+    }
+
+    /// Like [`Self::run`], but stops when `target` is reached.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub fn run_until(&mut self, target: Budget, watcher: &mut dyn Watcher) -> Result<Ended, Error> {
+        let ended = catch(|| self.train(target, watcher)).unwrap_or_else(|reason| {
+            let (step, path) = (self.outer.steps(), self.run.path().to_path_buf());
+            Err(Error::Computing { step, path, reason })
+        });
+        if ended.is_err() {
+            // The last lines help to find the cause. They are cut off when the run is resumed.
+            let _ = self.metrics.flush().and_then(|()| self.clock.flush());
+        }
+        ended
+    }
+
+    fn train(&mut self, target: Budget, watcher: &mut dyn Watcher) -> Result<Ended, Error> {
+        let mut batches = self.batches();
+        let mut pending = Vec::new();
+        while self.progress() < 1.0 {
+            if watcher.stops() || self.reached(target) {
+                // If this undoes a step, the step is repeated when the run is resumed.
+                self.resolve(pending, watcher)?;
+                self.save(watcher);
+                return Ok(Ended::Stopped);
+            }
+            pending.push(self.launch(&mut batches));
+            if self.may_wait(&pending, target) {
+                continue;
+            }
+            match self.resolve(std::mem::take(&mut pending), watcher)? {
+                None => {}
+                Some(Recovery::NextStep) => batches = self.batches(),
+                Some(Recovery::Rewound) => {
+                    batches = self.batches();
+                    continue;
+                }
+            }
+            let improved = self.validates() && self.validate(watcher)?;
+            if improved || self.saves() || self.retry_is_due() {
+                self.save(watcher);
+            }
+        }
+        if self.unsaved.is_some() {
+            self.save(watcher);
+        }
+        Ok(Ended::Finished)
+    }
+
+    /// The meta-batches, starting with the next step's.
+    fn batches(&self) -> BatchStream {
+        self.loader.batches(training_shape(&self.config), self.config.outer.meta_batch, self.next_draw())
+    }
+
+    /// The number of the next step's draw. After a rewind, it is one that has not been used.
+    fn next_draw(&self) -> u64 {
+        self.outer.steps() + (self.progress.rewinds << DRAWS_BITS)
+    }
+
+    /// Whether the run has reached `target`.
+    fn reached(&self, target: Budget) -> bool {
+        target.progress(self.outer.steps(), self.outer.evaluations().total()) >= 1.0
+    }
+
+    /// Whether it is time to validate.
+    fn validates(&self) -> bool {
+        let every = self.config.eval.every;
+        every > 0 && self.outer.steps().is_multiple_of(every)
+    }
+
+    /// Whether it is time for a checkpoint.
+    fn saves(&self) -> bool {
+        self.outer.steps().is_multiple_of(self.config.checkpoint.every) || self.progress() >= 1.0
+    }
+
+    /// Launches an outer step on the next meta-batch of `batches`.
+    fn launch(&mut self, batches: &mut BatchStream) -> PendingStep {
+        let began = Instant::now();
+        let draw = self.next_draw();
+        let problem = self.learner.classify(batches.take(), &training_shape(&self.config));
+        let pending = self.outer.launch(&problem, draw);
+        self.progress.seconds += began.elapsed().as_secs_f64();
+        pending
+    }
+
+    /// Whether another step may be launched before `pending` are resolved.
+    fn may_wait(&self, pending: &[PendingStep], target: Budget) -> bool {
+        let learns = pending.iter().any(|step| step.observation.is_some());
+        let due = self.validates() || self.saves() || self.retry_is_due() || self.reached(target);
+        self.learner.opened.is_gpu && !learns && !due && pending.len() < MOST_PENDING
+    }
+
+    /// Reads the results of `pending` from the device in one transfer, updates the estimator with them, and records them. A
+    /// step that is not finite is undone, with all later ones; the return value then says how the run continues.
+    fn resolve(
+        &mut self,
+        pending: Vec<PendingStep>,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Option<Recovery>, Error> {
+        let began = Instant::now();
+        let completed = resolve_all(pending);
+        self.progress.seconds += began.elapsed().as_secs_f64();
+        for mut step in completed {
+            if let Some(what) = step.fault() {
+                return self.recover(step, what, watcher).map(Some);
+            }
+            self.outer.learn(&mut step);
+            self.record(&step, Vec::new(), watcher)?;
+        }
+        Ok(None)
+    }
+
+    /// Writes an outer step to the journals; the episodes `dropped` were left out of it.
+    fn record(
+        &mut self,
+        step: &CompletedStep,
+        dropped: Vec<u64>,
+        watcher: &mut dyn Watcher,
+    ) -> Result<(), Error> {
+        let pending = &step.pending;
+        let mut evaluations = pending.before.evaluations;
+        evaluations += pending.spent;
+        let record = StepRecord {
+            step: pending.step,
+            loss: step.loss,
+            gradient_norm: step.gradient_norm,
+            clipped: step.was_clipped(),
+            rate: pending.rate,
+            products: pending.spent.products,
+            recomputed: pending.spent.recomputed,
+            iterate_bytes: pending.iterate_bytes,
+            gradient_evaluations: evaluations.total(),
+            dropped_episodes: dropped,
+            skipped_steps: self.progress.skipped_steps,
+            rewinds: self.progress.rewinds,
+            estimator: pending.metrics.clone(),
+        };
+        self.metrics.write(&record)?;
+        self.clock.write(&ClockRecord { step: record.step, seconds: self.progress.seconds })?;
+        watcher.step(&record, pending.progress);
+        Ok(())
+    }
+
+    /// Validates, and saves a checkpoint if the accuracy is the best so far. Returns whether it did.
+    fn validate(&mut self, watcher: &mut dyn Watcher) -> Result<bool, Error> {
+        let accuracy = self.evaluate(Part::Validation, self.config.eval.episodes, |_| {});
+        let record = ValidationRecord {
+            step: self.outer.steps(),
+            validation_accuracy: accuracy.mean,
+            ci95: accuracy.ci95,
+            validation_loss: accuracy.loss,
+            episodes: accuracy.episodes,
+            batch_norm: self.config.model.batch_norm,
+            gradient_evaluations: self.outer.evaluations().total(),
+        };
+        self.metrics.write(&record)?;
+        watcher.validation(&record);
+        let best = Best { step: record.step, accuracy: accuracy.mean };
+        let before = self.progress.best;
+        if before.is_some_and(|before| before.accuracy >= best.accuracy) {
+            return Ok(false);
+        }
+        self.progress.best = Some(best);
+        let kept = self.save_best(watcher);
+        if !kept {
+            // The file still holds the previous best checkpoint.
+            self.progress.best = before;
+        }
+        Ok(kept)
+    }
+
+    /// Accuracy at the current θ on `episodes` episodes of `part`.
+    pub fn evaluate(&self, part: Part, episodes: usize, progress: impl FnMut(usize)) -> Accuracy {
+        let (shape, steps) = (evaluation_shape(&self.config), self.config.inner.eval_steps);
+        self.learner.evaluate(self.outer.theta(), &self.loader, part, &shape, (episodes, steps), progress)
+    }
+
+    /// Share of the budget that is used; the last step may exceed 1 slightly.
+    pub fn progress(&self) -> f64 {
+        self.outer.progress()
+    }
+
+    /// The run's configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The run's state, as stored in checkpoints.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            step: self.outer.steps(),
+            evaluations: self.outer.evaluations(),
+            seconds: self.progress.seconds,
+            best: self.progress.best,
+            skipped_steps: self.progress.skipped_steps,
+            rewinds: self.progress.rewinds,
+            estimator: self.outer.estimator().state().values,
+            data: self.progress.data.clone(),
+        }
+    }
+
+    /// The network and its device.
+    pub fn learner(&self) -> &Learner {
+        &self.learner
+    }
+
+    /// How many iterates the run stores, and the cost of that.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The run's directory.
+    pub fn run_dir(&self) -> &RunDir {
+        &self.run
+    }
+}

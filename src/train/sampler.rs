@@ -1,0 +1,78 @@
+//! The sampler of episodes that a configuration describes: its images, split and seed.
+
+use super::{Error, Watcher};
+use crate::config::Config;
+use crate::data::{
+    EpisodeShape, ImageSet, LoadOptions, Loaded, Part, Sampler, Split, SplitRule, TRAINING_FRACTION,
+};
+use crate::run::Standing;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Fraction of the training classes used for validation if neither the configuration nor the source sets a number.
+const VALIDATION_FRACTION: f64 = 0.1;
+/// Folder of the cache of decoded images.
+const CACHE: &str = "datasets/.cache";
+
+/// The shape of a training episode.
+pub fn training_shape(config: &Config) -> EpisodeShape {
+    let task = &config.task;
+    EpisodeShape { ways: task.ways, shots: task.shots, queries: task.queries }
+}
+
+/// The shape of a validation or test episode.
+pub fn evaluation_shape(config: &Config) -> EpisodeShape {
+    EpisodeShape { queries: config.eval.queries, ..training_shape(config) }
+}
+
+/// Loads the images and splits their classes. Checks that every part that the configuration uses has enough classes and images.
+///
+/// # Errors
+/// Returns an error if images are missing or damaged, or a part has too few classes or images.
+pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Error> {
+    let set = images(config, watcher)?;
+    let split = split(config, &set)?;
+    let sampler = Sampler::new(Arc::new(set), split, config.seed);
+    sampler.check(Part::Train, &training_shape(config))?;
+    if config.eval.every > 0 {
+        sampler.check(Part::Validation, &evaluation_shape(config))?;
+    }
+    sampler.check(Part::Test, &evaluation_shape(config))?;
+    Ok(sampler)
+}
+
+fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<ImageSet, Error> {
+    let data = &config.data;
+    let Loaded { set, warning } = data.source.load(&LoadOptions {
+        path: data.path.as_deref().unwrap_or(Path::new("")),
+        size: data.image_size,
+        seed: config.seed,
+        invert: data.invert,
+        cache: Some(Path::new(CACHE)),
+    })?;
+    if let Some(warning) = warning {
+        watcher.warning(&warning);
+    }
+    Ok(set)
+}
+
+fn split(config: &Config, set: &ImageSet) -> Result<Split, Error> {
+    let data = &config.data;
+    let rule = data.split.unwrap_or_else(|| SplitRule::for_images(set));
+    let share = TRAINING_FRACTION * VALIDATION_FRACTION * set.classes().len() as f64;
+    let few = (share.round() as usize).max(config.task.ways);
+    let validation = data.validation.unwrap_or(if config.eval.every > 0 { few } else { 0 });
+    Ok(Split::new(set, rule, validation, data.rotations, config.seed)?)
+}
+
+/// Checks that a resumed run uses the images that it started with.
+///
+/// # Errors
+/// Returns an error if the images differ.
+pub fn check_data(sampler: &Sampler, standing: &Standing) -> Result<(), Error> {
+    let found = sampler.set().digest();
+    if found == standing.data {
+        return Ok(());
+    }
+    Err(Error::OtherData { found, expected: standing.data.clone() })
+}

@@ -1,0 +1,93 @@
+//! Saving checkpoints. A run that cannot save warns, continues, and tries again later; its last checkpoint remains.
+
+use super::{Error, Trainer, Watcher};
+use crate::run;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Time after which a failed save is tried again, unless a checkpoint is due before.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// A failed save: its reason, and the time of the last attempt.
+pub struct Unsaved {
+    reason: String,
+    tried: Instant,
+}
+
+impl Trainer {
+    /// Saves a checkpoint. A failure is reported once, and stored for [`Trainer::check_saved`].
+    pub(super) fn save(&mut self, watcher: &mut dyn Watcher) {
+        let before = self.unsaved.take();
+        match self.try_save() {
+            Ok(()) => {
+                if before.is_some() {
+                    let step = self.outer.steps();
+                    watcher.warning(&format!("outer step {step} is saved: saving works again"));
+                }
+                if let Err(error) = self.run.prune(self.config.checkpoint.keep) {
+                    watcher.warning(&error.to_string());
+                }
+            }
+            Err(error) => self.could_not_save(&error, before, watcher),
+        }
+    }
+
+    /// Saves the best checkpoint so far. Returns whether this succeeded.
+    pub(super) fn save_best(&mut self, watcher: &mut dyn Watcher) -> bool {
+        let written = self.write_checkpoint(&self.run.best_file());
+        if let Err(error) = &written {
+            let before = self.unsaved.take();
+            self.could_not_save(error, before, watcher);
+        }
+        written.is_ok()
+    }
+
+    fn could_not_save(&mut self, error: &Error, before: Option<Unsaved>, watcher: &mut dyn Watcher) {
+        let reason = error.to_string();
+        if before.is_none_or(|before| before.reason != reason) {
+            watcher.warning(&format!("not saved: {reason}; training continues, and saving is tried again"));
+        }
+        self.unsaved = Some(Unsaved { reason, tried: Instant::now() });
+    }
+
+    /// Whether it is time to repeat a failed save.
+    pub(super) fn retry_is_due(&self) -> bool {
+        self.unsaved.as_ref().is_some_and(|unsaved| unsaved.tried.elapsed() >= RETRY_AFTER)
+    }
+
+    /// Checks that the latest save succeeded.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unsaved`] if it failed.
+    pub fn check_saved(&self) -> Result<(), Error> {
+        let Some(Unsaved { reason, .. }) = &self.unsaved else { return Ok(()) };
+        let (step, path) = (self.outer.steps(), self.run.path().to_path_buf());
+        let latest = self.run.checkpoint_steps().ok().and_then(|steps| steps.first().copied());
+        Err(Error::Unsaved { step, path, latest, reason: reason.clone() })
+    }
+
+    /// Writes the journals and then a checkpoint, so that a checkpoint is never ahead of the journals.
+    ///
+    /// # Errors
+    /// Returns an error if something cannot be written. Earlier checkpoints remain, except one that would have been
+    /// deleted next.
+    pub(super) fn try_save(&mut self) -> Result<(), Error> {
+        let keep = self.config.checkpoint.keep;
+        self.metrics.flush()?;
+        self.clock.flush()?;
+        let file = self.run.checkpoint_file(self.outer.steps());
+        match self.write_checkpoint(&file) {
+            Err(Error::Run(error)) if error.is_full() && keep > 1 => {
+                self.run.prune(keep - 1)?;
+                self.write_checkpoint(&file)
+            }
+            written => written,
+        }
+    }
+
+    pub(super) fn write_checkpoint(&self, path: &Path) -> Result<(), Error> {
+        let (leaves, vector) = (self.learner.leaves(), self.outer.estimator().state().vector);
+        let optimizer = self.outer.optimizer().state();
+        Ok(run::save(path, &leaves, self.outer.theta(), optimizer, vector.as_ref(), &self.standing())?)
+    }
+}

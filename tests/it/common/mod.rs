@@ -1,0 +1,54 @@
+//! What tests share: running the program, small configurations and images, optional things, and small problems.
+
+pub mod optional;
+pub mod problems;
+pub mod program;
+pub mod runs;
+
+pub use program::{Outcome, Running, metaburn, run, run_command};
+pub use runs::{checkpoint, json_lines, last_saved_step, names, run_state};
+
+use image::{GrayImage, Luma};
+use std::fs;
+use tempfile::TempDir;
+
+/// A network, episodes and images so small that a step takes milliseconds.
+pub const TINY: &str = "--set model.filters=4 --set outer.meta_batch=2 --set data.image_size=14 \
+                        --set task.queries=2 --set eval.every=0 --set eval.test_episodes=4 --backend flex";
+
+/// Learning from the class folders in `images` instead of the built-in characters, two classes an episode.
+pub const IMAGES: &str = "--set data.source=folder --data images --set task.ways=2";
+
+/// A perceptron so small that a step takes about a millisecond, learning from the class folders in `images`.
+pub const SMALL: &str = "--set data.source=folder --data images --set model.kind=mlp --set model.hidden=[4] \
+                         --set data.image_size=8 --set task.ways=2 --set task.queries=1 --set outer.meta_batch=2 \
+                         --set eval.episodes=2 --set eval.test_episodes=2 --backend flex --threads 1";
+
+/// Whether the long versions of tests are wanted: whether METABURN_LONG is set.
+pub fn wants_long_tests() -> bool {
+    std::env::var_os("METABURN_LONG").is_some()
+}
+
+/// ‖a − b‖ / ‖b‖.
+pub fn relative_error(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+    norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
+}
+
+/// A new folder with an `images` folder of ten classes of six images; each class has its own shade and stripe.
+pub fn folder_with_images() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    for class in 0..10_u32 {
+        let path = folder.path().join(format!("images/class{class}"));
+        fs::create_dir_all(&path).expect("a class folder");
+        for image in 0..6_u32 {
+            let stripe = |x, y| {
+                let ink = x == class || (y + image) % 7 == class % 3;
+                Luma([if ink { 20 * class as u8 } else { 255 }])
+            };
+            GrayImage::from_fn(14, 14, stripe).save(path.join(format!("{image}.png"))).expect("an image");
+        }
+    }
+    folder
+}

@@ -1,0 +1,86 @@
+//! The exact gradients of few-shot learning, hyper-cleaning and hyperparameters against central differences of the outer
+//! objective, in float64.
+
+use crate::common::problems::{
+    exact_gradient_matches_differences, few_shot, labelled_images, normal, values,
+};
+use bilevel::hypergradient::{Draw, Memory, Workers, estimate};
+use bilevel::{Bilevel, Params};
+use burn::tensor::{DType, Device};
+use metaburn::model::{Conv4Config, MlpConfig};
+use metaburn::task::BatchNorm;
+use metaburn::task::{Batch, HyperCleaning, Hyperparameters};
+use std::sync::Arc;
+
+#[test]
+fn conv4_in_both_batch_norm_modes() {
+    for batch_norm in [BatchNorm::Transductive, BatchNorm::Support] {
+        let network = Arc::new(Conv4Config::new(7, 2, 3, 3));
+        let (problem, theta) = few_shot(network, [2, 3, 2, 2, 49], 0.3, batch_norm);
+        exact_gradient_matches_differences(&problem, &theta, 3);
+    }
+}
+
+#[test]
+fn mlp_in_both_batch_norm_modes() {
+    for batch_norm in [BatchNorm::Transductive, BatchNorm::Support] {
+        let network = Arc::new(MlpConfig::new(6, &[5, 4], 3));
+        let (problem, theta) = few_shot(network, [2, 3, 2, 2, 6], 0.3, batch_norm);
+        exact_gradient_matches_differences(&problem, &theta, 4);
+    }
+}
+
+/// Labelled patches as a float64 task.
+fn batch(count: usize, seed: u64) -> Batch {
+    Batch::of(&labelled_images(count, 6, 3, seed), (&Device::flex(), DType::F64))
+}
+
+#[test]
+fn hyper_cleaning_has_no_first_order_gradient() {
+    let problem = HyperCleaning::new(batch(9, 1), batch(6, 2), 0.2);
+    let theta = Params::new(vec![normal([1, 9, 1], 3)]);
+    exact_gradient_matches_differences(&problem, &theta, 5);
+    first_order_gradient_is_zero(&problem, &theta);
+}
+
+#[test]
+fn hyperparameters_have_no_first_order_gradient() {
+    for hidden in [[].as_slice(), &[5, 4]] {
+        let problem = Hyperparameters::new(batch(9, 1), batch(6, 2), hidden, 0);
+        let layers = problem.layers();
+        let each = |from: f64| (0..layers).map(|layer| from * (1.0 + layer as f64)).collect::<Vec<_>>();
+        let theta = problem.at(&each(0.1), &each(0.02));
+        exact_gradient_matches_differences(&problem, &theta, 5);
+        first_order_gradient_is_zero(&problem, &theta);
+    }
+}
+
+/// θ enters neither V nor L_out: the first-order gradient is exactly 0, and that with one product is not.
+fn first_order_gradient_is_zero<P: Bilevel>(problem: &P, theta: &Params) {
+    let truncated =
+        |depth| values(&estimate(problem, theta, &Draw::truncated(1, 5, depth), Memory::Store).gradient);
+    assert!(truncated(0).iter().all(|slope| *slope == 0.0));
+    assert!(truncated(1).iter().all(|slope| *slope != 0.0));
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let network = Arc::new(Conv4Config::new(9, 2, 4, 3));
+    let (problem, theta) = few_shot(network, [5, 3, 1, 2, 81], 0.3, BatchNorm::Transductive);
+    let mut draw = Draw::truncated(5, 3, 1).observed();
+    draw.add(1, 3, 4.0);
+    draw.add(4, 3, 4.0);
+    let together = Workers::TOGETHER.estimate(&problem, &theta, &draw, Memory::Store);
+    for (threads, chunk) in [(1, 1), (2, 1), (3, 2), (2, 4)] {
+        let apart = Workers { threads, chunk }.estimate(&problem, &theta, &draw, Memory::Store);
+        assert_eq!(values(&apart.gradient), values(&together.gradient));
+        assert_eq!(apart.evaluations, together.evaluations);
+        let depths = |estimate: &bilevel::hypergradient::Estimate, depth| {
+            let found = estimate.partial_gradients.iter().filter(|landmark| landmark.depth == depth);
+            found.flat_map(|landmark| landmark.tasks.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(depths(&apart, 3), [1, 4]);
+        assert_eq!(depths(&apart, 1), [0, 1, 2, 3, 4]);
+        assert_eq!(apart.increments.iter().map(|increment| increment.tasks.len()).sum::<usize>(), 5 + 2 + 2);
+    }
+}

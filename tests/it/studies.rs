@@ -1,0 +1,252 @@
+//! Studies: their claims hold, their numbers agree with the engine's, and they continue after an interruption.
+
+use crate::common::{Outcome, Running, TINY, metaburn, names, run};
+use bilevel::hypergradient::{Draw, Memory, estimate};
+use bilevel::readback::read;
+use bilevel::{Bilevel, Dual, Params, Rates};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use metaburn::study::quadratic::Quadratic;
+use metaburn::study::quadratic::family::{Family, Task};
+use metaburn::study::{Observer, Verdict, run as run_study};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// The quadratic family as a bi-level problem: T tasks of one parameter.
+#[derive(Clone)]
+struct Engine {
+    tasks: Vec<Task>,
+    rate: f64,
+}
+
+impl Engine {
+    /// A number of each task: `[tasks, 1, 1]`.
+    fn each(&self, number: impl Fn(&Task) -> f64) -> Dual<3> {
+        let numbers: Vec<f64> = self.tasks.iter().map(number).collect();
+        let shape = [numbers.len(), 1, 1];
+        Dual::constant(Tensor::from_data(TensorData::new(numbers, shape), (&Device::flex(), DType::F64)))
+    }
+
+    /// The loss, its pieces made of `relu`: with m = min(z, A), u the part of z from A to A + 1 and w that
+    /// beyond, ½am² + a(−u³/6 + u²/2 + Au) + (a/2 + aA)w.
+    fn loss(&self, x: &Dual<3>) -> Dual<1> {
+        let from = x.clone() - self.each(|task| task.offset / task.curvature);
+        let distance = from.clone().relu() + from.scale(-1.0).relu();
+        let beyond = (distance.clone() - self.each(|task| task.radius)).relu();
+        let far = (distance.clone() - self.each(|task| task.radius + 1.0)).relu();
+        let (within, between) = (distance - beyond.clone(), beyond - far.clone());
+        let square = between.clone() * between.clone();
+        let cube = square.clone() * between.clone();
+        let a = || self.each(|task| task.curvature);
+        let middle = square.scale(0.5) - cube.scale(1.0 / 6.0) + self.each(|task| task.radius) * between;
+        let outside = self.each(|task| task.curvature * (0.5 + task.radius)) * far;
+        let loss = a() * (within.clone() * within).scale(0.5) + a() * middle + outside;
+        loss.reshape([self.tasks.len()])
+    }
+}
+
+impl Bilevel for Engine {
+    fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn inner_rates(&self, _step: usize, _outer: &Params) -> Rates {
+        Rates::Scalar(self.rate)
+    }
+
+    fn inner_loss(&self, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+        self.loss(&fast[0])
+    }
+
+    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+        self.loss(&fast.constant()[0]).primal
+    }
+
+    fn select(&self, tasks: &[usize]) -> Self {
+        Self { tasks: tasks.iter().map(|task| self.tasks[*task]).collect(), ..self.clone() }
+    }
+}
+
+#[test]
+fn the_quadratic_family_s_gradients_are_the_engine_s() {
+    let task = |curvature, offset| Task { curvature, offset, radius: 2.0 };
+    let family = Family { tasks: [task(0.5, 0.0), task(1.5, 3.0)], rate: 0.1, steps: 10 };
+    let engine = Engine { tasks: family.tasks.to_vec(), rate: family.rate };
+    // Inside, in the bends and far outside, of both tasks.
+    for theta in [-6.3, -2.4, 0.1, 2.0, 3.5, 4.6, 20.0] {
+        let outer = Params::new(vec![Tensor::full([1, 1, 1], theta, (&Device::flex(), DType::F64))]);
+        for (at, depth) in [0, family.steps].into_iter().enumerate() {
+            let draw = Draw::truncated(2, family.steps, depth);
+            let gradient = estimate(&engine, &outer, &draw, Memory::Store).gradient;
+            let engine_s = read(gradient.into_leaves().remove(0).reshape([2]));
+            for (task, gradient) in engine_s.into_iter().enumerate() {
+                let ours = family.gradients(task, theta)[at];
+                assert!(
+                    (ours - gradient).abs() < 1e-12 * (1.0 + ours.abs()),
+                    "task {task} at {theta}, K = {depth}"
+                );
+            }
+        }
+    }
+}
+
+/// An observer that only counts pieces.
+#[derive(Default)]
+struct Count(Vec<String>);
+
+impl Observer for Count {
+    fn progress(&mut self, key: &str, _done: f64) {
+        if !self.0.iter().any(|known| known == key) {
+            self.0.push(key.into());
+        }
+    }
+}
+
+#[test]
+fn the_quadratic_study_s_claims_hold_and_its_work_is_done_once() {
+    let folder = TempDir::new().unwrap();
+    let full = Quadratic::full();
+    let study =
+        Quadratic { starts: 120, convergence_steps: 60_000, cost_steps: 5000, rates: 3, values: 5, ..full };
+    let mut count = Count::default();
+    let finished = run_study(&study, folder.path(), "metaburn study quadratic", &mut count).unwrap();
+    // Descents that settle, descents that cost, inner rates, and the report.
+    assert_eq!(count.0.len(), 2 + 3 + 3 + 1, "{:?}", count.0);
+    assert_eq!(finished.claims.len(), 9);
+    assert_eq!(finished.count(Verdict::Failed), 0, "{:#?}", finished.claims);
+    for wanted in
+        ["limit of |∇M| is √(2D)", "UFOM(0.1): |∇M| after", "is 0", "cheaper than exact", "fewest measured"]
+    {
+        let claim = finished.claims.iter().find(|claim| claim.claim.contains(wanted)).unwrap();
+        assert_eq!(claim.verdict, Verdict::Held, "{claim:?}");
+    }
+    let margin = finished.claims[0].measured.value;
+    assert!((margin - 0.12_f64.sqrt()).abs() < 0.01 * margin);
+    assert_eq!(names(&folder.path().join("data")), ["best-q.csv", "cost.csv", "settling.csv"]);
+    assert_eq!(names(&folder.path().join("figures")).len(), 6);
+    let report = fs::read_to_string(folder.path().join("report.md")).unwrap();
+    for words in ["| held |", "(figures/cost.png)", "`metaburn study quadratic`", "| starts | 120 |"] {
+        assert!(report.contains(words), "{words} is not in the report");
+    }
+    // A lost record is made again, and made the same; the others are not.
+    let record = folder.path().join("records/rate-01.json");
+    let made: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    fs::remove_file(&record).unwrap();
+    let mut count = Count::default();
+    run_study(&study, folder.path(), "again", &mut count).unwrap();
+    assert_eq!(count.0, ["rate-01", "the report"]);
+    let again: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    assert_eq!(made["record"], again["record"]);
+    // Other settings are refused, and named.
+    let other = Quadratic { starts: 50, ..study };
+    let error = run_study(&other, folder.path(), "", &mut count).unwrap_err().to_string();
+    assert!(error.contains("starts is 120 there and 50 here") && error.contains("--out"), "{error}");
+}
+
+/// A study of bias that takes about a second.
+fn bias(folder: &Path, more: &str) -> Outcome {
+    run(folder, &format!("study bias {TINY} --set inner.steps=3 --set inner.rate=0.1 --tasks 4 {more}"))
+}
+
+#[test]
+fn a_study_of_bias_shows_a_run() {
+    let folder = TempDir::new().unwrap();
+    let told = bias(folder.path(), "--after 0,3 --out out --json").json();
+    assert_eq!(told["study"], "bias");
+    let claims = told["claims"].as_array().unwrap();
+    assert!(claims.iter().all(|claim| claim["measured"]["value"].is_number()), "{claims:?}");
+    let out = folder.path().join("out");
+    let table = fs::read_to_string(out.join("data/truncations.csv")).unwrap();
+    let rows: Vec<Vec<f64>> =
+        table.lines().skip(1).map(|row| row.split(',').map(|cell| cell.parse().unwrap()).collect()).collect();
+    // Two checkpoints, K = 0 … 3; the exact gradient has no error, and others have one.
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), [0.0, 0.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0]);
+    for row in &rows {
+        let exact = row[1] == 3.0;
+        assert_eq!(exact, row[2] < 1e-12, "{row:?}");
+        assert_eq!(exact, (row[6] - 1.0).abs() < 1e-6, "{row:?}");
+    }
+    assert_eq!(names(&out.join("figures")).len(), 6);
+    // Checkpoints that are there already need no training, and a finished study none of it.
+    bias(folder.path(), "--after 0,3 --out out").ok();
+    let words = ["after is [0,3] there and [0,5] here", "config.outer.steps", "--out"];
+    bias(folder.path(), "--after 0,5 --out out").refused(&words);
+}
+
+#[test]
+fn a_study_of_bias_reads_a_kept_run() {
+    let folder = TempDir::new().unwrap();
+    let train = format!("train {TINY} --set inner.steps=2 --set checkpoint.every=2 --steps 4 --run-dir kept");
+    run(folder.path(), &train).ok();
+    let told = run(folder.path(), "study bias --run kept --tasks 3 --backend flex --out out --json").json();
+    assert_eq!(told["claims"].as_array().unwrap().len(), 3);
+    let records = names(&folder.path().join("out/records"));
+    assert_eq!(records, ["after-00000000.json", "after-00000002.json", "after-00000004.json"]);
+    run(folder.path(), "study bias --run nowhere").refused(&["there is no run in nowhere"]);
+}
+
+#[test]
+fn every_study_is_listed() {
+    let list = run(Path::new("."), "study list").ok().stdout;
+    let names = ["quadratic: ", "bias: ", "few-shot: ", "hypercleaning: ", "hyperparameters: "];
+    for words in names.into_iter().chain(["with --quick"]) {
+        assert!(list.contains(words), "{list}");
+    }
+}
+
+#[test]
+fn runs_are_compared_on_one_figure() {
+    let folder = TempDir::new().unwrap();
+    let short = "--steps 6 --set eval.every=2 --set eval.episodes=4";
+    for (name, more) in [
+        ("exact-1", "--set seed=1"),
+        ("exact-2", "--set seed=2"),
+        ("first", "--set estimator.name=first-order"),
+    ] {
+        let tiny = TINY.replace("--set eval.every=0", "");
+        run(folder.path(), &format!("train {tiny} {short} {more} --run-dir {name}")).ok();
+    }
+    let series = |file: &str| -> Vec<String> {
+        let text = fs::read_to_string(folder.path().join(file)).unwrap();
+        let svg = roxmltree::Document::parse(&text).unwrap();
+        let series = svg.descendants().filter(|node| node.attribute("class") == Some("series"));
+        series.filter_map(|node| node.attribute("aria-label").map(String::from)).collect()
+    };
+    run(folder.path(), "compare exact-1 exact-2 first --out each.svg --against seconds").ok();
+    // Loss and validation accuracy.
+    assert_eq!(series("each.svg"), ["exact-1", "exact-2", "first", "exact-1", "exact-2", "first"]);
+    run(folder.path(), "compare exact-1 exact-2 first --pool --out pooled.svg").ok();
+    assert_eq!(series("pooled.svg"), ["exact (2 runs)", "first", "exact (2 runs)", "first"]);
+    let printed = run(folder.path(), "compare first --against steps").ok().stdout;
+    assert_eq!(printed.trim(), "comparison.png");
+    assert!(image::open(folder.path().join("comparison.png")).is_ok());
+    run(folder.path(), "compare first --out figure.pdf").refused(&[".svg nor .png"]);
+    run(folder.path(), "compare nowhere").refused(&["there is no run in nowhere"]);
+    fs::write(folder.path().join("first/metrics.jsonl"), "{\"step\":1,\"lo").unwrap();
+    run(folder.path(), "compare first").refused(&["no outer step yet"]);
+}
+
+#[test]
+fn an_interrupted_study_keeps_what_is_finished() {
+    let folder = TempDir::new().unwrap();
+    let mut study = Running::start(&mut metaburn(folder.path(), "study quadratic --quick --out out"));
+    let records = folder.path().join("out/records");
+    study.wait_until(|| records.is_dir() && !names(&records).is_empty());
+    let ran = study.interrupt();
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert!(ran.stderr.contains("to continue:") && ran.stderr.contains("study quadratic --quick --out out"));
+    assert!(!folder.path().join("out/report.md").exists());
+    let whole =
+        |name: &String| serde_json::from_slice::<Value>(&fs::read(records.join(name)).unwrap()).is_ok();
+    assert!(names(&records).iter().filter(|name| !name.starts_with('.')).all(whole));
+}
+
+#[test]
+fn a_damaged_record_is_named() {
+    let folder = TempDir::new().unwrap();
+    bias(folder.path(), "--after 0 --out out").ok();
+    fs::write(folder.path().join("out/records/after-00000000.json"), json!({ "seconds": 1 }).to_string())
+        .unwrap();
+    bias(folder.path(), "--after 0 --out out").refused(&["after-00000000.json", "delete it"]);
+}

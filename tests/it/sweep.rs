@@ -1,0 +1,134 @@
+//! `metaburn sweep`: from one file to run directories, a table and a figure; resumable.
+
+use crate::common::{
+    IMAGES, Running, TINY, folder_with_images, json_lines, last_saved_step, metaburn, names, run, run_state,
+};
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+const GRID: &str = "[grid]\nestimator.name = ['first-order', 'exact']\n";
+
+/// A folder with images and the sweep file `sweep-small.toml` with `text`, and the command that runs it.
+fn sweep(text: &str) -> (TempDir, String) {
+    let folder = folder_with_images();
+    fs::write(folder.path().join("sweep-small.toml"), text).unwrap();
+    (folder, format!("sweep sweep-small.toml {IMAGES} {TINY}"))
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn every_combination_is_run_once_and_shown_in_a_table_and_a_figure() {
+    let (folder, line) = sweep(&format!("seeds = [0, 1]\nset.outer.steps = 2\n{GRID}"));
+    let result = run(folder.path(), &format!("{line} --json")).json();
+    let settings = result["settings"].as_array().unwrap();
+    assert_eq!(settings.len(), 2);
+    for (setting, name) in settings.iter().zip(["first-order", "exact"]) {
+        assert_eq!(setting["setting"], name);
+        assert_eq!(setting["accuracies"].as_array().unwrap().len(), 2);
+        let [first, second] = [0, 1].map(|at| setting["accuracies"][at].as_f64().unwrap());
+        assert!((setting["mean"].as_f64().unwrap() - (first + second) / 2.0).abs() < 1e-9);
+        // Student's t at one degree of freedom: 12.706·|a − b|/2.
+        let expected = 12.706 * (first - second).abs() / 2.0;
+        assert!((setting["ci95"].as_f64().unwrap() - expected).abs() < 1e-6);
+    }
+    let out = folder.path().join("checkpoints/sweep-small");
+    let left = [
+        "exact-seed-0",
+        "exact-seed-1",
+        "figure.png",
+        "figure.svg",
+        "first-order-seed-0",
+        "first-order-seed-1",
+        "table.csv",
+        "table.md",
+    ];
+    assert_eq!(names(&out), left);
+    assert!(text(&out.join("table.csv")).starts_with("setting,estimator.name,test accuracy (%),"));
+    assert!(text(&out.join("figure.svg")).contains("2 runs"));
+
+    // They are ordinary runs.
+    run(folder.path(), "eval checkpoints/sweep-small/exact-seed-0").ok();
+    run(folder.path(), "compare checkpoints/sweep-small/exact-seed-0 --out one.svg").ok();
+
+    // Nothing is repeated, and seeds can be added.
+    let before = fs::metadata(out.join("exact-seed-0/metrics.jsonl")).unwrap().modified().unwrap();
+    let file = folder.path().join("sweep-small.toml");
+    fs::write(&file, text(&file).replace("[0, 1]", "[0, 1, 2]")).unwrap();
+    let ran = run(folder.path(), &line).ok();
+    assert!(ran.stderr.contains("run 5 of 6: first-order-seed-2"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("seed-0"), "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("| setting | estimator.name |"), "{}", ran.stdout);
+    assert_eq!(fs::metadata(out.join("exact-seed-0/metrics.jsonl")).unwrap().modified().unwrap(), before);
+}
+
+#[test]
+fn a_folder_with_other_settings_is_refused_and_the_setting_named() {
+    let (folder, line) = sweep(&format!("set.outer.steps = 1\n{GRID}"));
+    run(folder.path(), &line).ok();
+    let words = ["other settings", "outer.steps is 1 there and 2 here", "--out"];
+    run(folder.path(), &format!("{line} --set outer.steps=2")).refused(&words);
+}
+
+#[test]
+fn all_faults_are_reported_before_anything_is_written() {
+    let (folder, line) = sweep("[grid]\ninner.steps = [0, 1]\nouter.rate = [-1]\n");
+    let words = ["sweep-small.toml, line 2", "`inner.steps`", "line 3", "`outer.rate`"];
+    run(folder.path(), &line).refused(&words);
+    run(folder.path(), "sweep nowhere.toml").refused(&["nowhere.toml", "no such file"]);
+    assert_eq!(names(folder.path()), ["images", "sweep-small.toml"]);
+}
+
+#[test]
+fn a_diverging_run_is_reported_and_does_not_stop_the_others() {
+    let text = "set.outer.steps = 3\nset.outer.optimizer = 'sgd'\n\
+                [[run]]\nname = 'wild'\nouter.rate = 1e30\n[[run]]\nname = 'tame'\nouter.rate = 0.01\n";
+    let (folder, line) = sweep(text);
+    let ran = run(folder.path(), &line).ok();
+    assert!(ran.stderr.contains("wild-seed-0 diverged at outer step"), "{}", ran.stderr);
+    let rows: Vec<&str> = ran.stdout.lines().collect();
+    assert!(rows[2].starts_with("| wild |  |  | 0 | 1 |"), "{}", ran.stdout);
+    assert!(rows[3].starts_with("| tame | ") && rows[3].contains(" | 1 | 0 |"), "{}", ran.stdout);
+    let table = self::text(&folder.path().join("checkpoints/sweep-small/table.md"));
+    assert!(table.contains("`wild-seed-0` diverged"), "{table}");
+    // A diverged run is not repeated.
+    let again = run(folder.path(), &line).ok();
+    assert!(!again.stderr.contains("diverged at"), "{}", again.stderr);
+    let listed = run(folder.path(), &format!("{line} --list")).ok().stdout;
+    assert!(listed.contains("wild-seed-0: diverged at outer step"), "{listed}");
+}
+
+#[test]
+fn an_interrupted_sweep_continues_to_the_same_runs() {
+    let text = format!("set.outer.steps = 400\nset.checkpoint.every = 20\n{GRID}");
+    let (whole, line) = sweep(&text);
+    run(whole.path(), &line).ok();
+
+    let (folder, line) = sweep(&text);
+    let out = folder.path().join("checkpoints/sweep-small");
+    let mut running = Running::start(&mut metaburn(folder.path(), &line));
+    running.wait_until(|| last_saved_step(&out.join("first-order-seed-0")) >= Some(20));
+    let stopped = running.interrupt();
+    assert_eq!(stopped.code, Some(130), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("sweep sweep-small.toml"), "{}", stopped.stderr);
+    assert!(!out.join("table.md").exists());
+    run(folder.path(), &line).ok();
+    for name in ["first-order-seed-0", "exact-seed-0"] {
+        let other = whole.path().join("checkpoints/sweep-small").join(name);
+        assert_eq!(run_state(&out.join(name)), run_state(&other), "{name}");
+        assert_eq!(json_lines(&out.join(name).join("clock.jsonl")).len(), 400);
+    }
+}
+
+#[test]
+fn the_shipped_sweep_is_valid() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sweep-estimators.toml");
+    let folder = TempDir::new().unwrap();
+    let listed = run(folder.path(), &format!("sweep {file} --list")).ok().stdout;
+    assert_eq!(listed.lines().count(), 18, "{listed}");
+    assert!(listed.contains("checkpoints/sweep-estimators/exact-rate-0.4-seed-2: to do"), "{listed}");
+    assert_eq!(names(folder.path()), Vec::<String>::new());
+}
