@@ -8,7 +8,7 @@ use metaburn::support::archive::Archive;
 use metaburn::config::RawConfig;
 use metaburn::model::{Architecture, Conv4Config, Leaf};
 use bilevel::rng::generator;
-use metaburn::run::{Saved, Standing};
+use metaburn::run::{Saved, TrainingState};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -68,9 +68,9 @@ fuzz_target!(|data: &[u8]| {
 /// Puts the seal of what the archive holds in its place, if it is a checkpoint otherwise.
 fn sealed(archive: &mut Archive) -> Option<()> {
     let value: Value = serde_json::from_str(archive.text.get("metaburn")?).ok()?;
-    let standing: Standing = serde_json::from_value(value).ok()?;
+    let training_state: TrainingState = serde_json::from_value(value).ok()?;
     let mut header = json!({ "format": 1, "seal": "" });
-    header.as_object_mut()?.extend(json!(standing).as_object()?.clone());
+    header.as_object_mut()?.extend(json!(training_state).as_object()?.clone());
     archive.text.insert("metaburn".into(), header.to_string());
     header["seal"] = archive.seal().into();
     archive.text.insert("metaburn".into(), header.to_string());

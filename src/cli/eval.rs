@@ -6,7 +6,7 @@ use super::{Outcome, output};
 use clap::Args;
 use metaburn::config::Config;
 use metaburn::data::Part;
-use metaburn::run::{EvaluationResult, PartAccuracy, Standing};
+use metaburn::run::{EvaluationResult, PartAccuracy, TrainingState};
 use metaburn::train::Accuracy;
 use std::process::ExitCode;
 
@@ -28,22 +28,27 @@ impl Eval {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
-        let Trained { part, episodes, run, config, standing, shape, learner, loader, theta } =
+        let Trained { part, episodes, run, config, training_state, shape, learner, loader, theta } =
             self.selection.read(&mut terminal)?;
         let bar = terminal.counter(episodes, "episodes");
         let steps = config.inner.eval_steps;
         let accuracy = learner
             .evaluate(&theta, &loader, part, &shape, (episodes, steps), |done| bar.set_position(done as u64));
         bar.finish_and_clear();
-        let result = result(&config, part, accuracy, &standing);
+        let result = result(&config, part, accuracy, &training_state);
         print(&result, self.json)?;
         run.write_result(self.selection.checkpoint, &result)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The `accuracy` on `part` of a run of `config` at `standing`, with the settings and costs it depends on.
-pub fn result(config: &Config, part: Part, accuracy: Accuracy, standing: &Standing) -> EvaluationResult {
+/// The `accuracy` on `part` of a run of `config` at `training_state`, with the settings and costs it depends on.
+pub fn result(
+    config: &Config,
+    part: Part,
+    accuracy: Accuracy,
+    training_state: &TrainingState,
+) -> EvaluationResult {
     EvaluationResult {
         ci95: accuracy.ci95,
         loss: Some(accuracy.loss).filter(|loss| loss.is_finite()),
@@ -51,9 +56,9 @@ pub fn result(config: &Config, part: Part, accuracy: Accuracy, standing: &Standi
         ways: config.task.ways,
         shots: config.task.shots,
         batch_norm: config.model.batch_norm,
-        steps: standing.step,
-        gradient_evaluations: standing.evaluations.total(),
-        seconds: standing.seconds,
+        steps: training_state.step,
+        gradient_evaluations: training_state.evaluations.total(),
+        seconds: training_state.seconds,
         accuracy: PartAccuracy::new(part, accuracy.mean),
     }
 }

@@ -50,7 +50,7 @@ impl Export {
         for name in archive.names() {
             arrays.insert(name.into(), json!(archive.get(name)?.0));
         }
-        let (step, count) = (saved.standing.step, arrays.len());
+        let (step, count) = (saved.training_state.step, arrays.len());
         if self.json {
             output::print(json!({ "file": file, "step": step, "arrays": arrays }))?;
         } else {

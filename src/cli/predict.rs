@@ -68,13 +68,13 @@ impl Predict {
         terminal.note(&format!(
             "{steps} inner steps on {images} images of {classes} classes, from outer step {}; strokes are {ink}, \
              batch norm {}",
-            saved.standing.step, self.batch_norm,
+            saved.training_state.step, self.batch_norm,
         ));
         let answers = Predictions { request, predictions };
         if self.json {
             let mut value = answers.json();
             value["steps"] = json!(steps);
-            value["outer_step"] = json!(saved.standing.step);
+            value["outer_step"] = json!(saved.training_state.step);
             value["batch_norm"] = json!(self.batch_norm);
             output::print(value)?;
         } else {

@@ -44,7 +44,7 @@ impl Report {
         let page = Page {
             run: &trained.run,
             config: &trained.config,
-            standing: &trained.standing,
+            training_state: &trained.training_state,
             checkpoint: self.selection.checkpoint,
             curves: curves.as_ref(),
             set: trained.loader.sampler().set(),

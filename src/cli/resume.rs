@@ -39,7 +39,7 @@ impl Resume {
         let (run, config) = RunDir::open(&self.run_dir)?;
         let config = self.resources.over(&config)?;
         let trainer = Trainer::resume(run, config, &mut terminal)?;
-        let step = trainer.standing().step;
+        let step = trainer.training_state().step;
         terminal.note(&format!("resuming {} after outer step {step}", self.run_dir.display()));
         train_and_test(trainer, terminal, &self.resources.flags(), self.json)
     }
@@ -81,7 +81,8 @@ pub fn finish(
         trainer.run_dir().path().display(),
     ));
     terminal.note(&trainer.plan().to_string());
-    let session = Session::beginning(trainer.standing().step, format!("metaburn {}", arguments()), opened);
+    let session =
+        Session::beginning(trainer.training_state().step, format!("metaburn {}", arguments()), opened);
     if let Err(error) = trainer.run_dir().note_session(&session) {
         terminal.warning(&format!("{error}; training continues, but this session is not recorded"));
     }
@@ -97,7 +98,7 @@ pub fn finish(
     terminal.end();
     if ended? == Ended::Stopped {
         trainer.check_saved()?;
-        let step = trainer.standing().step;
+        let step = trainer.training_state().step;
         terminal.warning(&format!("stopped and saved after outer step {step}; to continue:\n  {command}"));
         return Ok(None);
     }
@@ -106,7 +107,7 @@ pub fn finish(
     let bar = terminal.counter(episodes, "test episodes");
     let accuracy = trainer.evaluate(Part::Test, episodes, |done| bar.set_position(done as u64));
     bar.finish_and_clear();
-    Ok(Some(result(&config, Part::Test, accuracy, &trainer.standing())))
+    Ok(Some(result(&config, Part::Test, accuracy, &trainer.training_state())))
 }
 
 /// The name or path with which this program was called, for commands that are printed.

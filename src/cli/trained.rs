@@ -6,7 +6,7 @@ use bilevel::{Params, device};
 use clap::Args;
 use metaburn::config::Config;
 use metaburn::data::{EpisodeShape, Part};
-use metaburn::run::{CheckpointSelector, RunDir, Standing};
+use metaburn::run::{CheckpointSelector, RunDir, TrainingState};
 use metaburn::train::{self, EpisodeLoader, Learner, Watcher};
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ pub struct Trained {
     pub episodes: usize,
     pub run: RunDir,
     pub config: Config,
-    pub standing: Standing,
+    pub training_state: TrainingState,
     pub shape: EpisodeShape,
     pub learner: Learner,
     pub loader: EpisodeLoader,
@@ -52,7 +52,7 @@ impl Selection {
         let config = self.resources.over(&config)?;
         let saved = run.saved(self.checkpoint, |warning| terminal.warning(warning))?;
         let sampler = train::sampler(&config, terminal)?;
-        train::check_data(&sampler, &saved.standing)?;
+        train::check_data(&sampler, &saved.training_state)?;
         let part = Part::from(self.split);
         let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
         let shape = train::evaluation_shape(&config);
@@ -60,6 +60,16 @@ impl Selection {
         let learner = Learner::new(&config, device::open(config.backend)?.with_threads(config.threads));
         let loader = EpisodeLoader::new(sampler, &learner.opened);
         let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
-        Ok(Trained { part, episodes, run, config, standing: saved.standing, shape, learner, loader, theta })
+        Ok(Trained {
+            part,
+            episodes,
+            run,
+            config,
+            training_state: saved.training_state,
+            shape,
+            learner,
+            loader,
+            theta,
+        })
     }
 }

@@ -39,7 +39,7 @@ pub fn export(config: &Config, saved: &Saved) -> Result<Archive, Error> {
         ("format", "pt".into()),
         (CONFIG, described(config)?),
         ("epsilon", EPSILON.to_string()),
-        ("step", saved.standing.step.to_string()),
+        ("step", saved.training_state.step.to_string()),
     ];
     archive.text.extend(text.map(|(key, value)| (key.into(), value)));
     Ok(archive)

@@ -31,7 +31,7 @@ const HEADER: &str = "metaburn";
 
 /// A run's state apart from its arrays.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct TrainingState {
     /// Outer steps taken.
     pub step: u64,
     /// Gradient evaluations of these steps.
@@ -52,7 +52,7 @@ pub struct Standing {
     pub data: String,
 }
 
-impl Standing {
+impl TrainingState {
     /// Whether all counts are small enough to keep counting.
     fn is_countable(&self) -> bool {
         let Evaluations { inner, outer, products, recomputed } = self.evaluations;
@@ -76,7 +76,7 @@ struct Header {
     /// The archive's seal, computed with this field empty.
     seal: String,
     #[serde(flatten)]
-    standing: Standing,
+    training_state: TrainingState,
 }
 
 impl Header {
@@ -96,7 +96,7 @@ pub fn save(
     theta: &Params,
     optimizer: OptimizerState,
     vector: Option<&Params>,
-    standing: &Standing,
+    training_state: &TrainingState,
 ) -> Result<(), Error> {
     let mut archive = Archive::default();
     model::store(&mut archive, "", leaves, theta);
@@ -113,7 +113,7 @@ pub fn save(
     }
     let unusable =
         |error: serde_json::Error| Error::Checkpoint { path: path.into(), reason: error.to_string() };
-    let mut header = Header { format: FORMAT, seal: String::new(), standing: standing.clone() };
+    let mut header = Header { format: FORMAT, seal: String::new(), training_state: training_state.clone() };
     header.put(&mut archive).map_err(unusable)?;
     header.seal = archive.seal();
     header.put(&mut archive).map_err(unusable)?;
@@ -124,7 +124,7 @@ pub fn save(
 pub struct Saved {
     archive: Archive,
     /// The run's state.
-    pub standing: Standing,
+    pub training_state: TrainingState,
 }
 
 impl Saved {
@@ -150,10 +150,10 @@ impl Saved {
         if seal != archive.seal() {
             return Err(unusable("it does not match its checksum; the file is damaged".into()));
         }
-        if !header.standing.is_countable() {
+        if !header.training_state.is_countable() {
             return Err(unusable("its counts are too large to be real".into()));
         }
-        Ok(Self { standing: header.standing, archive })
+        Ok(Self { training_state: header.training_state, archive })
     }
 
     /// θ on `device`.
@@ -171,7 +171,7 @@ impl Saved {
     pub fn estimator(&self, leaves: &[Leaf], device: &Device) -> Result<State, Error> {
         let kept = self.archive.names().any(|name| name.starts_with(VECTOR));
         let vector = kept.then(|| model::stored(&self.archive, VECTOR, leaves, device)).transpose()?;
-        Ok(State { values: self.standing.estimator.clone(), vector })
+        Ok(State { values: self.training_state.estimator.clone(), vector })
     }
 
     /// The optimiser's state.

@@ -243,9 +243,9 @@ impl RunDir {
         for step in self.checkpoint_steps()? {
             let path = self.checkpoint_file(step);
             match Saved::read(&path) {
-                Ok(saved) if saved.standing.step == step => return Ok(Some((saved, faults))),
+                Ok(saved) if saved.training_state.step == step => return Ok(Some((saved, faults))),
                 Ok(saved) => {
-                    let reason = format!("it is of outer step {}, not {step}", saved.standing.step);
+                    let reason = format!("it is of outer step {}, not {step}", saved.training_state.step);
                     faults.push(Error::Checkpoint { path, reason }.to_string());
                 }
                 Err(error) => faults.push(error.to_string()),

@@ -14,7 +14,7 @@ mod selector;
 mod session;
 mod shell;
 
-pub use checkpoint::{Best, Saved, Standing, save};
+pub use checkpoint::{Best, Saved, TrainingState, save};
 pub use directory::{Lock, RunDir};
 pub use error::Error;
 pub(crate) use error::failed;

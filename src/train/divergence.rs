@@ -115,8 +115,8 @@ impl Trainer {
         let none = || run::Error::NoCheckpoint { path: self.run.path().to_path_buf() };
         let (mut saved, faults) = self.run.latest()?.ok_or_else(none)?;
         faults.iter().for_each(|fault| watcher.warning(fault));
-        (saved.standing.evaluations, saved.standing.seconds) = (spent, seconds);
-        saved.standing.rewinds = rewinds;
+        (saved.training_state.evaluations, saved.training_state.seconds) = (spent, seconds);
+        saved.training_state.rewinds = rewinds;
         self.restore(&saved)?;
         self.metrics.rewind(self.outer.steps())?;
         self.clock.rewind(self.outer.steps())?;

@@ -22,7 +22,7 @@ pub use watcher::Watcher;
 use crate::config::Config;
 use crate::data::{Part, Sampler};
 use crate::run::{
-    self, Best, ClockRecord, Journal, Lock, RunDir, Saved, Standing, StepRecord, ValidationRecord,
+    self, Best, ClockRecord, Journal, Lock, RunDir, Saved, StepRecord, TrainingState, ValidationRecord,
 };
 use bilevel::hypergradient::Workers;
 use bilevel::panics::catch;
@@ -127,9 +127,10 @@ impl Trainer {
             return Self::begin(learner.initialise(config.seed), learner, config, sampler, run, lock);
         };
         faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; continuing from the one before")));
-        check_data(&sampler, &saved.standing)?;
+        check_data(&sampler, &saved.training_state)?;
         let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
-        let mut trainer = Self::assemble(config, learner, sampler, theta, saved.standing.step, run, lock)?;
+        let mut trainer =
+            Self::assemble(config, learner, sampler, theta, saved.training_state.step, run, lock)?;
         trainer.restore(&saved)?;
         Ok(trainer)
     }
@@ -137,25 +138,25 @@ impl Trainer {
     /// Restores the state in a checkpoint.
     fn restore(&mut self, saved: &Saved) -> Result<(), Error> {
         let (leaves, device) = (self.learner.leaves(), self.learner.opened.device.clone());
-        let standing = &saved.standing;
-        let path = self.run.checkpoint_file(standing.step);
+        let training_state = &saved.training_state;
+        let path = self.run.checkpoint_file(training_state.step);
         let theta = saved.theta(&leaves, &device)?;
         let state = saved.estimator(&leaves, &device)?;
         let resumed = self.outer.resume(
             theta,
             saved.optimizer()?,
             &state,
-            standing.step,
-            standing.evaluations,
+            training_state.step,
+            training_state.evaluations,
             &device,
         );
         resumed.map_err(|reason| run::Error::Checkpoint { path, reason })?;
         self.progress = Progress {
-            seconds: standing.seconds,
-            best: standing.best,
-            skipped_steps: standing.skipped_steps,
-            rewinds: standing.rewinds,
-            data: standing.data.clone(),
+            seconds: training_state.seconds,
+            best: training_state.best,
+            skipped_steps: training_state.skipped_steps,
+            rewinds: training_state.rewinds,
+            data: training_state.data.clone(),
         };
         Ok(())
     }
@@ -397,8 +398,8 @@ impl Trainer {
     }
 
     /// The run's state, as stored in checkpoints.
-    pub fn standing(&self) -> Standing {
-        Standing {
+    pub fn training_state(&self) -> TrainingState {
+        TrainingState {
             step: self.outer.steps(),
             evaluations: self.outer.evaluations(),
             seconds: self.progress.seconds,

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::data::{
     EpisodeShape, ImageSet, LoadOptions, Loaded, Part, Sampler, Split, SplitRule, TRAINING_FRACTION,
 };
-use crate::run::Standing;
+use crate::run::TrainingState;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,10 +69,10 @@ fn split(config: &Config, set: &ImageSet) -> Result<Split, Error> {
 ///
 /// # Errors
 /// Returns an error if the images differ.
-pub fn check_data(sampler: &Sampler, standing: &Standing) -> Result<(), Error> {
+pub fn check_data(sampler: &Sampler, training_state: &TrainingState) -> Result<(), Error> {
     let found = sampler.set().digest();
-    if found == standing.data {
+    if found == training_state.data {
         return Ok(());
     }
-    Err(Error::OtherData { found, expected: standing.data.clone() })
+    Err(Error::OtherData { found, expected: training_state.data.clone() })
 }

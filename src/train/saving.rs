@@ -88,6 +88,6 @@ impl Trainer {
     pub(super) fn write_checkpoint(&self, path: &Path) -> Result<(), Error> {
         let (leaves, vector) = (self.learner.leaves(), self.outer.estimator().state().vector);
         let optimizer = self.outer.optimizer().state();
-        Ok(run::save(path, &leaves, self.outer.theta(), optimizer, vector.as_ref(), &self.standing())?)
+        Ok(run::save(path, &leaves, self.outer.theta(), optimizer, vector.as_ref(), &self.training_state())?)
     }
 }

@@ -94,7 +94,7 @@ fn run_stopped_with_pending_steps_saves_them() {
     // All pending steps were resolved together with the first.
     assert!(notes.steps.iter().map(|step| step.0).eq(1..=MOST_PENDING as u64));
     let (saved, faults) = trainer.run.latest().unwrap().unwrap();
-    assert_eq!((saved.standing.step, faults.len()), (MOST_PENDING as u64, 0));
+    assert_eq!((saved.training_state.step, faults.len()), (MOST_PENDING as u64, 0));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn device_failure_gives_advice_and_keeps_checkpoints() {
     }
     let (run, _) = RunDir::open(folder.path()).unwrap();
     let (saved, faults) = run.latest().unwrap().unwrap();
-    assert_eq!((saved.standing.step, faults.len()), (3, 0));
+    assert_eq!((saved.training_state.step, faults.len()), (3, 0));
 }
 
 /// θ grows fourfold at every step, until a value overflows single precision.
@@ -272,7 +272,7 @@ fn rewind_uses_new_draws_and_survives_a_resumption() {
     let drawn = trainer.next_draw();
     assert_eq!(drawn, 3 + (1 << 32));
     let (saved, _) = trainer.run.latest().unwrap().unwrap();
-    assert_eq!((saved.standing.step, saved.standing.rewinds), (3, 1));
+    assert_eq!((saved.training_state.step, saved.training_state.rewinds), (3, 1));
     trainer.run(&mut Notes::default()).unwrap();
     let record = fs::read_to_string(trainer.run.metrics_file()).unwrap();
     let steps: Vec<u64> = record

@@ -76,7 +76,7 @@ fn cleans(digits: Digits, size: Size, apart: f64) -> Finished {
         assert!(found.iter().all(|share| *share > apart), "seed {seed}: {found:?}");
         assert!(exact["moved"].as_f64().is_some_and(|way| way > 1.0));
     }
-    // Every law spends the budget, and not a step more.
+    // Every estimator spends the budget and takes no further step.
     let most = 2 * size.inner_steps as u64 + 1;
     for row in rows(folder.path(), "descents").chunk_by(|a, b| a[..2] == b[..2]) {
         let last = number(&row[row.len() - 1][3]) as u64;
@@ -114,10 +114,10 @@ fn descents_and_search_spend_the_same_within_the_same_ranges() {
     let finished = finished(&study, folder.path());
     assert_eq!(claim(&finished, "first-order does not change θ").verdict, Verdict::Held);
     for seed in 0..2 {
-        let of = |law: &str| record(folder.path(), &format!("{seed}-{law}"));
+        let of = |estimator: &str| record(folder.path(), &format!("{seed}-{estimator}"));
         assert_eq!(of("first-order")["moved"], 0.0);
-        let losses = |law: &str| -> Vec<[f64; 2]> {
-            let trials = of(law)["trials"].as_array().expect("trials").clone();
+        let losses = |estimator: &str| -> Vec<[f64; 2]> {
+            let trials = of(estimator)["trials"].as_array().expect("trials").clone();
             trials.iter().map(|trial| [0, 1].map(|at| trial[at].as_f64().expect("a number"))).collect()
         };
         let (exact, random) = (losses("exact"), losses("random"));

@@ -11,7 +11,7 @@ use crate::config::{self, Config};
 use crate::data::{ImageSet, Part, display_name};
 use crate::report::html::{data_uri, document, escaped, table};
 use crate::report::{Against, Figure, RunCurves, overview};
-use crate::run::{CheckpointSelector, RunDir, Session, Standing, quoted};
+use crate::run::{CheckpointSelector, RunDir, Session, TrainingState, quoted};
 use bilevel::device::Opened;
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -28,7 +28,7 @@ pub struct Page<'a> {
     /// Its configuration.
     pub config: &'a Config,
     /// Its state at the checkpoint.
-    pub standing: &'a Standing,
+    pub training_state: &'a TrainingState,
     /// The checkpoint.
     pub checkpoint: CheckpointSelector,
     /// Its curves; `None` if it has no outer step yet.
@@ -70,9 +70,9 @@ impl Page<'_> {
 
     /// The accuracy and what it depends on.
     fn accuracy_section(&self) -> String {
-        let (config, standing) = (self.config, self.standing);
+        let (config, training_state) = (self.config, self.training_state);
         let (mean, ci95) = accuracy(self.episodes);
-        let best = standing.best.map_or_else(String::new, |best| {
+        let best = training_state.best.map_or_else(String::new, |best| {
             format!(" Best validation: {:.2} % after outer step {}.", best.accuracy, best.step)
         });
         let said = format!(
@@ -87,9 +87,9 @@ impl Page<'_> {
                 CheckpointSelector::Best => "The checkpoint with the best validation",
                 CheckpointSelector::After(_) => "An earlier checkpoint",
             },
-            standing.step,
-            standing.evaluations.total(),
-            standing.seconds,
+            training_state.step,
+            training_state.evaluations.total(),
+            training_state.seconds,
         );
         section(
             "accuracy",
@@ -233,7 +233,7 @@ impl Page<'_> {
             row("evaluated on", format!("{}: {}", opened.backend, opened.description)),
             row("threads", opened.workers.threads.to_string()),
             row("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
-            row("data", format!("{}, digest {:.12}", self.config.data.source, self.standing.data)),
+            row("data", format!("{}, digest {:.12}", self.config.data.source, self.training_state.data)),
             row("page written", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
         ];
         let sessions = self.run.sessions().into_iter().map(|session| {

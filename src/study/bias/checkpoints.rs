@@ -41,7 +41,7 @@ pub fn measure(
         Source::Existing(path, _) => Saved::read(&RunDir::open(path)?.0.checkpoint_file(step))?,
     };
     let sampler = sampler(config, &mut TrainingProgress { workspace, from: step, until: step })?;
-    check_data(&sampler, &saved.standing)?;
+    check_data(&sampler, &saved.training_state)?;
     let learner = Learner::new(config, device::open(config.backend)?);
     let theta: Params = saved.theta(&learner.leaves(), &learner.opened.device)?;
     let shape = training_shape(config);
@@ -67,7 +67,7 @@ fn trained(config: &Config, step: u64, workspace: &mut Workspace) -> Result<Save
     }
     let mut watcher = TrainingProgress { workspace, from: 0, until: step };
     let mut trainer = start_or_resume(&path, config, &mut watcher)?;
-    let from = trainer.standing().step;
+    let from = trainer.training_state().step;
     if from > step {
         return Err(Error::Invalid(format!(
             "the run in {0} is past outer step {step}, but that checkpoint is missing; delete the run: rm -r {1}",

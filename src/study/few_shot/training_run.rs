@@ -28,7 +28,7 @@ pub fn train(config: &Config, name: &str, count: u64, workspace: &mut Workspace)
     let mut log = ValidationLog::open(&folder, &trainer)?;
     let mut cores = None;
     loop {
-        let spent = trainer.standing().evaluations.total();
+        let spent = trainer.training_state().evaluations.total();
         if spent >= log.next_due(budget, count) {
             log.add(validate(&trainer, cores.take()))?;
         }
@@ -52,11 +52,11 @@ pub fn train(config: &Config, name: &str, count: u64, workspace: &mut Workspace)
 /// Validates the learner at the current step of `trainer`.
 fn validate(trainer: &Trainer, cores: Option<[f64; 2]>) -> Validation {
     let accuracy = trainer.evaluate(Part::Validation, trainer.config().eval.episodes, |_| {});
-    let standing = trainer.standing();
+    let training_state = trainer.training_state();
     Validation {
-        steps: standing.step,
-        evaluations: standing.evaluations.total(),
-        seconds: standing.seconds,
+        steps: training_state.step,
+        evaluations: training_state.evaluations.total(),
+        seconds: training_state.seconds,
         accuracy: accuracy.mean,
         ci95: accuracy.ci95,
         cores,
@@ -74,7 +74,7 @@ impl ValidationLog {
     fn open(folder: &Path, trainer: &Trainer) -> Result<Self, Error> {
         let path = folder.join("looks.json");
         let mut validations: Vec<Validation> = read(&path)?.unwrap_or_default();
-        validations.retain(|validation| validation.steps <= trainer.standing().step);
+        validations.retain(|validation| validation.steps <= trainer.training_state().step);
         Ok(Self { path, validations })
     }
 

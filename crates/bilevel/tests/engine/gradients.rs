@@ -38,8 +38,8 @@ fn the_number_of_threads_changes_no_bit() {
         assert_eq!(values(&apart.gradient), values(&together.gradient));
         assert_eq!(apart.evaluations, together.evaluations);
         let depths = |estimate: &bilevel::hypergradient::Estimate, depth| {
-            let found = estimate.partial_gradients.iter().filter(|landmark| landmark.depth == depth);
-            found.flat_map(|landmark| landmark.tasks.clone()).collect::<Vec<_>>()
+            let found = estimate.partial_gradients.iter().filter(|partial| partial.depth == depth);
+            found.flat_map(|partial| partial.tasks.clone()).collect::<Vec<_>>()
         };
         assert_eq!(depths(&apart, 3), [1, 4]);
         assert_eq!(depths(&apart, 1), [0, 1, 2, 3, 4]);
