@@ -191,7 +191,7 @@ impl Case {
         let theta = self.theta.repeat(tasks);
         let logits = problem.support_logits(&theta.constant(), &theta.constant()).primal;
         let (fast, mut losses) = hypergradient::adapt(problem, &theta, self.steps);
-        losses.push(problem.inner_loss(&theta.constant(), &fast.constant()).primal);
+        losses.push(problem.inner_loss(losses.len() + 1, &theta.constant(), &fast.constant()).primal);
         let depth = if which == Which::Exact { self.steps } else { 0 };
         let draw = Draw::truncated(tasks, self.steps, depth);
         let estimate = hypergradient::estimate(problem, &self.theta, &draw, self.memory);

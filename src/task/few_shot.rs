@@ -103,11 +103,11 @@ impl Bilevel for FewShot {
         }
     }
 
-    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         cross_entropy(self.support_logits(outer, fast), &self.support.one_hot)
     }
 
-    fn outer_loss(&self, outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _step: usize, outer: &Params, fast: &Params) -> Tensor<1> {
         cross_entropy(Dual::constant(self.query_logits(outer, fast)), &self.query.one_hot).primal
     }
 

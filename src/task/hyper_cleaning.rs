@@ -91,13 +91,13 @@ impl Bilevel for HyperCleaning {
         Rates::Scalar(self.rate)
     }
 
-    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         let weighted =
             outer[0].clone().sigmoid() * log_likelihoods(logits(&self.train, fast), &self.train.one_hot);
         weighted.sum_dim(1).scale(-1.0).reshape([self.tasks()])
     }
 
-    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
         cross_entropy(logits(&self.validation, &fast.constant()), &self.validation.one_hot).primal
     }
 

@@ -98,7 +98,7 @@ impl Bilevel for Hyperparameters {
         Rates::Each(Params::new((0..self.start.leaves().len()).map(rate).collect()))
     }
 
-    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         let loss = cross_entropy(logits(&self.train, fast), &self.train.one_hot);
         let penalties = outer[1].primal.clone().exp();
         fast.iter().step_by(2).enumerate().fold(loss, |loss, (layer, weights)| {
@@ -107,7 +107,7 @@ impl Bilevel for Hyperparameters {
         })
     }
 
-    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
         cross_entropy(logits(&self.validation, &fast.constant()), &self.validation.one_hot).primal
     }
 

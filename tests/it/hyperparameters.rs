@@ -3,7 +3,7 @@
 use crate::common::optional::data_set;
 use crate::common::problems::{labelled_images, normal, values};
 use crate::common::relative_error;
-use bilevel::hypergradient::{Workers, adapt, objective};
+use bilevel::hypergradient::{LossWeights, Workers, adapt, objective};
 use bilevel::{Bilevel, Dual, Params};
 use burn::tensor::{DType, Device};
 use metaburn::config::Config;
@@ -37,7 +37,7 @@ fn each_layer_has_its_own_rate_and_penalty() {
     let fast = one.map(|leaf| leaf.clone() + normal(leaf.dims(), 5));
     let loss = |penalties: &[f64]| -> f64 {
         let theta = problem.at(&[1.0; 2], penalties);
-        let loss: Dual<1> = problem.inner_loss(&theta.constant(), &fast.constant());
+        let loss: Dual<1> = problem.inner_loss(1, &theta.constant(), &fast.constant());
         loss.primal.into_scalar()
     };
     for (layer, penalties) in [(0, [3.0, 1.0]), (1, [1.0, 3.0])] {
@@ -65,7 +65,7 @@ fn on_mnist_hypergradients_improve_rates_and_penalties() {
     let assess = |theta: &Params| {
         let (fast, _) = adapt(&problem, theta, steps);
         let accuracy: f64 = problem.assess(&fast, &test).accuracy.into_scalar();
-        (objective(&problem, theta, steps), 100.0 * accuracy)
+        (objective(&problem, theta, &LossWeights::last(steps)), 100.0 * accuracy)
     };
     let (before, after) = (assess(&theta), assess(descent.theta()));
     // Measured: a validation loss of 2.10 → 0.70, a test accuracy of 31.6 → 79.8 %.

@@ -55,11 +55,11 @@ impl Bilevel for Engine {
         Rates::Scalar(self.rate)
     }
 
-    fn inner_loss(&self, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _step: usize, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         self.loss(&fast[0])
     }
 
-    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
         self.loss(&fast.constant()[0]).primal
     }
 

@@ -59,12 +59,12 @@ impl Bilevel for Regressions {
         Rates::Scalar(0.1)
     }
 
-    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         let root_penalties = Dual::constant((outer[0].primal.clone() * 0.5).exp());
         self.loss(&fast[0], 0) + (root_penalties * fast[0].clone()).squared_norm().scale(0.5)
     }
 
-    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
         self.loss(&fast.constant()[0], EXAMPLES).primal
     }
 

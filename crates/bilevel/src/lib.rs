@@ -24,6 +24,7 @@ pub mod dual;
 pub mod estimator;
 pub mod hypergradient;
 pub mod kernel;
+mod losses;
 pub mod optimizer;
 mod outer_loop;
 pub mod panics;
@@ -39,6 +40,7 @@ pub mod variance;
 
 pub use choice::Choice;
 pub use dual::Dual;
+pub use losses::OuterLosses;
 pub use outer_loop::{
     CompletedStep, Diverged, OuterLoop, OuterSettings, PendingStep, Snapshot, resolve, resolve_all,
 };

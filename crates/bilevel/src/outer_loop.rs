@@ -8,8 +8,9 @@
 //! Only the finished hypergradient is clipped: clipping inside the backward walk would bias the estimate.
 
 use crate::estimator::{Estimator, EstimatorSettings, Observation, State};
-use crate::hypergradient::{Evaluations, IterateSize, Memory, MemoryPlan, Workers};
+use crate::hypergradient::{Evaluations, IterateSize, LossWeights, Memory, MemoryPlan, Workers};
 use crate::optimizer::{Optimizer, OptimizerState, OuterOptimizer};
+use crate::losses::OuterLosses;
 use crate::params::Params;
 use crate::problem::Bilevel;
 use crate::readback::read_all;
@@ -42,6 +43,9 @@ pub struct OuterSettings {
     pub clip: Option<f64>,
     /// Weight decay, ≥ 0; decoupled from the gradient in AdamW.
     pub weight_decay: f64,
+    /// The losses along the inner loop that the outer objective has.
+    #[serde(flatten)]
+    pub losses: OuterLosses,
 }
 
 impl Default for OuterSettings {
@@ -55,6 +59,7 @@ impl Default for OuterSettings {
             budget: Budget::Steps(1000),
             clip: None,
             weight_decay: 0.0,
+            losses: OuterLosses::Last,
         }
     }
 }
@@ -70,11 +75,11 @@ impl Default for OuterSettings {
 /// # impl Bilevel for Pull {
 /// #     fn tasks(&self) -> usize { 1 }
 /// #     fn inner_rates(&self, _: usize, _: &Params) -> Rates { Rates::Scalar(0.1) }
-/// #     fn inner_loss(&self, _: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+/// #     fn inner_loss(&self, _: usize, _: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
 /// #         let target = Dual::constant(Tensor::full([1, 1, 1], 3.0, &Device::flex()));
 /// #         (fast[0].clone() - target).squared_norm().scale(0.5)
 /// #     }
-/// #     fn outer_loss(&self, _: &Params, fast: &Params) -> Tensor<1> { fast.clone().squared_norm() }
+/// #     fn outer_loss(&self, _: usize, _: &Params, fast: &Params) -> Tensor<1> { fast.clone().squared_norm() }
 /// #     fn select(&self, _: &[usize]) -> Self { Self }
 /// # }
 /// # let problem = Pull;
@@ -238,6 +243,7 @@ impl OuterLoop {
         let rate = self.rate();
         let (number, tasks) = (draw, problem.tasks());
         let draw = self.estimator.draw(&mut generator(self.seed, "coin", number), tasks, self.inner_steps);
+        let draw = draw.with_losses(self.loss_weights());
         let metrics = self.estimator.metrics(tasks, self.inner_steps);
         let memory = self.plan(problem);
         let began = Instant::now();
@@ -305,11 +311,17 @@ impl OuterLoop {
             MemoryPlan::Auto { .. } => {
                 let tasks = problem.tasks();
                 let bytes = problem.start(&self.theta.repeat(tasks)).bytes() / tasks.max(1) as u64;
-                let depth = self.estimator.max_depth(self.inner_steps);
+                let passed = self.inner_steps - self.loss_weights().first();
+                let depth = self.estimator.max_depth(self.inner_steps).max(passed);
                 self.memory.resolve(IterateSize { tasks, depth, bytes })
             }
             plan => plan.resolve(IterateSize { tasks: 0, depth: self.inner_steps, bytes: 0 }),
         }
+    }
+
+    /// The weights of the outer losses in the next outer step.
+    pub fn loss_weights(&self) -> LossWeights {
+        self.settings.losses.weights(self.inner_steps, self.steps)
     }
 
     /// The current state of the loop, without the estimator.

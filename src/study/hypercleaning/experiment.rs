@@ -91,7 +91,7 @@ impl Experiment {
     pub fn evaluate(&self, theta: &Params) -> Scores {
         let (fast, _) = adapt(&self.problem, theta, self.inner_steps);
         let percent = |images| 100.0 * read(self.problem.assess(&fast, images).accuracy)[0];
-        let loss = read(self.problem.outer_loss(theta, &fast))[0];
+        let loss = read(self.problem.outer_loss(self.inner_steps, theta, &fast))[0];
         Scores { loss, validation_accuracy: percent(&self.validation), accuracy: percent(&self.test) }
     }
 

@@ -6,7 +6,7 @@ use crate::study::{Error, Workspace};
 use crate::task::{self, Batch};
 use crate::train::outer_loop;
 use bilevel::Params;
-use bilevel::hypergradient::{Workers, adapt, objective};
+use bilevel::hypergradient::{LossWeights, Workers, adapt, objective};
 use bilevel::readback::read;
 use bilevel::rng::generator;
 use rand::RngExt;
@@ -113,7 +113,7 @@ impl Experiment {
         for draw in 0..budget / cost {
             let mut random = generator(self.seed, "random search", draw);
             let theta = self.in_ranges(|| random.random());
-            trials.add((draw + 1) * cost, objective(&self.problem, &theta, self.inner_steps), &theta);
+            trials.add((draw + 1) * cost, objective(&self.problem, &theta, &LossWeights::last(self.inner_steps)), &theta);
             workspace.progress((draw * cost) as f64 / budget as f64);
         }
         self.record(Method::RandomSearch, trials, 0.0)

@@ -212,9 +212,9 @@ impl Estimator for AdaptiveStepCoins {
     }
 
     fn observe(&mut self, draw: &Draw, estimate: &Estimate) -> Option<Observation> {
-        let (tasks, steps, products) = (draw.tasks(), draw.steps(), estimate.evaluations.products);
+        let (tasks, steps, cost) = (draw.tasks(), draw.steps(), estimate.evaluations);
         Some(Observation::new(statistics(draw, estimate), move |coins: &mut Self, statistics, seconds| {
-            coins.estimates.prices.observe(products as f64, seconds);
+            coins.estimates.prices.observe(cost, tasks, seconds);
             coins.update(tasks, steps, statistics);
         }))
     }

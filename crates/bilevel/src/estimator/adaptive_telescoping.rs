@@ -164,10 +164,10 @@ impl Estimator for AdaptiveTelescoping {
     }
 
     fn observe(&mut self, draw: &Draw, estimate: &Estimate) -> Option<Observation> {
-        let (steps, products) = (draw.steps(), estimate.evaluations.products);
+        let (tasks, steps, cost) = (draw.tasks(), draw.steps(), estimate.evaluations);
         let statistics = self.statistics(steps, estimate);
         Some(Observation::new(statistics, move |telescoping: &mut Self, statistics, seconds| {
-            telescoping.estimates.prices.observe(products as f64, seconds);
+            telescoping.estimates.prices.observe(cost, tasks, seconds);
             telescoping.update(steps, &statistics);
         }))
     }

@@ -221,10 +221,10 @@ impl Estimator for AdaptiveUfom {
 
     fn observe(&mut self, draw: &Draw, estimate: &Estimate) -> Option<Observation> {
         let statistics = self.statistics(draw, estimate);
-        let (tasks, steps, products) = (draw.tasks(), draw.steps(), estimate.evaluations.products);
+        let (tasks, steps, cost) = (draw.tasks(), draw.steps(), estimate.evaluations);
         Some(Observation::new(statistics, move |ufom: &mut Self, statistics, seconds| {
             let q = ufom.q(tasks, steps);
-            ufom.estimates.prices.observe(products as f64, seconds);
+            ufom.estimates.prices.observe(cost, tasks, seconds);
             if let Some(statistics) = statistics {
                 ufom.update(q, &statistics);
             }

@@ -3,6 +3,7 @@
 use super::average::Average;
 use super::best_q::Costs;
 use crate::choice;
+use crate::hypergradient::Evaluations;
 use serde::{Deserialize, Serialize};
 
 /// Decay rate of the running averages of measured costs.
@@ -40,11 +41,20 @@ pub struct Prices {
     seconds: Average,
     squares: Average,
     mixed: Average,
+    /// Outer losses of a task beyond the last in the latest outer step.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    losses_before: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Prices {
-    /// Adds an outer step with `products` products that took `seconds`.
-    pub fn observe(&mut self, products: f64, seconds: f64) {
+    /// Adds an outer step of `tasks` tasks with this `cost` that took `seconds`.
+    pub fn observe(&mut self, cost: Evaluations, tasks: usize, seconds: f64) {
+        let products = cost.products as f64;
+        self.losses_before = (cost.outer / tasks.max(1) as u64).saturating_sub(1);
         self.products.add(products, BETA);
         self.seconds.add(seconds, BETA);
         self.squares.add(products * products, BETA);
@@ -54,11 +64,12 @@ impl Prices {
     /// C_det and C_rnd of an outer step. Measured costs fall back to counted ones until the line is known and positive.
     pub fn costs(&self, unit: CostUnit, Walks { tasks, steps, depth }: Walks) -> Costs {
         let (r, k) = (steps as f64, depth as f64);
-        let counted = Costs { fixed: r + 1.0 + k, random: r - k };
+        let losses = 1.0 + self.losses_before as f64;
+        let counted = Costs { fixed: r + losses + k, random: r - k };
         match unit {
             CostUnit::Counted => counted,
             // docs/mathematics.md, "Choosing q": the reference code recomputes each iterate (its K is r here).
-            CostUnit::Reference => Costs { fixed: r + 1.0, random: ((r - 1.0) / 2.0 + 1.0) * r },
+            CostUnit::Reference => Costs { fixed: r + losses, random: ((r - 1.0) / 2.0 + 1.0) * r },
             CostUnit::Measured => {
                 let all = tasks as f64 * (r - k);
                 let least = tasks as f64 * k;
@@ -90,11 +101,14 @@ mod tests {
         let walks = Walks { tasks: 4, steps: 5, depth: 0 };
         let counted = Costs { fixed: 6.0, random: 5.0 };
         assert_eq!(prices.costs(CostUnit::Measured, walks), counted);
-        for products in [0.0, 5.0, 0.0, 10.0, 20.0, 0.0, 5.0] {
-            prices.observe(products, 0.3 + 0.02 * products);
+        for products in [0, 5, 0, 10, 20, 0, 5] {
+            let cost = Evaluations { outer: 4, products, ..Evaluations::default() };
+            prices.observe(cost, 4, 0.3 + 0.02 * products as f64);
         }
         let costs = prices.costs(CostUnit::Measured, walks);
         assert!((costs.fixed - 0.3).abs() < 1e-9 && (costs.random - 0.02 * 20.0).abs() < 1e-9);
         assert_eq!(prices.costs(CostUnit::Counted, walks), counted);
+        prices.observe(Evaluations { outer: 4 * 5, ..Evaluations::default() }, 4, 0.3);
+        assert_eq!(prices.costs(CostUnit::Counted, walks), Costs { fixed: 10.0, random: 5.0 });
     }
 }

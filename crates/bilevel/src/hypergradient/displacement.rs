@@ -17,5 +17,5 @@ pub fn estimate<P: Bilevel>(problem: &P, outer: &Params, steps: usize) -> Estima
     let displacement = problem.start(outer) - fast.clone();
     let gradient = through_start(problem, outer, displacement).unwrap_or_else(|| outer.zeros_like());
     let cost = Draw::without_walk(Method::Displacement, problem.tasks(), steps).cost();
-    Estimate::without_walk(gradient, problem.outer_loss(outer, &fast), cost)
+    Estimate::without_walk(gradient, problem.outer_loss(steps, outer, &fast), cost)
 }

@@ -1,6 +1,6 @@
 //! A draw: which Hessian-vector products one estimate takes, and with which weights it sums the truncated gradients.
 
-use super::{ConjugateGradient, Evaluations, probe};
+use super::{ConjugateGradient, Evaluations, LossWeights, probe};
 use crate::params::Params;
 
 /// How a gradient is computed.
@@ -48,6 +48,7 @@ pub struct Draw {
     /// `weights[k][task]`: the weight of g_k, the gradient after k backward steps. With a weight of 0, g_k is still
     /// computed and reported to the estimator; with `None` it is not computed.
     weights: Vec<Vec<Option<f64>>>,
+    losses: LossWeights,
     offset: Option<Offset>,
     clip: Option<f64>,
     observes: bool,
@@ -63,6 +64,7 @@ impl Draw {
             tasks,
             factors: vec![vec![0.0; tasks]; steps],
             weights: vec![vec![None; tasks]; steps + 1],
+            losses: LossWeights::last(steps),
             offset: None,
             clip: None,
             observes: false,
@@ -93,6 +95,21 @@ impl Draw {
     /// Multiplies the product of inner step `step` (1 to r) by `factor` in `task`'s backward walk; 0 skips the product.
     pub fn set_factor(&mut self, step: usize, task: usize, factor: f64) {
         self.factors[step - 1][task] = factor;
+    }
+
+    /// The same draw for an outer objective with these weights of the losses along the inner loop.
+    ///
+    /// # Panics
+    /// Panics if the weights are not for this draw's number of inner steps, or if they weight another loss than the last
+    /// and the method has no backward walk, which is where the losses enter.
+    pub fn with_losses(mut self, losses: LossWeights) -> Self {
+        assert_eq!(losses.steps(), self.steps(), "there must be one loss weight for each iterate");
+        assert!(
+            self.method == Method::Unroll || losses == LossWeights::last(self.steps()),
+            "losses along the inner loop need a backward walk, which this method does not have"
+        );
+        self.losses = losses;
+        self
     }
 
     /// Adds `weights[task]`·`vector` to each task's estimate; `vector` has θ's shape and one task.
@@ -132,6 +149,7 @@ impl Draw {
             tasks: tasks.len(),
             factors: pick(&self.factors, tasks),
             weights: pick(&self.weights, tasks),
+            losses: self.losses.clone(),
             offset,
             probes: self
                 .probes
@@ -165,6 +183,17 @@ impl Draw {
             .filter(|task| self.factors[step - 1][*task] != 0.0)
             .filter(|task| dependent.iter().rev().any(|weights| weights[*task].is_some()))
             .collect()
+    }
+
+    /// The tasks whose φ_step is required, `step` < r: all if its outer loss has a weight, otherwise those whose product of
+    /// the next inner step is computed.
+    pub fn required(&self, step: usize) -> Vec<usize> {
+        if self.losses.get(step) == 0.0 { self.due(step + 1) } else { (0..self.tasks).collect() }
+    }
+
+    /// The weights of the outer losses.
+    pub fn losses(&self) -> &LossWeights {
+        &self.losses
     }
 
     /// The factor of `task`'s product at inner step `step`.
@@ -214,7 +243,7 @@ impl Draw {
             Method::Displacement => return Evaluations { inner, ..Default::default() },
             Method::Implicit(solver) => tasks * (solver.iterations as u64 + 1),
         };
-        Evaluations { inner, outer: tasks, products, recomputed: 0 }
+        Evaluations { inner, outer: tasks * self.losses.losses() as u64, products, recomputed: 0 }
     }
 }
 
@@ -230,6 +259,21 @@ mod tests {
         assert_eq!([5, 4, 3].map(|step| draw.due(step)), [vec![1], vec![1], vec![]]);
         assert_eq!(draw.cost(), Evaluations { inner: 10, outer: 2, products: 2, recomputed: 0 });
         assert_eq!(draw.select(&[1]).due(4), vec![0]);
+    }
+
+    #[test]
+    fn losses_along_the_way_require_every_task_and_are_counted() {
+        let draw = Draw::truncated(2, 3, 0).with_losses(LossWeights::new(vec![0.0, 0.25, 0.0, 0.75]));
+        assert_eq!([0, 1, 2].map(|step| draw.required(step).len()), [0, 2, 0]);
+        assert_eq!(draw.cost(), Evaluations { inner: 6, outer: 4, products: 0, recomputed: 0 });
+        assert_eq!(draw.select(&[1]).cost().outer, 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "need a backward walk")]
+    fn losses_along_the_way_are_refused_without_a_walk() {
+        let draw = Draw::without_walk(Method::Displacement, 1, 1);
+        let _ = draw.with_losses(LossWeights::new(vec![0.5, 0.5]));
     }
 
     #[test]

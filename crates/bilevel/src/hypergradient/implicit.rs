@@ -34,17 +34,17 @@ pub fn estimate<P: Bilevel>(
     steps: usize,
 ) -> Estimate {
     let (fast, _) = adapt(problem, outer, steps);
-    let walk = Walk::begin(problem, outer, &fast);
+    let walk = Walk::begin(problem, outer, steps, &fast, 1.0);
     let slope = walk.vector.clone();
     let hessian = |vector: &Params| {
         let damped = vector.clone().map(|leaf| leaf.mul_scalar(solver.damping));
-        match curvature(problem, outer, &fast, vector) {
+        match curvature(problem, outer, steps, &fast, vector) {
             Some(product) => product + damped,
             None => damped,
         }
     };
     let solution = solve(solver.iterations, hessian, &slope);
-    let [mixed, _] = products(problem, outer, &fast, |_| solution);
+    let [mixed, _] = products(problem, outer, steps, &fast, |_| solution);
     let direct = walk.direct.unwrap_or_else(|| outer.zeros_like());
     let gradient = match mixed {
         Some(mixed) => direct - mixed,

@@ -24,7 +24,7 @@ pub fn descend<P: Bilevel + ?Sized>(
     fast: Params,
 ) -> (Params, Tensor<1>) {
     let leaves = fast.tracked();
-    let loss = problem.inner_loss(&outer.constant(), &leaves.constant()).primal;
+    let loss = problem.inner_loss(step, &outer.constant(), &leaves.constant()).primal;
     let value = loss.clone().inner();
     let [gradient] = Params::gradients([&leaves], loss.sum());
     let next = match gradient {

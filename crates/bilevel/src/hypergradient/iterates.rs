@@ -1,4 +1,5 @@
-//! The iterates of the inner loop in reverse order: φ_r, then φ_{j−1} for each inner step j whose product is due.
+//! The iterates of the inner loop in reverse order: φ_r, then φ_{j−1} for each inner step j whose product is due, or
+//! whose outer loss has a weight.
 //!
 //! The required iterates are divided into segments, and the start of each segment is stored. To reach the last
 //! iterate, its segment is split again, at [`revolve::split`], until it contains that iterate only. If all fit in
@@ -51,7 +52,7 @@ impl<'a, P: Bilevel> Iterates<'a, P> {
     pub fn new(memory: Memory, problem: &'a P, outer: &'a Params, draw: &Draw) -> Self {
         let all: Vec<usize> = (0..problem.tasks()).collect();
         let mut required: Vec<Required> = (1..=draw.steps())
-            .map(|step| Required { steps: step - 1, tasks: draw.due(step) })
+            .map(|step| Required { steps: step - 1, tasks: draw.required(step - 1) })
             .filter(|required| !required.tasks.is_empty())
             .collect();
         required.push(Required { steps: draw.steps(), tasks: all.clone() });

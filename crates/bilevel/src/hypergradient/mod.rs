@@ -9,6 +9,15 @@
 //! g_k = h_k + (∂V/∂θ)ᵀ v_{r−k},        the estimate is Σ_k w_k g_k
 //! ```
 //!
+//! The outer objective may have losses along the inner loop, Σ_j w_j L_out(θ, φ_j) with [`LossWeights`] w. Then v_r is
+//! weighted by w_r, and the walk adds w_{j−1} ∇_φ L_out(θ, φ_{j−1}) to v_{j−1}, and its θ part to h_k, in passing. All is linear
+//! in v, so every estimator stays what it is. The increments g_k − g_{k−1} are those of the products alone: the losses
+//! that the walk has not reached yet at depth k enter g_k too, without products,
+//!
+//! ```text
+//! g_k = h_k + (∂V/∂θ)ᵀ v_{r−k} + Σ_{i<r−k} w_i [∂_θ L_out(θ, φ_i) + (∂V/∂θ)ᵀ ∇_φ L_out(θ, φ_i)]
+//! ```
+//!
 //! With every factor 1, g_k is the gradient truncated to the last k steps and g_r the exact one (docs/mathematics.md,
 //! "Exact gradient"; Likhosherstov et al., *Debiasing a first-order heuristic for approximate bi-level optimization*,
 //! 2021). One first-order `backward()` of the inner loss's tangent along α_j v_j ([`crate::dual`]) gives both
@@ -21,7 +30,7 @@
 //! differences:
 //!
 //! ```
-//! use bilevel::hypergradient::{Draw, Memory, differences, estimate};
+//! use bilevel::hypergradient::{Draw, LossWeights, Memory, differences, estimate};
 //! use bilevel::{Bilevel, Dual, Params, Rates};
 //! use burn::tensor::{DType, Device, Tensor};
 //!
@@ -34,10 +43,10 @@
 //!     fn inner_rates(&self, _step: usize, _outer: &Params) -> Rates {
 //!         Rates::Scalar(0.1)
 //!     }
-//!     fn inner_loss(&self, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+//!     fn inner_loss(&self, _step: usize, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
 //!         fast[0].clone().squared_norm().scale(0.5)
 //!     }
-//!     fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+//!     fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
 //!         fast.clone().map(|leaf| leaf - 1).squared_norm().mul_scalar(0.5)
 //!     }
 //!     fn select(&self, _tasks: &[usize]) -> Self {
@@ -53,7 +62,7 @@
 //! assert!((value(exact.gradient) - factor * (2.0 * factor - 1.0)).abs() < 1e-12);
 //! assert_eq!(exact.evaluations.products, 3);
 //!
-//! let numerical = differences(&Decay, &theta, 3, 1e-5);
+//! let numerical = differences(&Decay, &theta, &LossWeights::last(3), 1e-5);
 //! assert!((value(numerical) - factor * (2.0 * factor - 1.0)).abs() < 1e-8);
 //! ```
 
@@ -64,6 +73,7 @@ mod evaluations;
 mod implicit;
 mod inner_loop;
 mod iterates;
+mod loss_weights;
 mod memory;
 mod parallel;
 mod pool;
@@ -76,6 +86,7 @@ pub use draw::{Draw, Method, Offset};
 pub use evaluations::Evaluations;
 pub use implicit::ConjugateGradient;
 pub use inner_loop::adapt;
+pub use loss_weights::LossWeights;
 pub use memory::{IterateSize, Memory, MemoryPlan};
 pub use parallel::Workers;
 pub use probe::Probe;
@@ -114,9 +125,9 @@ pub struct PartialGradient {
 pub struct Estimate {
     /// The estimate of each task, in θ's shape: `[tasks, …]`.
     pub gradient: Params,
-    /// L_out(θ, φ_r) of each task, `[tasks]`.
+    /// L_out(θ, φ_r) of each task, `[tasks]`, whatever the weights of the losses.
     pub outer_loss: Tensor<1>,
-    /// ‖v_r‖² of each task, `[tasks]`; only for [observed](Draw::observed) draws.
+    /// ‖Σ_j w_j ∇_φ L_out(θ, φ_j)‖² of each task, `[tasks]`, which is ‖v_r‖² without losses along the way; only for [observed](Draw::observed) draws.
     pub outer_slope: Option<Tensor<1>>,
     /// The curvature probes that the draw asks for.
     pub probes: Vec<Probe>,
@@ -184,6 +195,7 @@ pub fn estimate<P: Bilevel>(problem: &P, outer: &Params, draw: &Draw, memory: Me
         Method::Displacement => displacement::estimate(problem, &outer, draw.steps()),
         Method::Implicit(solver) => implicit::estimate(solver, problem, &outer, draw.steps()),
     };
+    estimate.evaluations.inner += problem.start_evaluations() * problem.tasks() as u64;
     if let Some(Offset { vector, weights }) = draw.offset() {
         estimate.gradient = estimate.gradient + vector.repeat(weights.len()).scale(weights);
     }

@@ -31,7 +31,7 @@ impl Probe {
         let mut direction = start;
         let mut steepest = direction.clone().squared_norm().zeros_like();
         for _ in 0..ITERATIONS {
-            let Some(image) = curvature(problem, outer, at, &rates.times(&direction)) else { break };
+            let Some(image) = curvature(problem, outer, step, at, &rates.times(&direction)) else { break };
             let square = image.clone().squared_norm();
             steepest = (square.clone() / direction.squared_norm()).sqrt();
             let length = square.sqrt().reshape([1, 1, 1]);

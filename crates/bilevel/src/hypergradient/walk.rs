@@ -1,41 +1,55 @@
 //! The backward walk through the inner loop, shared by all unrolled estimators.
 
 use super::iterates::{Iterate, Iterates};
-use super::{Draw, Estimate, Increment, Memory, PartialGradient, Probe};
+use super::{Draw, Estimate, Increment, Memory, PartialGradient, Probe, places};
 use crate::{params::Params, problem::Bilevel};
 use burn::tensor::Tensor;
 
 /// Computes the estimate described by `draw` at θ = `outer` (with the problem's task axis) by one inner loop and one
 /// backward walk.
 pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Params, draw: &Draw) -> Estimate {
+    let losses = draw.losses();
     let mut iterates = Iterates::new(memory, problem, outer, draw);
     let mut walk: Option<Walk<P>> = None;
-    let mut sum = WeightedSum { draw, total: None, partial_gradients: Vec::new() };
-    let (mut outer_slope, mut increments, mut probes) = (None, Vec::new(), Vec::new());
+    let mut sum = WeightedSum::new(draw);
+    let (mut increments, mut probes) = (Vec::new(), Vec::new());
+    // Σ_j w_j ∇_φ L_out(θ, φ_j) so far.
+    let mut slope = None;
     let mut depth = 0;
-    while let Some(Iterate { steps, tasks: due, fast }) = iterates.next_back() {
+    while let Some(Iterate { steps, tasks, fast }) = iterates.next_back() {
         let Some(walk) = &mut walk else {
-            let start = Walk::begin(problem, outer, &fast);
-            outer_slope = draw.observes().then(|| start.vector.clone().squared_norm());
+            let start = Walk::begin(problem, outer, steps, &fast, losses.get(steps));
+            slope = draw.observes().then(|| start.vector.clone());
             walk = Some(start);
             continue;
         };
-        // Steps that all tasks skip do not change g_k.
+        // Steps that all tasks skip do not change v.
         while depth < draw.steps() - steps {
             sum.add(depth, walk);
             depth += 1;
         }
-        probes.extend(walk.probes(steps + 1, &due, &fast, draw));
-        increments.extend(walk.step_back(steps + 1, &due, &fast, draw));
+        let due = draw.due(steps + 1);
+        if !due.is_empty() {
+            let fast = fast.select(&places(&due, &tasks));
+            probes.extend(walk.probes(steps + 1, &due, &fast, draw));
+            increments.extend(walk.step_back(steps + 1, &due, &fast, draw));
+        }
+        let weight = losses.get(steps);
+        if weight != 0.0 {
+            let passed = Passed::at(problem, outer, steps, &fast, weight);
+            sum.pass(depth, walk, &passed);
+            slope = slope.map(|slope| slope + passed.vector.clone());
+            walk.pass(passed);
+        }
     }
     let walk = walk.unwrap_or_else(|| unreachable!("φ_r is always required, and is returned first"));
     (depth..=draw.steps()).for_each(|depth| sum.add(depth, &walk));
     let mut evaluations = draw.cost();
     evaluations.recomputed = iterates.recomputed();
     Estimate {
-        gradient: sum.total.unwrap_or_else(|| outer.zeros_like()),
+        gradient: sum.total(&walk).unwrap_or_else(|| outer.zeros_like()),
         outer_loss: walk.outer_loss,
-        outer_slope,
+        outer_slope: slope.map(Params::squared_norm),
         probes,
         partial_gradients: sum.partial_gradients,
         increments,
@@ -48,10 +62,16 @@ pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Params, draw: &
 struct WeightedSum<'a> {
     draw: &'a Draw,
     total: Option<Params>,
+    /// The weighted gradients, in φ and in θ, of the outer losses that the walk passed after the depths that sum them.
+    late: Option<Passed>,
     partial_gradients: Vec<PartialGradient>,
 }
 
-impl WeightedSum<'_> {
+impl<'a> WeightedSum<'a> {
+    fn new(draw: &'a Draw) -> Self {
+        Self { draw, total: None, late: None, partial_gradients: Vec::new() }
+    }
+
     /// Adds g_k, k = `depth` = the depth of `walk`, for the tasks that sum it.
     fn add<P: Bilevel>(&mut self, depth: usize, walk: &Walk<P>) {
         let tasks = self.draw.summed(depth);
@@ -71,6 +91,82 @@ impl WeightedSum<'_> {
             self.partial_gradients.push(PartialGradient { depth, tasks, gradient });
         }
     }
+
+    /// Adds an outer loss that the walk passes to each g_k with k < `depth`, which has been summed without it.
+    fn pass<P: Bilevel>(&mut self, depth: usize, walk: &Walk<P>, passed: &Passed) {
+        let weight = |task| (0..depth).map(|depth| self.draw.weight(depth, task)).sum();
+        let weights: Vec<f64> = (0..self.draw.tasks()).map(weight).collect();
+        if weights.iter().any(|weight| *weight != 0.0) {
+            let weighted = passed.clone().scale(&weights);
+            self.late = Some(match self.late.take() {
+                Some(late) => late + weighted,
+                None => weighted,
+            });
+        }
+        if !self.partial_gradients.is_empty() {
+            let gradient = walk.gradient_of(passed);
+            for partial in &mut self.partial_gradients {
+                partial.gradient = partial.gradient.clone() + gradient.select(&partial.tasks);
+            }
+        }
+    }
+
+    /// The sum after the last depth; `None` if it is empty.
+    fn total<P: Bilevel>(&mut self, walk: &Walk<P>) -> Option<Params> {
+        let late = self.late.take().map(|late| walk.gradient_of(&late));
+        match (self.total.take(), late) {
+            (Some(total), Some(late)) => Some(total + late),
+            (total, late) => total.or(late),
+        }
+    }
+}
+
+/// The weighted gradient of an outer loss at an iterate of the inner loop, for every task.
+#[derive(Clone)]
+struct Passed {
+    /// w_j ∇_φ L_out(θ, φ_j), in φ's shape.
+    vector: Params,
+    /// w_j ∂_θ L_out(θ, φ_j), in θ's shape; `None` if the outer loss does not depend on θ.
+    direct: Option<Params>,
+}
+
+impl Passed {
+    /// The gradient at φ_step = `fast`, times `weight`.
+    fn at<P: Bilevel>(problem: &P, outer: &Params, step: usize, fast: &Params, weight: f64) -> Self {
+        let (passed, _) = Self::with_loss(problem, outer, step, fast);
+        passed.scale(&vec![weight; outer.tasks()])
+    }
+
+    /// The gradient at φ_step = `fast` with weight 1, and the outer loss of each task.
+    fn with_loss<P: Bilevel>(problem: &P, outer: &Params, step: usize, fast: &Params) -> (Self, Tensor<1>) {
+        let (theta, phi) = (outer.tracked(), fast.tracked());
+        let loss = problem.outer_loss(step, &theta, &phi);
+        let value = loss.clone().inner();
+        let [direct, vector] = Params::gradients([&theta, &phi], loss.sum());
+        (Self { vector: vector.unwrap_or_else(|| fast.zeros_like()), direct }, value)
+    }
+
+    /// The gradient of each task times that task's factor.
+    fn scale(self, factors: &[f64]) -> Self {
+        let direct = self.direct.map(|direct| direct.scale(factors));
+        Self { vector: self.vector.scale(factors), direct }
+    }
+}
+
+impl std::ops::Add for Passed {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { vector: self.vector + other.vector, direct: sum(self.direct, other.direct) }
+    }
+}
+
+/// The sum of two gradients, either of which may be zero (`None`).
+fn sum(left: Option<Params>, right: Option<Params>) -> Option<Params> {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(left + right),
+        (left, right) => left.or(right),
+    }
 }
 
 /// State of a backward walk: v and h of every task.
@@ -81,19 +177,22 @@ pub struct Walk<'a, P> {
     pub vector: Params,
     /// h_k, in θ's shape; `None` as long as no loss depended on θ.
     pub direct: Option<Params>,
-    /// L_out, `[tasks]`.
+    /// L_out at φ_r, `[tasks]`.
     pub outer_loss: Tensor<1>,
 }
 
 impl<'a, P: Bilevel> Walk<'a, P> {
-    /// Starts at φ_r = `fast`, with v_r and h_0.
-    pub fn begin(problem: &'a P, outer: &'a Params, fast: &Params) -> Self {
-        let (theta, phi) = (outer.tracked(), fast.tracked());
-        let loss = problem.outer_loss(&theta, &phi);
-        let outer_loss = loss.clone().inner();
-        let [direct, vector] = Params::gradients([&theta, &phi], loss.sum());
-        let vector = vector.unwrap_or_else(|| fast.zeros_like());
+    /// Starts at φ_r = `fast`, r = `steps`, with v_r and h_0 for an outer loss with this `weight`.
+    pub fn begin(problem: &'a P, outer: &'a Params, steps: usize, fast: &Params, weight: f64) -> Self {
+        let (passed, outer_loss) = Passed::with_loss(problem, outer, steps, fast);
+        let Passed { vector, direct } = passed.scale(&vec![weight; outer.tasks()]);
         Self { problem, outer, vector, direct, outer_loss }
+    }
+
+    /// Adds the gradient of an outer loss at the current iterate to v and h.
+    fn pass(&mut self, Passed { vector, direct }: Passed) {
+        self.vector = self.vector.clone() + vector;
+        self.direct = sum(self.direct.take(), direct);
     }
 
     /// Runs the probes of `draw` at inner step `step` for tasks in `due`, whose φ_{step−1} is `at`.
@@ -112,7 +211,7 @@ impl<'a, P: Bilevel> Walk<'a, P> {
         let vector = self.vector.select(due);
         let (problem, outer) = (self.problem.select(due), self.outer.select(due));
         let along = |theta: &Params| problem.inner_rates(step, theta).times(&vector);
-        let [mixed, product] = products(&problem, &outer, at, along);
+        let [mixed, product] = products(&problem, &outer, step, at, along);
         let increment = product.as_ref().filter(|_| draw.observes()).map(|product| {
             let squared_norm = product.clone().squared_norm();
             Increment {
@@ -137,16 +236,23 @@ impl<'a, P: Bilevel> Walk<'a, P> {
         increment
     }
 
-    /// g_k = h_k + (∂V/∂θ)ᵀ v_{r−k} of `tasks`.
+    /// h_k + (∂V/∂θ)ᵀ v_{r−k} of `tasks`: g_k, if no outer loss is left on the way.
     fn partial_gradient(&self, tasks: &[usize]) -> Params {
-        let outer = self.outer.select(tasks);
-        let through = through_start(&self.problem.select(tasks), &outer, self.vector.select(tasks));
+        let vector = self.vector.select(tasks);
         let direct = self.direct.as_ref().map(|direct| direct.select(tasks));
-        match (direct, through) {
-            (Some(direct), Some(through)) => direct + through,
-            (direct, through) => direct.or(through).unwrap_or_else(|| outer.zeros_like()),
-        }
+        gradient(&self.problem.select(tasks), &self.outer.select(tasks), vector, direct)
     }
+
+    /// The gradient in θ of `passed`, without products.
+    fn gradient_of(&self, passed: &Passed) -> Params {
+        gradient(self.problem, self.outer, passed.vector.clone(), passed.direct.clone())
+    }
+}
+
+/// `direct` + (∂V/∂θ)ᵀ `vector`, in θ's shape.
+fn gradient<P: Bilevel>(problem: &P, outer: &Params, vector: Params, direct: Option<Params>) -> Params {
+    let through = through_start(problem, outer, vector);
+    sum(direct, through).unwrap_or_else(|| outer.zeros_like())
 }
 
 /// (∂V/∂θ)ᵀ `vector` at θ = `outer`, in θ's shape; `None` if V does not depend on θ.
@@ -156,25 +262,33 @@ pub fn through_start<P: Bilevel>(problem: &P, outer: &Params, vector: Params) ->
     through
 }
 
-/// [∂²L_in/∂θ∂φ]ᵀ u and [∂²L_in/∂φ²] u at θ = `outer`, φ = `at`, in θ's and φ's shapes; `None` where the inner loss
-/// does not depend on the variable. u = `along`(θ) may depend on θ; the first result then includes (∂u/∂θ)ᵀ ∂_φ L_in.
+/// [∂²L_in/∂θ∂φ]ᵀ u and [∂²L_in/∂φ²] u of inner step `step` at θ = `outer`, φ = `at`, in θ's and φ's shapes; `None`
+/// where the inner loss does not depend on the variable. u = `along`(θ) may depend on θ; the first result then includes
+/// (∂u/∂θ)ᵀ ∂_φ L_in.
 pub fn products<P: Bilevel>(
     problem: &P,
     outer: &Params,
+    step: usize,
     at: &Params,
     along: impl FnOnce(&Params) -> Params,
 ) -> [Option<Params>; 2] {
     let (theta, phi) = (outer.tracked(), at.tracked());
-    let slope = problem.inner_loss(&theta.constant(), &phi.moving(&along(&theta))).tangent;
+    let slope = problem.inner_loss(step, &theta.constant(), &phi.moving(&along(&theta))).tangent;
     slope.map_or_else(|| [None, None], |slope| Params::gradients([&theta, &phi], slope.sum()))
 }
 
-/// [∂²L_in/∂φ²] `vector` at θ = `outer`, φ = `at`; `None` if the inner loss has no curvature. Cheaper than
-/// [`products`], which also differentiates with respect to θ, for example through the shared body below an adapted
-/// head.
-pub fn curvature<P: Bilevel>(problem: &P, outer: &Params, at: &Params, vector: &Params) -> Option<Params> {
+/// [∂²L_in/∂φ²] `vector` of inner step `step` at θ = `outer`, φ = `at`; `None` if the inner loss has no curvature. Cheaper
+/// than [`products`], which also differentiates with respect to θ, for example through the shared body below an
+/// adapted head.
+pub fn curvature<P: Bilevel>(
+    problem: &P,
+    outer: &Params,
+    step: usize,
+    at: &Params,
+    vector: &Params,
+) -> Option<Params> {
     let phi = at.tracked();
-    let slope = problem.inner_loss(&outer.constant(), &phi.moving(vector)).tangent?;
+    let slope = problem.inner_loss(step, &outer.constant(), &phi.moving(vector)).tangent?;
     let [product] = Params::gradients([&phi], slope.sum());
     product
 }

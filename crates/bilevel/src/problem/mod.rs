@@ -1,12 +1,13 @@
 //! Bi-level problems: the inner loss, the outer loss, the initialisation and the inner learning rates.
 //!
 //! ```text
-//! M(θ) = E_T [ L_out(θ, φ_r) ],   φ_0 = V(θ),   φ_j = φ_{j−1} − α_j(θ) ∘ ∇_φ L_in(θ, φ_{j−1})
+//! M(θ) = E_T [ L_out(θ, φ_r) ],   φ_0 = V(θ),   φ_j = φ_{j−1} − α_j(θ) ∘ ∇_φ L_in(θ, φ_{j−1}),   j = 1 … r
 //! ```
 //!
 //! A problem is one meta-batch of T tasks. θ is passed once per task (`[tasks, …]`, like all other arguments), so
 //! that gradients are per task. θ and φ may differ in shape and meaning: θ may enter `start`, the inner rates, the
-//! inner loss and the outer loss in any differentiable way. A function that does not use θ costs nothing.
+//! inner loss and the outer loss in any differentiable way. A function that does not use θ costs nothing. The losses may
+//! differ from step to step: with their own parameters for each inner step, or on a mini-batch of their own.
 
 mod proximal;
 mod rates;
@@ -36,11 +37,11 @@ use burn::tensor::Tensor;
 ///     fn inner_rates(&self, _step: usize, _outer: &Params) -> Rates {
 ///         Rates::Scalar(0.1)
 ///     }
-///     fn inner_loss(&self, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+///     fn inner_loss(&self, _step: usize, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
 ///         (fast[0].clone() - Dual::constant(self.0.clone())).squared_norm().scale(0.5)
 ///     }
-///     fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
-///         self.inner_loss(&[], &fast.constant()).primal
+///     fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
+///         self.inner_loss(0, &[], &fast.constant()).primal
 ///     }
 ///     fn select(&self, tasks: &[usize]) -> Self {
 ///         Self(self.0.clone().select(0, task_indices(tasks, &self.0.device())))
@@ -56,16 +57,21 @@ pub trait Bilevel: Send + Sync {
         outer.clone()
     }
 
+    /// What V(θ) and its derivative cost, in gradient evaluations of one task's loss: 0 unless V looks at the task's data.
+    fn start_evaluations(&self) -> u64 {
+        0
+    }
+
     /// α_j(θ), the learning rates of inner step `step` (1 to r): one number, or one per fast weight, which may depend
     /// on θ (Meta-SGD).
     fn inner_rates(&self, step: usize, outer: &Params) -> Rates;
 
-    /// L_in of each task at θ and φ: `[tasks]`. It is written on duals, so that the engine can differentiate it along a
+    /// L_in of inner step `step` (1 to r) of each task at θ and φ: `[tasks]`. It is written on duals, so that the engine can differentiate it along a
     /// direction. Only φ ever carries a tangent; θ never does.
-    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1>;
+    fn inner_loss(&self, step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1>;
 
-    /// L_out of each task at θ and φ: `[tasks]`.
-    fn outer_loss(&self, outer: &Params, fast: &Params) -> Tensor<1>;
+    /// L_out of each task at θ and φ, after inner step `step` (0 to r): `[tasks]`.
+    fn outer_loss(&self, step: usize, outer: &Params, fast: &Params) -> Tensor<1>;
 
     /// The same problem with only the tasks at `tasks`, in that order; a task may occur more than once.
     fn select(&self, tasks: &[usize]) -> Self

@@ -34,12 +34,16 @@ impl<P: Bilevel> Bilevel for Proximal<P> {
         self.problem.start(outer)
     }
 
+    fn start_evaluations(&self) -> u64 {
+        self.problem.start_evaluations()
+    }
+
     fn inner_rates(&self, step: usize, outer: &Params) -> Rates {
         self.problem.inner_rates(step, outer)
     }
 
-    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
-        let loss = self.problem.inner_loss(outer, fast);
+    fn inner_loss(&self, step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+        let loss = self.problem.inner_loss(step, outer, fast);
         if self.strength == 0.0 {
             return loss;
         }
@@ -51,8 +55,8 @@ impl<P: Bilevel> Bilevel for Proximal<P> {
             .fold(loss, |loss, (fast, start)| loss + (fast - start).squared_norm().scale(self.strength / 2.0))
     }
 
-    fn outer_loss(&self, outer: &Params, fast: &Params) -> Tensor<1> {
-        self.problem.outer_loss(outer, fast)
+    fn outer_loss(&self, step: usize, outer: &Params, fast: &Params) -> Tensor<1> {
+        self.problem.outer_loss(step, outer, fast)
     }
 
     fn select(&self, tasks: &[usize]) -> Self {

@@ -41,11 +41,11 @@ const TASKS_AT_ONCE: usize = 16;
 /// # impl Bilevel for Pull {
 /// #     fn tasks(&self) -> usize { 1 }
 /// #     fn inner_rates(&self, _: usize, _: &Params) -> Rates { Rates::Scalar(0.1) }
-/// #     fn inner_loss(&self, _: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+/// #     fn inner_loss(&self, _: usize, _: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
 /// #         let target = Dual::constant(Tensor::full([1, 1, 1], 3.0, &Device::flex()));
 /// #         (fast[0].clone() - target).squared_norm().scale(0.5)
 /// #     }
-/// #     fn outer_loss(&self, _: &Params, fast: &Params) -> Tensor<1> { fast.clone().squared_norm() }
+/// #     fn outer_loss(&self, _: usize, _: &Params, fast: &Params) -> Tensor<1> { fast.clone().squared_norm() }
 /// #     fn select(&self, _: &[usize]) -> Self { Self }
 /// # }
 /// # let problem = Pull;

@@ -19,6 +19,7 @@ fn modules_import_only_earlier_ones() {
         "hypergradient",
         "device",
         "estimator",
+        "losses",
         "optimizer",
         "schedule",
         "outer_loop",

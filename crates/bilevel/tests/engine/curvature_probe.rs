@@ -36,12 +36,12 @@ impl Bilevel for Bowls {
         Rates::Scalar(RATE)
     }
 
-    fn inner_loss(&self, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _step: usize, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         let squares = fast[0].clone() * fast[0].clone();
         (Dual::constant(self.curvatures.clone()) * squares).sum_dim(1).scale(0.5).reshape([self.tasks()])
     }
 
-    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
         (fast.leaves()[0].clone() * self.slopes.clone()).sum_dim(1).reshape([self.tasks()])
     }
 

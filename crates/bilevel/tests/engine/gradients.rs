@@ -79,7 +79,7 @@ fn skipped_and_reweighted_products_follow_the_recursion() {
     let outer = theta.repeat(1);
     let product = |at: &Params, vector: &Params| {
         let leaves = at.tracked();
-        let slope = problem.inner_loss(&outer.constant(), &leaves.moving(vector)).tangent.unwrap();
+        let slope = problem.inner_loss(1, &outer.constant(), &leaves.moving(vector)).tangent.unwrap();
         let [product] = Params::gradients([&leaves], slope.sum());
         product.unwrap()
     };

@@ -80,14 +80,14 @@ fn closed_form(proximal: &Proximal<FewShotLike>, theta: &Params) -> Vec<f64> {
         values(&slope.unwrap())
     };
     let leaves = fast.tracked();
-    let right = slope(proximal.outer_loss(theta, &leaves), &leaves);
+    let right = slope(proximal.outer_loss(1, theta, &leaves), &leaves);
     let unit = |at| (0..right.len()).map(|other| if other == at { 1.0 } else { 0.0 }).collect::<Vec<_>>();
     let columns: Vec<Vec<f64>> = (0..right.len())
         .map(|at| {
             let leaves = fast.tracked();
             let moving = leaves.moving(&stacked(&fast, &unit(at)));
             let product =
-                slope(proximal.problem.inner_loss(&theta.constant(), &moving).tangent.unwrap(), &leaves);
+                slope(proximal.problem.inner_loss(1, &theta.constant(), &moving).tangent.unwrap(), &leaves);
             product.iter().zip(unit(at)).map(|(value, one)| one + value / proximal.strength).collect()
         })
         .collect();
@@ -148,14 +148,14 @@ impl Bilevel for Ridge {
         Rates::Scalar(0.1)
     }
 
-    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         let misfit = Dual::constant(self.inputs.clone()).matmul(fast[0].clone())
             - Dual::constant(self.targets.clone());
         let scales = Dual::constant(outer[0].primal.clone().mul_scalar(0.5).exp());
         misfit.squared_norm().scale(0.1) + (scales * fast[0].clone()).squared_norm().scale(0.5)
     }
 
-    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
         (fast.leaves()[0].clone() - 1).powi_scalar(2).sum_dim(1).reshape([self.tasks()])
     }
 
@@ -200,13 +200,13 @@ impl Bilevel for Saddle {
         Rates::Scalar(0.1)
     }
 
-    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         let (diagonal, tasks) = (Dual::constant(self.diagonal.clone()), self.tasks());
         let curved = (diagonal * fast[0].clone()).scale(0.5) - outer[0].clone();
         (curved * fast[0].clone()).sum_dim(1).reshape([tasks])
     }
 
-    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
         (fast.leaves()[0].clone() * self.slope.clone()).sum_dim(1).reshape([self.tasks()])
     }
 
@@ -258,7 +258,7 @@ fn reptile_is_the_displacement_of_the_inner_loop() {
     assert_eq!(values(&reptile.gradient), values(&(outer.clone() - fast.clone())));
     assert_eq!(reptile.evaluations, Evaluations { inner: 2 * 3, ..Default::default() });
     let loss = |loss: Tensor<1>| loss.into_data().iter::<f64>().collect::<Vec<_>>();
-    assert_eq!(loss(reptile.outer_loss), loss(problem.outer_loss(&outer, &fast)));
+    assert_eq!(loss(reptile.outer_loss), loss(problem.outer_loss(1, &outer, &fast)));
 }
 
 #[test]

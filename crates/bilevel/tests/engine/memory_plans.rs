@@ -153,7 +153,7 @@ impl Bilevel for Counted {
         Rates::Scalar(0.01)
     }
 
-    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         let kind = usize::from(fast[0].tangent.is_some());
         let mut counts = self.counts.lock().unwrap();
         self.tasks.iter().for_each(|task| counts.entry(*task).or_default()[kind] += 1);
@@ -161,7 +161,7 @@ impl Bilevel for Counted {
         (gap.clone() * gap).scale(0.5).reshape([self.tasks.len()])
     }
 
-    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
         fast.clone().squared_norm()
     }
 

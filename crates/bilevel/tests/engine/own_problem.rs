@@ -6,7 +6,7 @@ mod example;
 
 use bilevel::device::{Backend, Opened, open};
 use bilevel::estimator::{EstimatorSettings, StepCoinsSettings, UfomSettings};
-use bilevel::hypergradient::{Draw, Memory, differences};
+use bilevel::hypergradient::{Draw, LossWeights, Memory, differences};
 use bilevel::{Bilevel, Params};
 use example::{FEATURES, INNER_STEPS, Regressions, train};
 
@@ -42,7 +42,7 @@ fn the_exact_gradient_matches_central_differences() {
     let theta = Params::new(vec![burn::tensor::Tensor::full([1, FEATURES, 1], -1.0, &opened.device)]);
     let draw = Draw::truncated(problem.tasks(), INNER_STEPS, INNER_STEPS);
     let exact = opened.workers.estimate(&problem, &theta, &draw, Memory::Store).gradient.mean();
-    let slope = differences(&problem, &theta, INNER_STEPS, 1e-2);
+    let slope = differences(&problem, &theta, &LossWeights::last(INNER_STEPS), 1e-2);
     let norm = |stack: Params| stack.squared_norm().into_scalar::<f64>().sqrt();
     let error = norm(exact - slope.clone()) / norm(slope);
     assert!(error < 1e-2, "off by {error}, in single precision");

@@ -1,6 +1,6 @@
 //! Small bi-level problems on flex, in float64, and what their tests share.
 
-use bilevel::hypergradient::{self, Draw, Memory, estimate};
+use bilevel::hypergradient::{self, Draw, LossWeights, Memory, estimate};
 use bilevel::kernel::Grid;
 use bilevel::rng::generator;
 use bilevel::{Bilevel, Dual, Rates};
@@ -39,7 +39,7 @@ pub fn exact_gradient_matches_differences<P: Bilevel>(problem: &P, theta: &Param
         let draw = Draw::truncated(problem.tasks(), steps, depth);
         values(&estimate(problem, theta, &draw, Memory::Store).gradient.mean())
     };
-    let differences = values(&hypergradient::differences(problem, theta, steps, 1e-5));
+    let differences = values(&hypergradient::differences(problem, theta, &LossWeights::last(steps), 1e-5));
     let error = relative_error(&gradient(steps), &differences);
     assert!(error < 1e-6, "the exact gradient is off by {error:e}");
     // The same comparison must be able to fail.
@@ -90,14 +90,14 @@ impl Bilevel for WeightedRegression {
         Rates::Scalar(0.5 / step as f64)
     }
 
-    fn inner_loss(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         let logits = Dual::constant(self.train.clone()).matmul(fast[0].clone());
         let losses = (logits.log_softmax(2) * Dual::constant(self.train_labels.clone())).sum_dim(2);
         let tasks = self.tasks();
         (outer[0].clone().sigmoid() * losses).sum_dim(1).scale(-1.0).reshape([tasks])
     }
 
-    fn outer_loss(&self, outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _step: usize, outer: &Params, fast: &Params) -> Tensor<1> {
         let logits = Dual::constant(self.validation.clone().matmul(fast.leaves()[0].clone()));
         let losses =
             (logits.log_softmax(2) * Dual::constant(self.validation_labels.clone())).sum_dim(2).sum_dim(1);
@@ -246,11 +246,11 @@ impl Bilevel for FewShotLike {
         Rates::Scalar(self.rate)
     }
 
-    fn inner_loss(&self, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _step: usize, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         self.loss(fast, &self.support)
     }
 
-    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
         self.loss(&fast.constant(), &self.query).primal
     }
 
