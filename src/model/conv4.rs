@@ -48,11 +48,9 @@ impl Architecture for Conv4Config {
         for block in 1..=self.grids.len() {
             let channels = if block == 1 { 1 } else { self.filters };
             leaves.push(leaf::kernel(format!("conv{block}.weight"), self.filters, channels));
-            leaves.push(leaf::vector(format!("bn{block}.weight"), self.filters, 1.0));
-            leaves.push(leaf::vector(format!("bn{block}.bias"), self.filters, 0.0));
+            leaves.extend(leaf::norm(&format!("bn{block}"), self.filters));
         }
-        leaves.push(leaf::linear("linear.weight".into(), self.ways, self.filters, self.pixels, 1.0));
-        leaves.push(leaf::vector("linear.bias".into(), self.ways, 0.0));
+        leaves.extend(leaf::head(self.ways, self.filters, self.pixels));
         leaves
     }
 
@@ -71,8 +69,8 @@ impl Architecture for Conv4Config {
         reference::patches(images.reshape([tasks, count * pixels, 1]), &self.grids[0])
     }
 
-    fn logits(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3> {
-        let (head, blocks) = (&weights[weights.len() - 2..], weights.chunks_exact(3));
+    fn features(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3> {
+        let blocks = weights.chunks_exact(3);
         let mut x = Dual::constant(input.clone());
         let mut count = 0;
         for (block, (grid, weights)) in self.grids.iter().zip(blocks).enumerate() {
@@ -83,7 +81,7 @@ impl Architecture for Conv4Config {
             x = x.batch_norm_relu(gamma, beta, statistics * pixels, EPSILON);
         }
         let tasks = x.dims()[0];
-        x.reshape([tasks, count, self.pixels * self.filters]).matmul(head[0].clone()) + head[1].clone()
+        x.reshape([tasks, count, self.pixels * self.filters])
     }
 }
 

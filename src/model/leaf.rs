@@ -17,6 +17,19 @@ pub struct Leaf {
     pub mean: f32,
     /// Standard deviation of its initial values.
     pub deviation: f32,
+    /// Its role in the network.
+    pub role: Role,
+}
+
+/// Role of a parameter in a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Weight or bias of a layer below the head.
+    Weight,
+    /// γ or β of a batch norm.
+    Norm,
+    /// Weight or bias of the last linear layer, whose outputs are the logits: always the last two leaves.
+    Head,
 }
 
 /// External and internal layout of a parameter.
@@ -92,16 +105,30 @@ impl Layout {
 /// A convolution's 3×3 kernel, initialised as for ReLU (He et al. 2015).
 pub(super) fn kernel(name: String, filters: usize, channels: usize) -> Leaf {
     let deviation = (2.0 / (9 * channels) as f32).sqrt();
-    Leaf { name, layout: Layout::Kernel { filters, channels }, mean: 0.0, deviation }
+    Leaf { name, layout: Layout::Kernel { filters, channels }, mean: 0.0, deviation, role: Role::Weight }
 }
 
 /// A vector with all initial values equal to `value`.
-pub(super) fn vector(name: String, width: usize, value: f32) -> Leaf {
-    Leaf { name, layout: Layout::Vector { width }, mean: value, deviation: 0.0 }
+fn vector(name: String, width: usize, value: f32, role: Role) -> Leaf {
+    Leaf { name, layout: Layout::Vector { width }, mean: value, deviation: 0.0, role }
+}
+
+/// γ, 1 at the start, and β, 0 at the start, of a batch norm of `width` channels.
+pub(super) fn norm(name: &str, width: usize) -> [Leaf; 2] {
+    [("weight", 1.0), ("bias", 0.0)]
+        .map(|(part, value)| vector(format!("{name}.{part}"), width, value, Role::Norm))
+}
+
+/// The last linear layer: weight and bias from an image of `channels` channels and `pixels` pixels to `ways` logits.
+pub(super) fn head(ways: usize, channels: usize, pixels: usize) -> [Leaf; 2] {
+    let weight = linear("linear.weight".into(), ways, channels, pixels, 1.0);
+    let bias = vector("linear.bias".into(), ways, 0.0, Role::Head);
+    [Leaf { role: Role::Head, ..weight }, bias]
 }
 
 /// A linear map on an image of `channels` channels and `pixels` pixels. Initial values have variance `gain`/inputs.
 pub(super) fn linear(name: String, outputs: usize, channels: usize, pixels: usize, gain: f32) -> Leaf {
     let deviation = (gain / (channels * pixels) as f32).sqrt();
-    Leaf { name, layout: Layout::Linear { outputs, channels, pixels }, mean: 0.0, deviation }
+    let layout = Layout::Linear { outputs, channels, pixels };
+    Leaf { name, layout, mean: 0.0, deviation, role: Role::Weight }
 }

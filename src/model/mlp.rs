@@ -30,12 +30,10 @@ impl Architecture for MlpConfig {
         for (index, width) in self.hidden.iter().enumerate() {
             let layer = index + 1;
             leaves.push(leaf::linear(format!("linear{layer}.weight"), *width, 1, inputs, 2.0));
-            leaves.push(leaf::vector(format!("bn{layer}.weight"), *width, 1.0));
-            leaves.push(leaf::vector(format!("bn{layer}.bias"), *width, 0.0));
+            leaves.extend(leaf::norm(&format!("bn{layer}"), *width));
             inputs = *width;
         }
-        leaves.push(leaf::linear("linear.weight".into(), self.ways, 1, inputs, 1.0));
-        leaves.push(leaf::vector("linear.bias".into(), self.ways, 0.0));
+        leaves.extend(leaf::head(self.ways, 1, inputs));
         leaves
     }
 
@@ -48,13 +46,11 @@ impl Architecture for MlpConfig {
         images
     }
 
-    fn logits(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3> {
-        let (head, layers) = (&weights[weights.len() - 2..], weights.chunks_exact(3));
-        let hidden = layers.take(self.hidden.len()).fold(Dual::constant(input.clone()), |x, weights| {
+    fn features(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3> {
+        weights.chunks_exact(3).fold(Dual::constant(input.clone()), |x, weights| {
             let [weight, gamma, beta] = [0, 1, 2].map(|leaf| weights[leaf].clone());
             x.matmul(weight).batch_norm_relu(gamma, beta, statistics, EPSILON)
-        });
-        hidden.matmul(head[0].clone()) + head[1].clone()
+        })
     }
 }
 

@@ -11,7 +11,7 @@ mod network;
 mod stored;
 
 pub use conv4::{Conv4, Conv4Config};
-pub use leaf::{Layout, Leaf};
+pub use leaf::{Layout, Leaf, Role};
 pub use mlp::{Mlp, MlpConfig};
 pub use network::{Network, halvings};
 pub use stored::{store, stored};
@@ -49,18 +49,25 @@ pub trait Architecture: Send + Sync {
     /// The layers with matrix products, in order, to count the network's operations.
     fn layers(&self) -> Vec<Layer>;
 
-    /// Number of last leaves that are the linear layer of the logits: its weight and bias.
-    fn head(&self) -> usize {
-        2
-    }
-
     /// Input of the first layer for `images [tasks, n, pixels]`, computed once for all inner steps:
     /// `[tasks, n·rows, columns]`.
     fn prepare(&self, images: Tensor<3>) -> Tensor<3>;
 
-    /// Logits `[tasks, n, ways]` of `input` (see [`Self::prepare`]) with each task's `weights`. Batch normalisation
-    /// takes its statistics from the first `statistics` images.
-    fn logits(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3>;
+    /// Features `[tasks, n, width]` of `input` (see [`Self::prepare`]): what the last linear layer is applied to.
+    /// `weights` are each task's leaves without the head's. Batch normalisation takes its statistics from the first
+    /// `statistics` images.
+    fn features(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3>;
+
+    /// Logits `[tasks, n, ways]` of `input` with each task's `weights`; see [`Self::features`]. The last two are the
+    /// head, `[tasks, width, ways]` and `[tasks, 1, ways]`; its number of classes may differ from that of
+    /// [`Self::leaves`].
+    ///
+    /// # Panics
+    /// Panics if there are fewer than two weights.
+    fn logits(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3> {
+        let (body, head) = weights.split_at(weights.len() - 2);
+        self.features(body, input, statistics).matmul(head[0].clone()) + head[1].clone()
+    }
 }
 
 /// Initial weights of a network: see [`initialise_leaves`].

@@ -8,7 +8,7 @@
 //!
 //! θ is a stack of the network's weights, followed by the rates if they are learned.
 
-use crate::model::{Architecture, Leaf};
+use crate::model::{Architecture, Leaf, Role};
 use bilevel::{Rates, choice};
 
 choice! {
@@ -47,7 +47,7 @@ impl Adaptation {
     pub fn shared_leaves(&self, architecture: &dyn Architecture) -> usize {
         match self.adapts {
             Adapts::All => 0,
-            Adapts::Head => architecture.leaves().len() - architecture.head(),
+            Adapts::Head => architecture.leaves().iter().filter(|leaf| leaf.role != Role::Head).count(),
         }
     }
 
@@ -64,6 +64,7 @@ impl Adaptation {
                     layout: leaf.layout,
                     mean: start as f32,
                     deviation: 0.0,
+                    role: leaf.role,
                 })
                 .collect(),
         };
