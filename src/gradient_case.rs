@@ -189,7 +189,7 @@ impl Case {
         let problem = &self.problem;
         let tasks = problem.tasks();
         let theta = self.theta.repeat(tasks);
-        let logits = problem.support_logits(&theta.constant(), &theta.constant()).primal;
+        let logits = problem.support_logits(1, &theta.constant(), &theta.constant()).primal;
         let (fast, mut losses) = hypergradient::adapt(problem, &theta, self.steps);
         losses.push(problem.inner_loss(losses.len() + 1, &theta.constant(), &fast.constant()).primal);
         let depth = if which == Which::Exact { self.steps } else { 0 };

@@ -91,9 +91,9 @@ impl Config {
         let model = model::check(checker, data.image_size);
         let inner = inner::check(checker);
         let estimator = estimator::check(checker, inner.steps, deterministic);
-        fit::check(checker, &inner, &estimator);
         let memory = memory::check(checker, inner.steps);
         let outer = outer::check(checker);
+        fit::check(checker, &inner, outer.losses, &estimator);
         let divergence = divergence::check(checker);
         let checkpoint = checkpoint::check(checker);
         let eval = eval::check(checker, &task, &data);

@@ -71,14 +71,15 @@ impl Predictor {
     /// Classifies the queries of `request`, in order, after `steps` inner steps on its support images.
     ///
     /// # Errors
-    /// Returns an error if the number of classes or the image size is not the network's, if a single query would be
+    /// Returns an error if the number of classes is not the network's and its head depends on it, if the image size is not
+    /// the network's, if a single query would be
     /// classified with transductive batch norm, or if the outputs are not finite.
     ///
     /// # Panics
     /// If the device fails; Burn reports that by panicking everywhere.
     pub fn predict(&self, request: &Request, steps: usize) -> Result<Vec<Prediction>, Error> {
         self.check(request)?;
-        let (learner, ways) = (&self.learner, self.config.task.ways);
+        let (learner, ways) = (&self.learner, request.support.classes().len());
         let area = request.support.size() * request.support.size();
         let batch = |ink: Vec<f32>, labels: &[usize]| {
             let count = ink.len() / area;
@@ -95,7 +96,7 @@ impl Predictor {
         for first in (0..all).step_by(together.max(1)) {
             let query = batch(request.query_ink(first..all.min(first + together)), &[]);
             let problem = learner.adapting(support.clone(), query).problem;
-            let logits = read(problem.query_logits(&self.theta, &fast).flatten(0, 2));
+            let logits = read(problem.query_logits(steps, &self.theta, &fast).flatten(0, 2));
             predictions.extend(logits.chunks_exact(ways).map(Prediction::new));
         }
         let finite = |prediction: &Prediction| prediction.logits.iter().all(|logit| logit.is_finite());
@@ -104,7 +105,7 @@ impl Predictor {
 
     fn check(&self, request: &Request) -> Result<(), Error> {
         let (classes, ways) = (request.support.classes(), self.config.task.ways);
-        if classes.len() != ways {
+        if classes.len() != ways && !self.learner.any_ways() {
             let found = classes.iter().map(|class| class.name.clone()).collect();
             return Err(Error::Ways { found, ways });
         }

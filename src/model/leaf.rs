@@ -47,6 +47,13 @@ pub enum Layout {
         /// Its length.
         width: usize,
     },
+    /// External and internal `[rows, width]`: a vector for each inner step.
+    Rows {
+        /// Their number.
+        rows: usize,
+        /// Their length.
+        width: usize,
+    },
     /// External `[outputs, channels·pixels]`, internal `[pixels·channels, outputs]`: features are ordered by channel
     /// externally and by pixel internally.
     Linear {
@@ -65,6 +72,7 @@ impl Layout {
         match *self {
             Self::Kernel { filters, channels } => vec![filters, channels, 3, 3],
             Self::Vector { width } => vec![width],
+            Self::Rows { rows, width } => vec![rows, width],
             Self::Linear { outputs, channels, pixels } => vec![outputs, channels * pixels],
         }
     }
@@ -72,6 +80,23 @@ impl Layout {
     /// Number of values.
     pub fn count(&self) -> usize {
         self.shape().iter().product()
+    }
+
+    /// The layout of the same parameter for one output instead of several.
+    pub fn of_one_output(&self) -> Self {
+        match *self {
+            Self::Linear { channels, pixels, .. } => Self::Linear { outputs: 1, channels, pixels },
+            Self::Vector { .. } => Self::Vector { width: 1 },
+            other => other,
+        }
+    }
+
+    /// The layout of a vector like this one for each of `rows` inner steps.
+    pub fn in_rows(&self, rows: usize) -> Self {
+        match *self {
+            Self::Vector { width } => Self::Rows { rows, width },
+            other => other,
+        }
     }
 
     /// Converts `flat [tasks, count]` in external order to the internal `[tasks, rows, columns]`.
@@ -83,6 +108,7 @@ impl Layout {
                 .permute([0, 3, 2, 1])
                 .reshape([tasks, 9 * channels, filters]),
             Self::Vector { width } => flat.reshape([tasks, 1, width]),
+            Self::Rows { rows, width } => flat.reshape([tasks, rows, width]),
             Self::Linear { outputs, channels, pixels } => flat
                 .reshape([tasks, outputs, channels, pixels])
                 .permute([0, 3, 2, 1])
@@ -96,6 +122,7 @@ impl Layout {
         let unfolded = match *self {
             Self::Kernel { filters, channels } => matrix.reshape([tasks, 9, channels, filters]),
             Self::Vector { width } => matrix.reshape([tasks, 1, 1, width]),
+            Self::Rows { .. } => return matrix.reshape([tasks, self.count()]),
             Self::Linear { outputs, channels, pixels } => matrix.reshape([tasks, pixels, channels, outputs]),
         };
         unfolded.permute([0, 3, 2, 1]).reshape([tasks, self.count()])

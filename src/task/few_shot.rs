@@ -1,16 +1,16 @@
 //! Few-shot classification.
 //!
 //! Inner loss: cross-entropy of the support set. Outer loss: cross-entropy of the query set after
-//! adaptation. The [`Adaptation`] determines which weights adapt and at which rates. Weights that do not adapt
-//! enter both losses through θ; the others start at their values in θ (Finn, Abbeel & Levine, *Model-agnostic
-//! meta-learning*, 2017).
+//! adaptation. The [`Adaptation`] determines which weights adapt, from which start and at which rates. Weights that do
+//! not adapt enter both losses through θ; the others start at their values in θ (Finn, Abbeel & Levine, *Model-agnostic
+//! meta-learning*, 2017), or, for a [prototype head](super::Head::Prototype), at a function of θ and the support set.
 
+use super::adaptation::{Head, Plan};
 use super::classification::cross_entropy;
-use super::{Adaptation, Adapted, Batch, InnerRates};
+use super::{Adaptation, Adapted, Batch};
 use crate::model::Architecture;
 use bilevel::{Bilevel, Dual, Params, Rates, choice};
 use burn::tensor::Tensor;
-use std::ops::Range;
 use std::sync::Arc;
 
 choice! {
@@ -30,9 +30,7 @@ pub struct FewShot {
     support: Batch,
     query: Batch,
     batch_norm: BatchNorm,
-    rates: InnerRates,
-    /// The leaves of θ that adapt. Those before them are shared by all episodes, those after them are learned rates.
-    adapting: Range<usize>,
+    plan: Arc<Plan>,
 }
 
 impl FewShot {
@@ -44,25 +42,27 @@ impl FewShot {
         rate: f64,
         batch_norm: BatchNorm,
     ) -> Self {
-        let rates = InnerRates::Fixed(Rates::Scalar(rate));
-        let adapting = 0..architecture.leaves().len();
-        Self { architecture, support, query, batch_norm, rates, adapting }
+        let plan = Arc::new(Plan::new(&Adaptation::maml(rate), &*architecture));
+        Self { architecture, support, query, batch_norm, plan }
     }
 
     /// The same episodes with another adaptation. θ is then a stack of [`Adaptation::leaves`].
-    pub fn adapting(self, adaptation: Adaptation) -> Self {
-        let adapting = adaptation.shared_leaves(&*self.architecture)..self.adapting.end;
-        Self { rates: adaptation.rates, adapting, ..self }
+    pub fn adapting(self, adaptation: &Adaptation) -> Self {
+        Self { plan: Arc::new(Plan::new(adaptation, &*self.architecture)), ..self }
     }
 
-    /// Logits of the support images in the inner loss, `[tasks, n, ways]`.
-    pub fn support_logits(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<3> {
-        self.architecture.logits(&self.weights(outer, fast), &self.support.input, self.support.count())
+    /// Logits of the support images in the inner loss of inner step `step` (from 1), `[tasks, n, ways]`.
+    pub fn support_logits(&self, step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<3> {
+        self.architecture.logits(
+            &self.plan.weights(step, outer, fast),
+            &self.support.input,
+            self.support.count(),
+        )
     }
 
-    /// Logits of the query images, `[tasks, n, ways]`.
-    pub fn query_logits(&self, outer: &Params, fast: &Params) -> Tensor<3> {
-        let weights = self.weights(&outer.constant(), &fast.constant());
+    /// Logits of the query images after `steps` inner steps, `[tasks, n, ways]`.
+    pub fn query_logits(&self, steps: usize, outer: &Params, fast: &Params) -> Tensor<3> {
+        let weights = self.plan.weights(steps, &outer.constant(), &fast.constant());
         let logits =
             |input: &Tensor<3>, statistics| self.architecture.logits(&weights, input, statistics).primal;
         match self.batch_norm {
@@ -76,14 +76,21 @@ impl FewShot {
         }
     }
 
-    /// Loss and accuracy on the query sets at θ = `outer` and φ = `fast`.
-    pub fn assess(&self, outer: &Params, fast: &Params) -> Adapted {
-        Adapted::new(self.query_logits(outer, fast), &self.query.one_hot)
+    /// Loss and accuracy on the query sets at θ = `outer` and φ_steps = `fast`.
+    pub fn assess(&self, steps: usize, outer: &Params, fast: &Params) -> Adapted {
+        Adapted::new(self.query_logits(steps, outer, fast), &self.query.one_hot)
     }
 
-    /// The network's weights: shared ones from θ, the others from φ.
-    fn weights(&self, outer: &[Dual<3>], fast: &[Dual<3>]) -> Vec<Dual<3>> {
-        [&outer[..self.adapting.start], fast].concat()
+    /// The prototype head: with c_k the mean of the features of class k's support images, the weight with columns 2c_k,
+    /// `[tasks, features, ways]`, and the bias −‖c_k‖², `[tasks, 1, ways]`. Up to a term that all classes share, the
+    /// logits are then −‖f − c_k‖².
+    fn prototypes(&self, outer: &Params) -> [Tensor<3>; 2] {
+        let body = self.plan.body_at_start(outer);
+        let features = self.architecture.features(&body, &self.support.input, self.support.count()).primal;
+        let one_hot = self.support.one_hot.clone();
+        let share = one_hot.clone() / one_hot.sum_dim(1);
+        let means = features.swap_dims(1, 2).matmul(share);
+        [means.clone() * 2, -means.square().sum_dim(1)]
     }
 }
 
@@ -93,22 +100,24 @@ impl Bilevel for FewShot {
     }
 
     fn start(&self, outer: &Params) -> Params {
-        outer.part(self.adapting.clone())
+        let [_, _, ways] = self.support.one_hot.dims();
+        self.plan.start(outer, ways, || self.prototypes(outer))
     }
 
-    fn inner_rates(&self, _step: usize, outer: &Params) -> Rates {
-        match &self.rates {
-            InnerRates::Fixed(rates) => rates.clone(),
-            InnerRates::Learned { .. } => Rates::Each(outer.part(self.adapting.end..outer.leaves().len())),
-        }
+    fn start_evaluations(&self) -> u64 {
+        u64::from(self.plan.head == Head::Prototype)
     }
 
-    fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
-        cross_entropy(self.support_logits(outer, fast), &self.support.one_hot)
+    fn inner_rates(&self, step: usize, outer: &Params) -> Rates {
+        self.plan.rates(step, outer)
     }
 
-    fn outer_loss(&self, _step: usize, outer: &Params, fast: &Params) -> Tensor<1> {
-        cross_entropy(Dual::constant(self.query_logits(outer, fast)), &self.query.one_hot).primal
+    fn inner_loss(&self, step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+        cross_entropy(self.support_logits(step, outer, fast), &self.support.one_hot)
+    }
+
+    fn outer_loss(&self, step: usize, outer: &Params, fast: &Params) -> Tensor<1> {
+        cross_entropy(Dual::constant(self.query_logits(step, outer, fast)), &self.query.one_hot).primal
     }
 
     fn select(&self, tasks: &[usize]) -> Self {

@@ -7,7 +7,7 @@ mod few_shot;
 mod hyper_cleaning;
 mod hyperparameters;
 
-pub use adaptation::{Adaptation, Adapts, InnerRates};
+pub use adaptation::{Adaptation, Adapts, Head, InnerRates, RateEach};
 pub use batch::Batch;
 pub use classification::Adapted;
 pub use few_shot::{BatchNorm, FewShot};

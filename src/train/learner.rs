@@ -1,15 +1,15 @@
 //! The learner: the network of a configuration on a device.
 
 use super::{EpisodeLoader, Images};
-use crate::config::{self, Config, RateKind};
+use crate::config::{self, Config};
 use crate::data::{Episode, EpisodeShape, Part};
 use crate::model::{self, Architecture, Leaf};
-use crate::task::{Adaptation, Batch, BatchNorm, FewShot, InnerRates};
+use crate::task::{Adaptation, Batch, BatchNorm, FewShot, Head};
 use bilevel::device::Opened;
 use bilevel::hypergradient::adapt;
 use bilevel::readback::read_all;
 use bilevel::stats::{mean, mean_and_ci95};
-use bilevel::{Bilevel, Params, Proximal, Rates};
+use bilevel::{Bilevel, Params, Proximal};
 use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 use std::ops::Range;
@@ -30,8 +30,8 @@ pub struct Learner {
     pub architecture: Arc<dyn Architecture>,
     /// The device.
     pub opened: Opened,
-    ways: usize,
     inner: config::Inner,
+    adaptation: Adaptation,
     batch_norm: BatchNorm,
 }
 
@@ -51,15 +51,15 @@ pub struct Accuracy {
 impl Learner {
     /// The learner of `config` on the device of `opened`.
     pub fn new(config: &Config, opened: Opened) -> Self {
-        let ways = config.task.ways;
-        let architecture = config.model.architecture.build(config.data.image_size, ways);
+        let architecture = config.model.architecture.build(config.data.image_size, config.task.ways);
         let (inner, batch_norm) = (config.inner.clone(), config.model.batch_norm);
-        Self { architecture, opened, ways, inner, batch_norm }
+        let adaptation = inner.adaptation();
+        Self { architecture, opened, inner, adaptation, batch_norm }
     }
 
     /// The parameters of θ in the order of its leaves; see [`Adaptation::leaves`].
     pub fn leaves(&self) -> Vec<Leaf> {
-        self.adaptation().leaves(&*self.architecture)
+        self.adaptation.leaves(&*self.architecture)
     }
 
     /// The initial θ.
@@ -69,17 +69,12 @@ impl Learner {
 
     /// Number of weights that adapt to an episode.
     pub fn fast_weights(&self) -> usize {
-        let shared = self.adaptation().shared_leaves(&*self.architecture);
-        self.architecture.leaves()[shared..].iter().map(|leaf| leaf.layout.count()).sum()
+        self.adaptation.fast_weights(&*self.architecture)
     }
 
-    fn adaptation(&self) -> Adaptation {
-        let rate = self.inner.rate;
-        let rates = match self.inner.rates {
-            RateKind::Fixed => InnerRates::Fixed(Rates::Scalar(rate)),
-            RateKind::Learned => InnerRates::Learned { start: rate },
-        };
-        Adaptation { adapts: self.inner.adapts, rates }
+    /// Whether episodes may have another number of classes than the configuration's: the head does not depend on it.
+    pub fn any_ways(&self) -> bool {
+        self.inner.head != Head::Learned
     }
 
     /// The meta-batch of `episodes`.
@@ -93,7 +88,8 @@ impl Learner {
                 episodes.iter().flat_map(|episode| part(episode).1.iter().copied()).collect();
             let images = TensorData::new(images, [episodes.len(), count, pixels]);
             let images = Tensor::from_data(images, &self.opened.device);
-            Batch::new(&*self.architecture, images, &labels, self.ways)
+            let ways = episodes.first().map_or(0, |episode| episode.classes.len());
+            Batch::new(&*self.architecture, images, &labels, ways)
         };
         let support = batch(|episode| (&episode.support, &episode.support_labels));
         let query = batch(|episode| (&episode.query, &episode.query_labels));
@@ -104,7 +100,7 @@ impl Learner {
     pub fn classify(&self, images: Images, shape: &EpisodeShape) -> Proximal<FewShot> {
         let batch = |images: Tensor<3>, labels: Vec<usize>| {
             let labels = labels.repeat(images.dims()[0]);
-            Batch::new(&*self.architecture, images, &labels, self.ways)
+            Batch::new(&*self.architecture, images, &labels, shape.ways)
         };
         let support = batch(images.support, shape.support_labels());
         let query = batch(images.query, shape.query_labels());
@@ -115,7 +111,7 @@ impl Learner {
     pub fn adapting(&self, support: Batch, query: Batch) -> Proximal<FewShot> {
         let network = self.architecture.clone();
         let plain = FewShot::new(network, support, query, self.inner.rate, self.batch_norm);
-        Proximal { problem: plain.adapting(self.adaptation()), strength: self.inner.proximal }
+        Proximal { problem: plain.adapting(&self.adaptation), strength: self.inner.proximal }
     }
 
     /// Adapts θ to each of the episodes of `shape` with these `images`, by `steps` inner steps, and returns the results of
@@ -152,7 +148,7 @@ impl Learner {
             let last = batch.end;
             let images = loader.images(part, batch, shape);
             let parts = self.adapted(theta, images, shape, steps, |learner, outer, fast| {
-                let adapted = learner.assess(outer, fast);
+                let adapted = learner.assess(steps, outer, fast);
                 [adapted.accuracy, adapted.loss]
             });
             let mut seen = read_all(parts.into_iter().flatten().collect()).into_iter();

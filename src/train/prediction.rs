@@ -17,7 +17,7 @@ impl Learner {
         steps: usize,
     ) -> Vec<Vec<f64>> {
         let parts = self.adapted(theta, images, shape, steps, |learner, outer, fast| {
-            softmax(learner.query_logits(outer, fast), 2).flatten(0, 2)
+            softmax(learner.query_logits(steps, outer, fast), 2).flatten(0, 2)
         });
         let all = read_all(parts).concat();
         all.chunks(shape.ways * shape.queries * shape.ways).map(<[f64]>::to_vec).collect()

@@ -1,41 +1,42 @@
 //! Inner loops other than MAML's: learned rates, adaptation of the head alone, rates for each weight, a proximal term.
 //! Their exact gradients against central differences, in float64.
 
-use crate::common::problems::{differences, exact_gradient_matches_differences, few_shot, normal, values};
+use crate::common::problems::{
+    differences, exact_gradient_matches_differences, few_shot, gradient_along_matches_differences, normal,
+    values,
+};
 use crate::common::relative_error;
-use bilevel::hypergradient::{Draw, Memory, adapt, estimate};
+use bilevel::hypergradient::{Draw, LossWeights, Memory, adapt, estimate};
 use bilevel::{Bilevel, Params, Proximal, Rates};
-use metaburn::model::{Architecture, Conv4Config, MlpConfig};
-use metaburn::task::{Adaptation, FewShot, InnerRates};
-use metaburn::task::{Adapts, BatchNorm};
+use burn::tensor::{DType, Device, Tensor};
+use metaburn::model::{Architecture, Conv4Config, Layout, MlpConfig, initialise_leaves};
+use metaburn::task::{Adaptation, Adapts, BatchNorm, FewShot, Head, InnerRates, RateEach};
 use std::sync::Arc;
 
-const LEARNED: InnerRates = InnerRates::Learned { start: 0.3 };
+const LEARNED: InnerRates = InnerRates::Learned { start: 0.3, each: RateEach::Weight };
 const STEPS: usize = 3;
 
-/// Values about 0.3 in the shapes of `leaves`.
-fn rates(leaves: &Params) -> Params {
-    let mut seed = 50;
-    leaves.clone().map(|leaf| {
+/// θ of `network` with this adaptation, in float64: initial values with a jitter, so that γ and β of batch norm are
+/// not at special values, and rates about 0.3.
+fn theta(network: &dyn Architecture, adaptation: &Adaptation) -> Params {
+    let mut seed = 10;
+    initialise_leaves(&adaptation.leaves(network), 3, &Device::flex()).map(|leaf| {
         seed += 1;
-        normal(leaf.dims(), seed) * 0.05 + 0.3
+        let dims = leaf.dims();
+        leaf.cast(DType::F64) + normal(dims, seed) * 0.1
     })
 }
 
-/// Two tasks with this adaptation, and θ: the weights, then, if rates are learned, rates about 0.3.
-fn adapting(adapts: Adapts, inner_rates: InnerRates, batch_norm: BatchNorm) -> (FewShot, Params) {
+/// Two tasks with this adaptation, and θ.
+fn adapting(adaptation: &Adaptation, batch_norm: BatchNorm) -> (FewShot, Params) {
     let network = Arc::new(MlpConfig::new(6, &[5, 4], 3));
-    let (plain, weights) = few_shot(network.clone(), [2, 3, 2, 2, 6], 0.3, batch_norm);
-    let adaptation = Adaptation { adapts, rates: inner_rates };
-    let learned = matches!(adaptation.rates, InnerRates::Learned { .. });
-    let shared = adaptation.shared_leaves(&*network);
-    let mut leaves = weights.leaves().to_vec();
-    if learned {
-        leaves.extend(rates(&weights.part(shared..leaves.len())).into_leaves());
-    }
-    let shapes = adaptation.leaves(&*network);
-    assert_eq!(leaves.len(), shapes.len());
-    (plain.adapting(adaptation), Params::new(leaves))
+    let theta = theta(&*network, adaptation);
+    let (plain, _) = few_shot(network, [2, 3, 2, 2, 6], 0.3, batch_norm);
+    (plain.adapting(adaptation), theta)
+}
+
+fn adaptation(adapts: Adapts, rates: InnerRates) -> Adaptation {
+    Adaptation { adapts, rates, ..Adaptation::maml(0.3) }
 }
 
 fn fixed(rate: f64) -> InnerRates {
@@ -44,7 +45,7 @@ fn fixed(rate: f64) -> InnerRates {
 
 #[test]
 fn learned_rates_have_an_exact_gradient() {
-    let (problem, theta) = adapting(Adapts::All, LEARNED, BatchNorm::Transductive);
+    let (problem, theta) = adapting(&adaptation(Adapts::All, LEARNED), BatchNorm::Transductive);
     exact_gradient_matches_differences(&problem, &theta, STEPS);
     // The part of the rates alone, which that of the weights might outweigh.
     let part = |depth| {
@@ -62,16 +63,16 @@ fn learned_rates_have_an_exact_gradient() {
 #[test]
 fn learned_rates_of_a_convolutional_network_have_an_exact_gradient() {
     let network = Arc::new(Conv4Config::new(7, 2, 3, 3));
-    let (plain, weights) = few_shot(network.clone(), [2, 3, 2, 2, 49], 0.3, BatchNorm::Support);
-    let problem = plain.adapting(Adaptation { adapts: Adapts::All, rates: LEARNED });
-    let theta = [weights.leaves(), rates(&weights).leaves()].concat();
-    exact_gradient_matches_differences(&problem, &Params::new(theta), STEPS);
+    let (plain, _) = few_shot(network.clone(), [2, 3, 2, 2, 49], 0.3, BatchNorm::Support);
+    let adaptation = adaptation(Adapts::All, LEARNED);
+    let problem = plain.adapting(&adaptation);
+    exact_gradient_matches_differences(&problem, &theta(&*network, &adaptation), STEPS);
 }
 
 #[test]
 fn with_a_head_that_adapts_alone_the_gradient_of_the_body_is_exact() {
     for batch_norm in [BatchNorm::Transductive, BatchNorm::Support] {
-        let (problem, theta) = adapting(Adapts::Head, fixed(0.5), batch_norm);
+        let (problem, theta) = adapting(&adaptation(Adapts::Head, fixed(0.5)), batch_norm);
         exact_gradient_matches_differences(&problem, &theta, STEPS);
 
         let outer = theta.repeat(2);
@@ -79,25 +80,31 @@ fn with_a_head_that_adapts_alone_the_gradient_of_the_body_is_exact() {
         let shapes: Vec<_> = fast.leaves().iter().map(|leaf| leaf.dims()).collect();
         assert_eq!(shapes, [[2, 4, 3], [2, 1, 3]], "the linear layer's weight and bias");
         // Adapting the head changes the loss; the body is θ's.
-        let before = problem.assess(&outer, &problem.start(&outer)).loss;
+        let before = problem.assess(0, &outer, &problem.start(&outer)).loss;
         assert!(
-            values(&Params::new(vec![(before - problem.assess(&outer, &fast).loss).reshape([2, 1, 1])]))
-                .iter()
-                .all(|gain| gain.abs() > 1e-3)
+            values(&Params::new(vec![
+                (before - problem.assess(STEPS, &outer, &fast).loss).reshape([2, 1, 1])
+            ]))
+            .iter()
+            .all(|gain| gain.abs() > 1e-3)
         );
     }
 }
 
 #[test]
 fn a_fixed_rate_for_each_weight_has_an_exact_gradient() {
-    let (_, weights) = adapting(Adapts::All, fixed(0.3), BatchNorm::Transductive);
-    let each = rates(&weights);
+    let (_, weights) = adapting(&adaptation(Adapts::All, fixed(0.3)), BatchNorm::Transductive);
+    let mut seed = 50;
+    let each = weights.map(|leaf| {
+        seed += 1;
+        normal(leaf.dims(), seed) * 0.05 + 0.3
+    });
     let given = InnerRates::Fixed(Rates::Each(each.clone()));
-    let (problem, theta) = adapting(Adapts::All, given, BatchNorm::Transductive);
+    let (problem, theta) = adapting(&adaptation(Adapts::All, given), BatchNorm::Transductive);
     exact_gradient_matches_differences(&problem, &theta, STEPS);
 
     // Learned rates of the same values give the same gradient.
-    let (learned, _) = adapting(Adapts::All, LEARNED, BatchNorm::Transductive);
+    let (learned, _) = adapting(&adaptation(Adapts::All, LEARNED), BatchNorm::Transductive);
     let both = Params::new([theta.leaves(), each.leaves()].concat());
     let draw = Draw::truncated(2, STEPS, STEPS);
     let fixed = values(&estimate(&problem, &theta, &draw, Memory::Store).gradient);
@@ -107,30 +114,37 @@ fn a_fixed_rate_for_each_weight_has_an_exact_gradient() {
 
 #[test]
 fn a_proximal_term_keeps_the_gradient_exact() {
-    let (problem, theta) = adapting(Adapts::All, fixed(0.3), BatchNorm::Transductive);
+    let (problem, theta) = adapting(&adaptation(Adapts::All, fixed(0.3)), BatchNorm::Transductive);
     exact_gradient_matches_differences(&Proximal { problem, strength: 0.7 }, &theta, STEPS);
 }
 
 #[test]
 fn head_learned_rates_and_proximal_term_together() {
     for adapts in [Adapts::All, Adapts::Head] {
-        let (problem, theta) = adapting(adapts, LEARNED, BatchNorm::Support);
+        let (problem, theta) = adapting(&adaptation(adapts, LEARNED), BatchNorm::Support);
         exact_gradient_matches_differences(&Proximal { problem, strength: 0.7 }, &theta, STEPS);
     }
 }
 
 #[test]
 fn step_coins_with_all_of_them_average_to_the_exact_gradient() {
-    // All outcomes of three fair coins, which are equally likely: their mean is the expectation.
-    let (problem, theta) = adapting(Adapts::Head, LEARNED, BatchNorm::Transductive);
+    let (problem, theta) = adapting(&adaptation(Adapts::Head, LEARNED), BatchNorm::Transductive);
     let problem = Proximal { problem, strength: 0.7 };
-    let exact = estimate(&problem, &theta, &Draw::truncated(2, STEPS, STEPS), Memory::Store).gradient.mean();
+    assert_coins_average_to_exact(&problem, &theta, &LossWeights::last(STEPS));
+}
+
+/// Asserts that the mean over all outcomes of three fair coins, which are equally likely, is the exact gradient.
+fn assert_coins_average_to_exact<P: Bilevel>(problem: &P, theta: &Params, losses: &LossWeights) {
+    let along = |draw: Draw| {
+        estimate(problem, theta, &draw.with_losses(losses.clone()), Memory::Store).gradient.mean()
+    };
+    let exact = along(Draw::truncated(2, STEPS, STEPS));
     let outcomes = (0..1 << STEPS).map(|outcome| {
         let mut draw = Draw::truncated(2, STEPS, STEPS);
         for (step, task) in (1..=STEPS).flat_map(|step| [(step, 0), (step, 1)]) {
             draw.set_factor(step, task, if outcome >> (step - 1) & 1 == 1 { 2.0 } else { 0.0 });
         }
-        estimate(&problem, &theta, &draw, Memory::Store).gradient.mean()
+        along(draw)
     });
     let outcomes: Vec<Params> = outcomes.collect();
     assert!(outcomes.iter().all(|outcome| relative_error(&values(outcome), &values(&exact)) > 1e-3));
@@ -138,11 +152,135 @@ fn step_coins_with_all_of_them_average_to_the_exact_gradient() {
     assert!(error < 1e-12, "the mean is off by {error:e}");
 }
 
+/// Every combination of what adapts, learned rates, head, and batch norm's rows for each inner step.
+fn every_adaptation() -> Vec<Adaptation> {
+    let learned = |each| InnerRates::Learned { start: 0.3, each };
+    let rates = [
+        fixed(0.3),
+        learned(RateEach::Weight),
+        learned(RateEach::Tensor),
+        // Fewer columns than inner steps: the last goes on.
+        learned(RateEach::TensorAndStep { steps: STEPS - 1 }),
+    ];
+    let mut all = Vec::new();
+    for (adapts, rows) in [
+        (Adapts::All, None),
+        (Adapts::AllButNorm, None),
+        (Adapts::AllButNorm, Some(STEPS)),
+        (Adapts::Head, Some(STEPS - 1)),
+    ] {
+        for head in [Head::Learned, Head::Shared, Head::Prototype] {
+            for rates in rates.iter().cloned() {
+                all.push(Adaptation { adapts, rates, head, norm_steps: rows });
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_combination_has_an_exact_gradient() {
+    for (index, adaptation) in every_adaptation().iter().enumerate() {
+        let batch_norm = if index % 2 == 0 { BatchNorm::Transductive } else { BatchNorm::Support };
+        let (problem, theta) = adapting(adaptation, batch_norm);
+        exact_gradient_matches_differences(&problem, &theta, STEPS);
+        let losses = LossWeights::new(vec![0.0, 0.2, 0.3, 0.5]);
+        gradient_along_matches_differences(&problem, &theta, &losses);
+    }
+}
+
+#[test]
+fn step_coins_average_to_the_exact_gradient_in_every_combination() {
+    for adaptation in every_adaptation() {
+        let (problem, theta) = adapting(&adaptation, BatchNorm::Transductive);
+        let problem = Proximal { problem, strength: 0.7 };
+        assert_coins_average_to_exact(&problem, &theta, &LossWeights::new(vec![0.0, 0.2, 0.3, 0.5]));
+    }
+}
+
+#[test]
+fn a_prototype_head_without_inner_steps_is_the_prototypical_network() {
+    let all = Adaptation { head: Head::Prototype, ..Adaptation::maml(0.3) };
+    let (problem, theta) = adapting(&all, BatchNorm::Transductive);
+    let outer = theta.repeat(2);
+    let logits = problem.query_logits(0, &outer, &problem.start(&outer));
+
+    // The features of Burn's own operations, and squared distances to the class means of the support images.
+    let network = MlpConfig::new(6, &[5, 4], 3);
+    let features = |images: Tensor<3>| network.features(&outer.constant(), &images, images.dims()[1]).primal;
+    let [support, query] = [(6, 1), (6, 2)].map(|(count, seed)| features(normal([2, count, 6], seed)));
+    let distances = |query: Tensor<3>| {
+        let classes = (0..3).map(|class| {
+            let mean = support.clone().narrow(1, 2 * class, 2).mean_dim(1);
+            (query.clone() - mean).square().sum_dim(2)
+        });
+        Tensor::cat(classes.collect(), 2)
+    };
+    let expected = burn::tensor::activation::log_softmax(-distances(query), 2);
+    let found = burn::tensor::activation::log_softmax(logits, 2);
+    let error = relative_error(&values(&Params::new(vec![found])), &values(&Params::new(vec![expected])));
+    assert!(error < 1e-12, "{error:e}");
+
+    // Its gradient, without any inner step.
+    let gradient = estimate(&problem, &theta, &Draw::truncated(2, 0, 0), Memory::Store);
+    let slope = differences(&problem, &theta, 0);
+    assert!(relative_error(&values(&gradient.gradient.mean()), &slope) < 1e-6);
+    // The prototypes cost a pass over the support images, and their gradient is counted.
+    assert_eq!((gradient.evaluations.inner, gradient.evaluations.outer), (2, 2));
+}
+
+#[test]
+fn heads_that_do_not_depend_on_the_classes_fit_any_number_of_them() {
+    for head in [Head::Shared, Head::Prototype] {
+        let adaptation = Adaptation { head, ..Adaptation::maml(0.3) };
+        let network: Arc<dyn Architecture> = Arc::new(MlpConfig::new(6, &[5, 4], 3));
+        let theta = theta(&*network, &adaptation);
+        for ways in [2, 3, 7] {
+            let (problem, _) = few_shot(network.clone(), [2, ways, 2, 2, 6], 0.3, BatchNorm::Support);
+            let problem = problem.adapting(&adaptation);
+            exact_gradient_matches_differences(&problem, &theta, STEPS);
+            let outer = theta.repeat(2);
+            let logits = problem.query_logits(0, &outer, &problem.start(&outer));
+            assert_eq!(logits.dims(), [2, 2 * ways, ways]);
+        }
+    }
+}
+
+#[test]
+fn more_steps_than_trained_use_the_last_rates_and_norms() {
+    let rates = InnerRates::Learned { start: 0.3, each: RateEach::TensorAndStep { steps: 2 } };
+    let rows = Some(2);
+    let two = Adaptation { adapts: Adapts::AllButNorm, rates, norm_steps: rows, ..Adaptation::maml(0.3) };
+    let (problem, theta) = adapting(&two, BatchNorm::Transductive);
+    let rates = InnerRates::Learned { start: 0.3, each: RateEach::TensorAndStep { steps: 5 } };
+    let five = Adaptation { rates, norm_steps: Some(5), ..two };
+    let (longer, _) = adapting(&five, BatchNorm::Transductive);
+    // The same θ with its last column and row repeated.
+    let shapes = five.leaves(&MlpConfig::new(6, &[5, 4], 3));
+    let extended = theta.leaves().iter().zip(&shapes).map(|(leaf, shape)| {
+        let repeated = |dim: usize| {
+            let last = leaf.clone().narrow(dim, 1, 1);
+            Tensor::cat(vec![leaf.clone(), last.clone(), last.clone(), last], dim)
+        };
+        match shape.layout {
+            Layout::Rows { .. } => repeated(1),
+            _ if shape.name.starts_with("rate.") => repeated(2),
+            _ => leaf.clone(),
+        }
+    });
+    let extended = Params::new(extended.collect()).repeat(2);
+    let outer = theta.repeat(2);
+    let logits = |problem: &FewShot, outer: &Params| {
+        let (fast, _) = adapt(problem, outer, 5);
+        values(&Params::new(vec![problem.query_logits(5, outer, &fast)]))
+    };
+    assert_eq!(logits(&problem, &outer), logits(&longer, &extended));
+}
+
 #[test]
 fn parameters_have_names_and_layouts() {
     let network = MlpConfig::new(6, &[5], 3);
-    let adaptation = Adaptation { adapts: Adapts::Head, rates: LEARNED };
-    let leaves = adaptation.leaves(&network);
+    let leaves = adaptation(Adapts::Head, LEARNED).leaves(&network);
     let names: Vec<&str> = leaves.iter().map(|leaf| leaf.name.as_str()).collect();
     let expected = [
         "theta.linear1.weight",

@@ -30,6 +30,9 @@ pub enum OuterLosses {
     #[default]
     Last,
     /// The losses after every inner step.
+    ///
+    /// [`Reptile`](crate::estimator::Reptile) and [`Implicit`](crate::estimator::Implicit) cannot use them; an outer step
+    /// with one of these panics.
     All {
         /// The outer step L from which on only the last loss counts. `None` gives all losses the same weight, 1/r, throughout.
         #[serde(rename = "losses_until", default, skip_serializing_if = "Option::is_none")]

@@ -9,8 +9,8 @@
 
 use crate::estimator::{Estimator, EstimatorSettings, Observation, State};
 use crate::hypergradient::{Evaluations, IterateSize, LossWeights, Memory, MemoryPlan, Workers};
-use crate::optimizer::{Optimizer, OptimizerState, OuterOptimizer};
 use crate::losses::OuterLosses;
+use crate::optimizer::{Optimizer, OptimizerState, OuterOptimizer};
 use crate::params::Params;
 use crate::problem::Bilevel;
 use crate::readback::read_all;

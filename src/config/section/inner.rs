@@ -2,42 +2,57 @@
 
 use crate::config::checker::Checker;
 use crate::config::key::{Fixed, Is, Open, Otherwise, keys};
-use crate::config::kind::{Count, Number, OneOf, at_least, non_negative, one_of, positive};
-use crate::task::Adapts;
-use bilevel::choice;
+use crate::config::kind::{Count, Flag, Number, OneOf, at_least, non_negative, one_of, positive};
+use crate::task::{Adaptation, Adapts, Head, InnerRates, RateEach};
+use bilevel::{Rates, choice};
 use serde::Serialize;
 
 keys! {
-    /// Number of gradient steps on the support images in training.
-    STEPS: Fixed<Count> = "inner.steps", at_least(1), Is(|| 1);
+    /// Number of gradient steps on the support images in training; 0 only with head "prototype".
+    STEPS: Fixed<Count> = "inner.steps", at_least(0), Is(|| 1);
     /// Learning rate of the inner steps.
     RATE: Fixed<Number> = "inner.rate", positive(), Is(|| 0.4);
     /// Number of gradient steps on the support images in evaluation.
     EVAL_STEPS: Open<Count> = "inner.eval_steps", at_least(0), Otherwise("inner.steps");
-    /// Which weights these steps change: all of them, or only those of the last linear layer.
+    /// Which weights these steps change: all of them, all but γ and β of batch norm, or only those of the last linear
+    /// layer.
     ADAPTS: Fixed<OneOf<Adapts>> = "inner.adapts", one_of(), Is(|| Adapts::All);
-    /// Whether all weights use inner.rate, or each weight has its own rate, which starts at inner.rate and is
-    /// learned together with the initial weights.
+    /// The last linear layer at the start of adaptation: as "learned", a row for each class; one learned row that is
+    /// "shared" by all classes; or the "prototype" of each class, the mean of its support images' features. With the
+    /// last two the number of classes may change after training.
+    HEAD: Fixed<OneOf<Head>> = "inner.head", one_of(), Is(|| Head::Learned);
+    /// Whether γ and β of batch norm, if they do not adapt, are learned separately for each inner step.
+    NORM_PER_STEP: Fixed<Flag> = "inner.norm_per_step", Flag, Is(|| false);
+    /// Learning rates of the inner steps: all equal to inner.rate; or starting there and learned together with the
+    /// initial weights, one for each weight ("learned"), for each tensor of weights, or for each tensor and inner step.
     RATES: Fixed<OneOf<RateKind>> = "inner.rates", one_of(), Is(|| RateKind::Fixed);
+    /// Lower bound of the learned inner rates.
+    RATE_FLOOR: Open<Number> = "inner.rate_floor", non_negative(), Otherwise("none; a rate may become negative");
+    /// Initial outer learning rate of the learned inner rates; it follows outer.schedule.
+    RATES_LEARNING_RATE: Open<Number> = "inner.rates_learning_rate", positive(), Otherwise("outer.rate");
     /// Strength λ of the proximal term: λ/2 times the squared distance from the inner loop's start is added
     /// to the support loss.
     PROXIMAL: Fixed<Number> = "inner.proximal", non_negative(), Is(|| 0.0);
 }
 
 choice! {
-    /// Whether inner learning rates are learned.
+    /// Whether inner learning rates are learned, and what has a rate of its own.
     pub enum RateKind {
         /// All weights use the same rate, which does not change.
         Fixed = "fixed",
         /// Every weight that adapts has its own rate, which is learned (Meta-SGD).
         Learned = "learned",
+        /// Every tensor has its own rate, which is learned.
+        PerTensor = "per-tensor",
+        /// Every tensor has its own rate at every inner step, which is learned (MAML++).
+        PerTensorAndStep = "per-tensor-and-step",
     }
 }
 
 /// How the network adapts to an episode: gradient descent on the support images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inner {
-    /// Number of steps in training, ≥ 1.
+    /// Number of steps in training; 0 only with a prototype head.
     pub steps: usize,
     /// Learning rate, > 0.
     pub rate: f64,
@@ -45,21 +60,75 @@ pub struct Inner {
     pub eval_steps: usize,
     /// Which weights adapt.
     pub adapts: Adapts,
+    /// The head at the start.
+    pub head: Head,
+    /// Whether γ and β of batch norm, if they do not adapt, differ from step to step.
+    pub norm_per_step: bool,
     /// Whether learning rates are learned.
     pub rates: RateKind,
+    /// Lower bound of learned rates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_floor: Option<f64>,
+    /// Outer learning rate of learned rates; `None` for that of all other weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates_learning_rate: Option<f64>,
     /// λ of the proximal term, ≥ 0.
     pub proximal: f64,
 }
 
+impl Inner {
+    /// How the network adapts to an episode.
+    pub fn adaptation(&self) -> Adaptation {
+        let learned = |each| InnerRates::Learned { start: self.rate, each };
+        let rates = match self.rates {
+            RateKind::Fixed => InnerRates::Fixed(Rates::Scalar(self.rate)),
+            RateKind::Learned => learned(RateEach::Weight),
+            RateKind::PerTensor => learned(RateEach::Tensor),
+            RateKind::PerTensorAndStep => learned(RateEach::TensorAndStep { steps: self.steps.max(1) }),
+        };
+        let norm_steps = self.norm_per_step.then_some(self.steps.max(1));
+        Adaptation { adapts: self.adapts, rates, head: self.head, norm_steps }
+    }
+}
+
 /// Checks the section.
 pub fn check(checker: &mut Checker) -> Inner {
-    let steps = checker.get(&STEPS);
+    let (steps, head, rates) = (checker.get(&STEPS), checker.get(&HEAD), checker.get(&RATES));
+    if steps == 0 && head != Head::Prototype {
+        let reason = format!(
+            "`inner.steps` = 0 cannot be combined with inner.head = \"{head}\": without an inner step only the head \
+             \"prototype\" depends on the support images; set it, or inner.steps to at least 1"
+        );
+        checker.contradicts(&STEPS, &HEAD, reason);
+    }
+    if rates == RateKind::Learned && head != Head::Learned {
+        let reason = format!(
+            "`inner.rates` = \"learned\" cannot be combined with inner.head = \"{head}\": such a head has no fixed \
+             number of weights; use \"per-tensor\" or \"per-tensor-and-step\""
+        );
+        checker.contradicts(&RATES, &HEAD, reason);
+    }
+    if rates == RateKind::Fixed {
+        for key in [&RATE_FLOOR, &RATES_LEARNING_RATE] {
+            checker.unused(key, &RATES, rates, "only learned rates change");
+        }
+    }
+    let (adapts, norm_per_step) = (checker.get(&ADAPTS), checker.get(&NORM_PER_STEP));
+    if norm_per_step && adapts == Adapts::All {
+        let reason = "`inner.norm_per_step` = true cannot be combined with inner.adapts = \"all\": γ and β then \
+                      change at every inner step anyway; set inner.adapts = \"all-but-norm\"";
+        checker.contradicts(&NORM_PER_STEP, &ADAPTS, reason.into());
+    }
     Inner {
         steps,
         rate: checker.get(&RATE),
         eval_steps: checker.find(&EVAL_STEPS).unwrap_or(steps),
-        adapts: checker.get(&ADAPTS),
-        rates: checker.get(&RATES),
+        adapts,
+        head,
+        norm_per_step,
+        rates,
+        rate_floor: checker.find(&RATE_FLOOR),
+        rates_learning_rate: checker.find(&RATES_LEARNING_RATE),
         proximal: checker.get(&PROXIMAL),
     }
 }

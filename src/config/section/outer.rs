@@ -6,7 +6,7 @@ use crate::config::kind::{
     Count, Long, Number, OneOf, at_least, decay, long, non_negative, one_of, positive,
 };
 use bilevel::optimizer::{Moments, Optimizer};
-use bilevel::{Budget, OuterSettings, Schedule, choice};
+use bilevel::{Budget, OuterLosses, OuterSettings, Schedule, choice};
 
 keys! {
     /// Optimiser of the initial weights.
@@ -35,6 +35,21 @@ keys! {
     EPSILON: Fixed<Number> = "outer.epsilon", positive(), Is(|| 1e-8);
     /// Weight decay, decoupled from the gradient in "adamw".
     WEIGHT_DECAY: Open<Number> = "outer.weight_decay", non_negative(), Otherwise("0.01 for adamw, else 0");
+    /// Losses in the outer objective: only that after the "last" inner step, or those after "all" inner steps.
+    LOSSES: Fixed<OneOf<Losses>> = "outer.losses", one_of(), Is(|| Losses::Last);
+    /// Outer steps after which only the last loss counts. Until then the weights of the others fall linearly from those
+    /// of equal losses, to at least 3 % of them.
+    LOSSES_UNTIL: Open<Long> = "outer.losses_until", long(1), Otherwise("none; all losses keep equal weights");
+}
+
+choice! {
+    /// The outer losses along the inner loop.
+    pub enum Losses {
+        /// The loss after the last inner step.
+        Last = "last",
+        /// The losses after every inner step (Antoniou et al. 2019).
+        All = "all",
+    }
 }
 
 choice! {
@@ -62,6 +77,18 @@ pub fn check(checker: &mut Checker) -> OuterSettings {
         budget: budget(checker),
         clip: checker.find(&CLIP),
         weight_decay: checker.find(&WEIGHT_DECAY).unwrap_or(weight_decay),
+        losses: losses(checker),
+    }
+}
+
+fn losses(checker: &mut Checker) -> OuterLosses {
+    let losses = checker.get(&LOSSES);
+    match losses {
+        Losses::Last => {
+            checker.unused(&LOSSES_UNTIL, &LOSSES, losses, "it is about the losses before the last");
+            OuterLosses::Last
+        }
+        Losses::All => OuterLosses::All { until: checker.find(&LOSSES_UNTIL) },
     }
 }
 

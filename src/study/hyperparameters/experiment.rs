@@ -113,7 +113,11 @@ impl Experiment {
         for draw in 0..budget / cost {
             let mut random = generator(self.seed, "random search", draw);
             let theta = self.in_ranges(|| random.random());
-            trials.add((draw + 1) * cost, objective(&self.problem, &theta, &LossWeights::last(self.inner_steps)), &theta);
+            trials.add(
+                (draw + 1) * cost,
+                objective(&self.problem, &theta, &LossWeights::last(self.inner_steps)),
+                &theta,
+            );
             workspace.progress((draw * cost) as f64 / budget as f64);
         }
         self.record(Method::RandomSearch, trials, 0.0)

@@ -58,11 +58,17 @@ pub fn differences<P: Bilevel>(problem: &P, theta: &Params, steps: usize) -> Vec
     values(&hypergradient::differences(problem, theta, &LossWeights::last(steps), 1e-5))
 }
 
-/// Asserts that the exact gradient agrees with central differences of the outer objective, and that the gradient
-/// truncated by one step does not.
+/// Asserts that the exact gradient of the loss after `steps` inner steps agrees with central differences, and that the
+/// gradient truncated by one step does not.
 pub fn exact_gradient_matches_differences<P: Bilevel>(problem: &P, theta: &Params, steps: usize) {
-    let draw = |depth| Draw::truncated(problem.tasks(), steps, depth);
-    let slope = differences(problem, theta, steps);
+    gradient_along_matches_differences(problem, theta, &LossWeights::last(steps));
+}
+
+/// The same for the outer objective with these weights of the losses along the inner loop.
+pub fn gradient_along_matches_differences<P: Bilevel>(problem: &P, theta: &Params, losses: &LossWeights) {
+    let steps = losses.steps();
+    let draw = |depth| Draw::truncated(problem.tasks(), steps, depth).with_losses(losses.clone());
+    let slope = values(&hypergradient::differences(problem, theta, losses, 1e-5));
     let exact = values(&estimate(problem, theta, &draw(steps), Memory::Store).gradient.mean());
     let error = relative_error(&exact, &slope);
     assert!(error < 1e-6, "the exact gradient is off by {error:e}");

@@ -41,6 +41,10 @@ impl Settings for Implicit {
         Box::new(*self)
     }
 
+    fn ignores_losses(&self) -> Option<&'static str> {
+        Some("it assumes a minimum of the inner loss, which the iterates before the last are not")
+    }
+
     fn cannot_learn(&self, part: OuterPart) -> Option<&'static str> {
         match part {
             OuterPart::InnerRates => Some("the minimum of the inner loss does not depend on the rates"),

@@ -109,6 +109,11 @@ pub trait Settings {
     /// A new estimator with these settings.
     fn build(&self) -> Box<dyn Estimator>;
 
+    /// The reason why the estimator cannot use [outer losses along the inner loop](crate::OuterLosses::All), if it cannot.
+    fn ignores_losses(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The reason why the estimator gives `part` of θ a gradient of zero, if it does.
     fn cannot_learn(&self, _part: OuterPart) -> Option<&'static str> {
         None

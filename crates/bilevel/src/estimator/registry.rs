@@ -78,6 +78,12 @@ macro_rules! estimators {
                 match self { $(Self::$variant(settings) => settings.build(),)+ }
             }
 
+            /// The reason why the estimator cannot use [outer losses along the inner loop](crate::OuterLosses::All), if
+            /// it cannot.
+            pub fn ignores_losses(&self) -> Option<&'static str> {
+                match self { $(Self::$variant(settings) => settings.ignores_losses(),)+ }
+            }
+
             /// The reason why the estimator gives `part` of θ a gradient of zero, if it does.
             pub fn cannot_learn(&self, part: OuterPart) -> Option<&'static str> {
                 match self { $(Self::$variant(settings) => settings.cannot_learn(part),)+ }

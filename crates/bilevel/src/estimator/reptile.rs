@@ -28,6 +28,10 @@ impl Settings for Reptile {
         Box::new(*self)
     }
 
+    fn ignores_losses(&self) -> Option<&'static str> {
+        Some("it does not differentiate the outer loss")
+    }
+
     fn cannot_learn(&self, part: OuterPart) -> Option<&'static str> {
         match part {
             OuterPart::InnerRates => {

@@ -24,7 +24,10 @@ impl LossWeights {
     /// # Panics
     /// Panics if there is no weight, or one is not finite.
     pub fn new(weights: Vec<f64>) -> Self {
-        assert!(!weights.is_empty(), "φ_0 exists even without an inner step, so there is at least one weight");
+        assert!(
+            !weights.is_empty(),
+            "φ_0 exists even without an inner step, so there is at least one weight"
+        );
         assert!(weights.iter().all(|weight| weight.is_finite()), "loss weights must be finite: {weights:?}");
         Self(weights)
     }

@@ -2,11 +2,12 @@
 //! backward pass: independence of threads, partial gradients and increments, skipped and reweighted products.
 
 use super::problems::{
-    FewShotLike, Sizes, WeightedRegression, exact_gradient_matches_differences, relative_error, values,
+    FewShotLike, Sizes, WeightedRegression, exact_gradient_matches_differences,
+    gradient_along_matches_differences, relative_error, values,
 };
 use bilevel::hypergradient::Memory;
 use bilevel::hypergradient::estimate;
-use bilevel::hypergradient::{Draw, Workers, adapt};
+use bilevel::hypergradient::{Draw, LossWeights, Workers, adapt};
 use bilevel::{Bilevel, Params, Proximal};
 
 #[test]
@@ -23,6 +24,60 @@ fn exact_gradients_of_networks_match_central_differences() {
 fn exact_gradients_match_if_theta_is_not_the_initial_weights() {
     let (problem, theta) = WeightedRegression::new(2);
     exact_gradient_matches_differences(&problem, &theta, 5);
+}
+
+#[test]
+fn exact_gradients_of_losses_along_the_way_match_central_differences() {
+    let sizes = Sizes { tasks: 2, ways: 3, shots: 2, queries: 2, pixels: 7 };
+    let (network, weights) = FewShotLike::convolutional(sizes, 2, 3, 0.3);
+    let (regression, theta) = WeightedRegression::new(2);
+    for losses in [vec![0.0, 0.2, 0.3, 0.5], vec![0.4, 0.0, 0.9, -0.3], vec![0.0, 0.0, 1.0, 0.0]] {
+        let losses = LossWeights::new(losses);
+        gradient_along_matches_differences(&network, &weights, &losses);
+        gradient_along_matches_differences(&regression, &theta, &losses);
+    }
+}
+
+#[test]
+fn the_gradient_of_losses_along_the_way_is_the_weighted_sum_of_the_gradients_of_each() {
+    // Truncated to k products, too: g_k skips the products of the first r − k inner steps in every term.
+    let (problem, theta) = WeightedRegression::new(2);
+    let weights = [0.1, 0.2, 0.0, 0.3, 0.4];
+    let steps = weights.len() - 1;
+    for depth in 0..=steps {
+        let draw = Draw::truncated(2, steps, depth).with_losses(LossWeights::new(weights.into()));
+        let together = estimate(&problem, &theta, &draw.clone().observed(), Memory::Store);
+        assert_eq!(
+            values(&together.gradient),
+            values(&estimate(&problem, &theta, &draw, Memory::Store).gradient)
+        );
+        let (tasks, partial) = together.partial_gradient(depth).expect("it is summed");
+        assert_eq!(tasks, [0, 1]);
+        assert!(relative_error(&values(&partial), &values(&together.gradient)) < 1e-14);
+        assert_eq!(together.evaluations.outer, 2 * 4);
+
+        let each = weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0).map(|(last, weight)| {
+            // The loss after `last` inner steps, of which the products before r − k + 1 are skipped.
+            let mut draw = Draw::truncated(2, last, last);
+            for (step, task) in (1..=last).flat_map(|step| [(step, 0), (step, 1)]) {
+                draw.set_factor(step, task, f64::from(u8::from(step > steps - depth)));
+            }
+            estimate(&problem, &theta, &draw, Memory::Store).gradient.scale(&[*weight; 2])
+        });
+        let sum = each.reduce(|sum, gradient| sum + gradient).expect("some loss has a weight");
+        let error = relative_error(&values(&together.gradient), &values(&sum));
+        assert!(error < 1e-13, "depth {depth} is off by {error:e}");
+    }
+}
+
+#[test]
+fn without_an_inner_step_the_gradient_is_that_of_the_outer_loss_at_the_start() {
+    let (problem, theta) = WeightedRegression::new(2);
+    let losses = LossWeights::last(0);
+    let gradient = estimate(&problem, &theta, &Draw::truncated(2, 0, 0), Memory::Store);
+    let slope = bilevel::hypergradient::differences(&problem, &theta, &losses, 1e-5);
+    assert!(relative_error(&values(&gradient.gradient.mean()), &values(&slope)) < 1e-8);
+    assert_eq!((gradient.evaluations.total(), gradient.iterate_bytes), (2, 0));
 }
 
 #[test]

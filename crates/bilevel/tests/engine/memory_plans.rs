@@ -1,7 +1,7 @@
 //! Memory plans: all give the same bits, keep no more iterates than they promise, and recompute what they report.
 
 use super::problems::{FewShotLike, Sizes, WeightedRegression, normal};
-use bilevel::hypergradient::{Draw, Estimate, Memory, Workers, adapt, estimate};
+use bilevel::hypergradient::{Draw, Estimate, LossWeights, Memory, Workers, adapt, estimate};
 use bilevel::rng::generator;
 use bilevel::{Bilevel, Dual, Params, Rates};
 use burn::tensor::{DType, Tensor};
@@ -72,7 +72,15 @@ fn draws(tasks: usize, steps: usize) -> Vec<(String, Draw)> {
         }
         draws.push((format!("step coins {seed}"), draw));
     }
-    draws.into_iter().map(|(name, draw)| (name, draw.observed())).collect()
+    let mut weights = vec![0.0; steps + 1];
+    weights[steps] = 0.5;
+    weights[steps / 2] = 0.3;
+    weights[steps / 3] += 0.2;
+    let along = |(name, draw): &(String, Draw)| {
+        (format!("{name}, losses along the way"), draw.clone().with_losses(LossWeights::new(weights.clone())))
+    };
+    let along: Vec<_> = draws.iter().step_by(3).map(along).collect();
+    draws.into_iter().chain(along).map(|(name, draw)| (name, draw.observed())).collect()
 }
 
 /// Asserts that for every draw every plan gives the bits of `Memory::Store`, all tasks together and one by one.

@@ -32,14 +32,20 @@ pub fn values(stack: &Params) -> Vec<f64> {
         .collect()
 }
 
-/// Asserts that the exact gradient agrees with central differences of the outer objective, and that the gradient
-/// truncated by one step does not.
+/// Asserts that the exact gradient of the loss after `steps` inner steps agrees with central differences, and that the
+/// gradient truncated by one step does not.
 pub fn exact_gradient_matches_differences<P: Bilevel>(problem: &P, theta: &Params, steps: usize) {
+    gradient_along_matches_differences(problem, theta, &LossWeights::last(steps));
+}
+
+/// The same for the outer objective with these weights of the losses along the inner loop.
+pub fn gradient_along_matches_differences<P: Bilevel>(problem: &P, theta: &Params, losses: &LossWeights) {
+    let steps = losses.steps();
     let gradient = |depth| {
-        let draw = Draw::truncated(problem.tasks(), steps, depth);
+        let draw = Draw::truncated(problem.tasks(), steps, depth).with_losses(losses.clone());
         values(&estimate(problem, theta, &draw, Memory::Store).gradient.mean())
     };
-    let differences = values(&hypergradient::differences(problem, theta, &LossWeights::last(steps), 1e-5));
+    let differences = values(&hypergradient::differences(problem, theta, losses, 1e-5));
     let error = relative_error(&gradient(steps), &differences);
     assert!(error < 1e-6, "the exact gradient is off by {error:e}");
     // The same comparison must be able to fail.

@@ -7,7 +7,7 @@ use bilevel::estimator::{
     Reference, SecondMoments, StepCoins, Telescoping, Tracker, Truncated, Ufom, best_q,
 };
 use bilevel::estimator::{Coin, CostUnit, LevelRule, Levels, Probabilities, Tuning, learn};
-use bilevel::hypergradient::{Draw, Memory, estimate};
+use bilevel::hypergradient::{Draw, LossWeights, Memory, estimate};
 use bilevel::rng::generator;
 use bilevel::{Bilevel, Params};
 
@@ -18,16 +18,27 @@ const TOGETHER: usize = 500;
 /// Allowance for rounding where the spread is zero.
 const ROUNDING: f64 = 1e-12;
 
+/// The outer loss after the last inner step.
+fn last() -> LossWeights {
+    LossWeights::last(STEPS)
+}
+
 /// The largest |mean − exact| in standard errors over coordinates, for `DRAWS` draws on task 0.
-fn worst_deviation<P: Bilevel>(problem: &P, theta: &Params, estimator: &dyn Estimator) -> f64 {
+fn worst_deviation<P: Bilevel>(
+    problem: &P,
+    theta: &Params,
+    estimator: &dyn Estimator,
+    losses: &LossWeights,
+) -> f64 {
     let one = problem.select(&[0]);
     let mut coins = generator(5, "coin", 0);
-    let exact = values(&estimate(&one, theta, &Exact {}.draw(&mut coins, 1, STEPS), Memory::Store).gradient);
+    let draw = Exact {}.draw(&mut coins, 1, STEPS).with_losses(losses.clone());
+    let exact = values(&estimate(&one, theta, &draw, Memory::Store).gradient);
     let copies = problem.select(&[0; TOGETHER]);
     let (mut sum, mut squares) = (vec![0.0; exact.len()], vec![0.0; exact.len()]);
     for batch in 0..DRAWS / TOGETHER {
         let mut coins = generator(5, "coin", 1 + batch as u64);
-        let draw = estimator.draw(&mut coins, TOGETHER, STEPS);
+        let draw = estimator.draw(&mut coins, TOGETHER, STEPS).with_losses(losses.clone());
         let estimates = estimate(&copies, theta, &draw, Memory::Store).gradient;
         for task in 0..TOGETHER {
             for (at, value) in values(&estimates.select(&[task])).into_iter().enumerate() {
@@ -50,20 +61,32 @@ fn worst_deviation<P: Bilevel>(problem: &P, theta: &Params, estimator: &dyn Esti
 const TUNING: Tuning = Tuning { exponent: 2.0, beta: 0.99, floor: 0.05, costs: CostUnit::Counted };
 
 /// `estimator` after 200 steps on the problem; it is not updated further.
-fn trained<P: Bilevel, E: Estimator>(problem: &P, theta: &Params, mut estimator: E) -> E {
+fn trained<P: Bilevel, E: Estimator>(
+    problem: &P,
+    theta: &Params,
+    mut estimator: E,
+    losses: &LossWeights,
+) -> E {
     for step in 0..200 {
         let draw = estimator.draw(&mut generator(7, "coin", step), problem.tasks(), STEPS);
+        let draw = draw.with_losses(losses.clone());
         learn(&mut estimator, &draw, &estimate(problem, theta, &draw, Memory::Store), 1.0);
     }
     estimator
 }
 
 /// A tracking UFOM, trained at another θ than it is tested at, so that b̂ is not the error itself.
-fn tracking<P: Bilevel>(problem: &P, theta: &Params, depth: usize, coefficient: Coefficient) -> Ufom {
+fn tracking<P: Bilevel>(
+    problem: &P,
+    theta: &Params,
+    depth: usize,
+    coefficient: Coefficient,
+    losses: &LossWeights,
+) -> Ufom {
     let mut ufom = Ufom::new(0.3, depth, Coin::Task);
     ufom.tracker = Some(Tracker::new(coefficient, 0.9));
     let moved = theta.clone().map(|leaf| leaf * 1.2);
-    let trained = trained(problem, &moved, ufom);
+    let trained = trained(problem, &moved, ufom, losses);
     let tracker = trained.tracker.as_ref().expect("it tracks");
     let report = tracker.metrics();
     assert!(report["bias_norm"].as_f64() > Some(1e-3), "b̂ is nearly zero: {report:?}");
@@ -71,16 +94,16 @@ fn tracking<P: Bilevel>(problem: &P, theta: &Params, depth: usize, coefficient: 
     trained
 }
 
-fn check<P: Bilevel>(problem: &P, theta: &Params) {
+fn check<P: Bilevel>(problem: &P, theta: &Params, losses: &LossWeights) {
     let ufom = |q, depth| Ufom::new(q, depth, Coin::Task);
-    let adaptive = trained(problem, theta, AdaptiveUfom::new(0, Coin::Task, TUNING));
-    let coins = trained(problem, theta, AdaptiveStepCoins::new(Coin::Task, TUNING, 0.5));
+    let adaptive = trained(problem, theta, AdaptiveUfom::new(0, Coin::Task, TUNING), losses);
+    let coins = trained(problem, theta, AdaptiveStepCoins::new(Coin::Task, TUNING, 0.5), losses);
     assert!(coins.probabilities(1, STEPS).iter().any(|p| *p < 0.9), "{:?}", coins.probabilities(1, STEPS));
     let every = || Levels::Rule(LevelRule::Every);
     let telescope = |survival, levels, coin| Telescoping { survival, levels, depth: 0, coin };
     let telescoping =
         AdaptiveTelescoping::new(every(), 0, Coin::Task, Tuning { exponent: 0.3, floor: 0.2, ..TUNING });
-    let telescoping = trained(problem, theta, telescoping);
+    let telescoping = trained(problem, theta, telescoping, losses);
     let survival = telescoping.survival(1, STEPS);
     assert!(survival.is_sorted_by(|a, b| a >= b) && survival[STEPS - 1] < 1.0, "{survival:?}");
     let uneven = Probabilities::Each(vec![0.6, 0.2, 0.9, 0.4]);
@@ -91,8 +114,11 @@ fn check<P: Bilevel>(problem: &P, theta: &Params) {
         ("UFOM(1)", Box::new(ufom(1.0, 0))),
         ("UFOM(0.25), stratified", Box::new(Ufom::new(0.25, 0, Coin::Stratified))),
         ("adaptive UFOM", Box::new(adaptive)),
-        ("tracking UFOM", Box::new(tracking(problem, theta, 0, Coefficient::Fitted))),
-        ("tracking UFOM on two steps", Box::new(tracking(problem, theta, 2, Coefficient::Fixed(0.7)))),
+        ("tracking UFOM", Box::new(tracking(problem, theta, 0, Coefficient::Fitted, losses))),
+        (
+            "tracking UFOM on two steps",
+            Box::new(tracking(problem, theta, 2, Coefficient::Fixed(0.7), losses)),
+        ),
         ("step coins(0.3)", Box::new(StepCoins::new(0.3))),
         ("step coins(1)", Box::new(StepCoins::new(1.0))),
         ("step coins, uneven", Box::new(StepCoins { p: uneven, coin: Coin::Task })),
@@ -107,14 +133,14 @@ fn check<P: Bilevel>(problem: &P, theta: &Params) {
         ("adaptive telescoping", Box::new(telescoping)),
     ];
     for (name, estimator) in unbiased {
-        let worst = worst_deviation(problem, theta, &*estimator);
+        let worst = worst_deviation(problem, theta, &*estimator, losses);
         assert!(worst < 4.0, "{name} is off by {worst} standard errors");
         assert!(estimator.is_unbiased(STEPS));
     }
     let biased: [(&str, &dyn Estimator); 2] =
         [("first-order", &FirstOrder {}), ("truncated", &Truncated { depth: STEPS - 1 })];
     for (name, estimator) in biased {
-        let worst = worst_deviation(problem, theta, estimator);
+        let worst = worst_deviation(problem, theta, estimator, losses);
         assert!(worst > 1e3, "{name} should be far off, and is by {worst} standard errors");
         assert!(!estimator.is_unbiased(STEPS));
     }
@@ -124,13 +150,23 @@ fn check<P: Bilevel>(problem: &P, theta: &Params) {
 fn every_estimator_on_a_network() {
     let sizes = Sizes { tasks: 1, ways: 2, shots: 2, queries: 2, pixels: 4 };
     let (problem, theta) = FewShotLike::convolutional(sizes, 1, 2, 0.3);
-    check(&problem, &theta);
+    check(&problem, &theta, &last());
 }
 
 #[test]
 fn every_estimator_if_theta_is_not_the_initial_weights() {
     let (problem, theta) = WeightedRegression::new(1);
-    check(&problem, &theta);
+    check(&problem, &theta, &last());
+}
+
+#[test]
+fn every_estimator_with_losses_along_the_way() {
+    let losses = LossWeights::new(vec![0.1, 0.0, 0.3, 0.2, 0.4]);
+    let (problem, theta) = WeightedRegression::new(1);
+    check(&problem, &theta, &losses);
+    let sizes = Sizes { tasks: 1, ways: 2, shots: 2, queries: 2, pixels: 4 };
+    let (problem, theta) = FewShotLike::convolutional(sizes, 1, 2, 0.3);
+    check(&problem, &theta, &losses);
 }
 
 #[test]
@@ -172,7 +208,7 @@ fn adaptive_ufom_converges_to_the_best_q() {
     let costs = Costs { fixed: STEPS as f64 + 1.0, random: STEPS as f64 };
     let best = best_q(moments, costs, 2.0);
     assert!(best > 0.05 && best < 1.0, "the problem should have a best q inside its range, not {best}");
-    let mut counted = trained(&problem, &theta, AdaptiveUfom::new(0, Coin::Task, TUNING));
+    let mut counted = trained(&problem, &theta, AdaptiveUfom::new(0, Coin::Task, TUNING), &last());
     assert!((counted.q(1, STEPS) - best).abs() < 1e-9);
 
     // Measured costs that make products expensive lower q, and the state can be restored.
@@ -236,12 +272,12 @@ fn the_published_codes_behaviour_can_be_reproduced() {
     let ratio = report(&theirs, "error_second_moment") / report(&ours, "error_second_moment");
     assert!((ratio - 1.0 / (0.5 * 0.5 * 10.0)).abs() < 1e-12, "{ratio}");
     assert_eq!(report(&theirs, "exact_second_moment"), report(&ours, "exact_second_moment"));
-    assert!(theirs.is_unbiased(STEPS) && worst_deviation(&problem, &theta, &theirs) < 4.0);
+    assert!(theirs.is_unbiased(STEPS) && worst_deviation(&problem, &theta, &theirs, &last()) < 4.0);
 
     // Clipping inside the backward pass biases it, and `is_unbiased` says so.
     let clipped = after_one_exact_draw(Some(Reference { clip: Some(1e-3) }));
     assert!(!clipped.is_unbiased(STEPS));
-    let worst = worst_deviation(&problem, &theta, &clipped);
+    let worst = worst_deviation(&problem, &theta, &clipped, &last());
     assert!(worst > 10.0, "clipping should bias, and is off by {worst} standard errors");
 }
 
@@ -251,9 +287,9 @@ fn tracking_removes_a_constant_truncation_error() {
     let (problem, theta) = WeightedRegression::new(1);
     for coefficient in [Coefficient::Fitted, Coefficient::Fixed(1.0)] {
         let mut adaptive = AdaptiveUfom::new(1, Coin::Task, Tuning { beta: 0.8, ..TUNING });
-        let plain = trained(&problem, &theta, adaptive.clone());
+        let plain = trained(&problem, &theta, adaptive.clone(), &last());
         adaptive.tracker = Some(Tracker::new(coefficient, 0.8));
-        let tracking = trained(&problem, &theta, adaptive);
+        let tracking = trained(&problem, &theta, adaptive, &last());
         let report = tracking.metrics(1, STEPS);
         assert!(report["tracked_over_plain"].as_f64() < Some(0.05), "{report:?}");
         assert!((report["bias_coefficient"].as_f64().unwrap() - 1.0).abs() < 1e-6, "{report:?}");
