@@ -1,4 +1,4 @@
-//! Checks that the estimator suits the inner loop. Refuses combinations for which part or all of θ would always have a
+//! Checks that the estimators suit the inner loop. Refuses combinations for which part or all of θ would always have a
 //! zero gradient, and so never be learned.
 
 use super::estimator::NAME;
@@ -6,10 +6,11 @@ use super::inner::{ADAPTS, Inner, PROXIMAL, RATES, RateKind};
 use crate::config::checker::Checker;
 use crate::config::key::AnyKey;
 use crate::task::Adapts;
-use bilevel::estimator::{EstimatorSettings, OuterPart};
+use bilevel::estimator::{EstimatorSchedule, OuterPart};
 
-/// Refuses an estimator that cannot learn a part of θ that `inner` asks to learn.
-pub fn check(checker: &mut Checker, inner: &Inner, estimator: &EstimatorSettings) {
+/// Refuses a schedule without an estimator that can learn a part of θ that `inner` asks to learn.
+pub fn check(checker: &mut Checker, inner: &Inner, schedule: &EstimatorSchedule) {
+    let others = if schedule.earlier().is_empty() { "" } else { " and those in estimator.schedule" };
     let parts: [(OuterPart, bool, &dyn AnyKey, &str, &str); 3] = [
         (OuterPart::InnerRates, inner.rates == RateKind::Learned, &RATES, "\"learned\"", ""),
         (OuterPart::SharedWeights, inner.adapts == Adapts::Head, &ADAPTS, "\"head\"", ""),
@@ -22,10 +23,10 @@ pub fn check(checker: &mut Checker, inner: &Inner, estimator: &EstimatorSettings
         ),
     ];
     for (part, is_wanted, key, value, advice) in parts {
-        if let Some(why) = estimator.cannot_learn(part).filter(|_| is_wanted) {
-            let (name, key_name) = (estimator.name(), key.name());
+        if let Some(why) = schedule.cannot_learn(part).filter(|_| is_wanted) {
+            let (name, key_name) = (schedule.last().name(), key.name());
             let reason = format!(
-                "`{key_name}` = {value} cannot be combined with estimator.name = \"{name}\": {why}{advice}"
+                "`{key_name}` = {value} cannot be combined with estimator.name = \"{name}\"{others}: {why}{advice}"
             );
             checker.contradicts(key, &NAME, reason);
         }
