@@ -93,7 +93,7 @@ fn table(arguments: &Arguments, steps: usize) -> Result<(), Box<dyn Error>> {
     let mut theta = model::initialise(&*learner.architecture, plain.seed, &learner.opened.device);
     let mut measurements = Vec::new();
     for (name, overrides) in ESTIMATORS {
-        let estimator = config(overrides)?.estimator.build();
+        let estimator = config(overrides)?.estimator.last().build();
         measurements.push(Measurement { name, estimator, seconds: 0.0, evaluations: 0, products: 0 });
     }
     let tasks = plain.outer.meta_batch;

@@ -49,7 +49,7 @@ fuzz_target!(|data: &[u8]| {
             let mut optimizer = config.outer.optimizer.build(config.outer.weight_decay, leaves.len());
             let Ok(state) = saved.optimizer() else { continue };
             if optimizer.restore(state, &theta, &device).is_ok() {
-                optimizer.step(theta.clone(), theta.clone(), 0.1);
+                optimizer.step(theta.clone(), theta.clone(), &vec![0.1; leaves.len()]);
             }
         }
     }
@@ -57,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
     for estimator in ESTIMATORS {
         let text = format!("outer.steps = 1\ninner.steps = {STEPS}\nestimator = {{ {estimator} }}");
         let config = RawConfig::parse("fuzz", &text).and_then(RawConfig::check).expect("a configuration");
-        let mut estimator = config.estimator.build();
+        let mut estimator = config.estimator.last().build();
         if estimator.restore(&state).is_ok() {
             let _ = estimator.draw(&mut generator(0, "fuzz", 0), TASKS, STEPS);
             let _ = estimator.metrics(TASKS, STEPS);

@@ -114,7 +114,7 @@ impl Measured {
             shots: config.task.shots,
             queries: config.task.queries,
             steps: config.inner.steps,
-            estimator: config.estimator.name().to_string(),
+            estimator: config.estimator.last().name().to_string(),
             step_ms_median: rounded(median(&times)),
             step_ms_min: rounded(fastest(&times)),
             step_ms_mean: rounded(mean(&times)),

@@ -44,7 +44,7 @@ pub struct Options<'a> {
     pub share: bool,
 }
 
-/// Measures the outer step of `config` on `opened`.
+/// Measures the outer step of `config` on `opened`, with the last estimator of its schedule.
 ///
 /// # Errors
 /// Returns an error if the data is insufficient or the device fails.

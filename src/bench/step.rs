@@ -23,7 +23,7 @@ pub struct OuterStep {
 }
 
 impl OuterStep {
-    /// The outer loop of `config` on `opened`, before its first step.
+    /// The outer loop of `config` on `opened`, before its first step, with the last estimator of its schedule.
     ///
     /// # Errors
     /// Returns an error if the data is insufficient.
@@ -38,6 +38,7 @@ impl OuterStep {
             learner.problem(&episodes)
         });
         let problems: Vec<_> = problems.collect();
+        let config = &Config { estimator: config.estimator.last().clone().into(), ..config.clone() };
         let outer = train::outer_loop(config, learner.initialise(config.seed), learner.opened.workers);
         let memory = outer.plan(&problems[0]);
         Ok(Self { learner, problems, outer, memory, loss: f64::NAN })

@@ -5,6 +5,7 @@ use super::eval::{print, result};
 use super::exit;
 use super::progress::{ProgressOption, Terminal};
 use super::setup::Resources;
+use bilevel::estimator::EstimatorSettings;
 use clap::Args;
 use metaburn::config::Config;
 use metaburn::data::Part;
@@ -75,7 +76,7 @@ pub fn finish(
         config.task.ways,
         config.task.shots,
         config.data.source,
-        estimator_name(&config),
+        estimator_names(&config),
         opened.backend,
         opened.description,
         trainer.run_dir().path().display(),
@@ -124,13 +125,22 @@ pub fn arguments() -> String {
     words.join(" ")
 }
 
-/// The estimator's name and settings, and whether it is biased.
-fn estimator_name(config: &Config) -> String {
-    let mut keys = toml::Table::try_from(&config.estimator).unwrap_or_default();
+/// The estimators in turn, each with its name and settings, and whether it is biased.
+fn estimator_names(config: &Config) -> String {
+    let named = |estimator| estimator_name(estimator, config.inner.steps);
+    let earlier = config.estimator.earlier().iter();
+    let earlier =
+        earlier.map(|phase| format!("{}, until step {}, then ", named(&phase.estimator), phase.until));
+    earlier.collect::<String>() + &named(config.estimator.last())
+}
+
+/// The estimator's name and settings, and whether it is biased for `steps` inner steps.
+fn estimator_name(estimator: &EstimatorSettings, steps: usize) -> String {
+    let mut keys = toml::Table::try_from(estimator).unwrap_or_default();
     keys.remove("name");
     let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     let detail = if keys.is_empty() { String::new() } else { format!(" ({})", keys.join(", ")) };
-    let unbiased = config.estimator.build().is_unbiased(config.inner.steps);
+    let unbiased = estimator.build().is_unbiased(steps);
     let bias = if unbiased { "" } else { ", biased" };
-    format!("{}{detail}{bias}", config.estimator.name())
+    format!("{}{detail}{bias}", estimator.name())
 }

@@ -62,7 +62,7 @@ impl Train {
 
 /// Creates a new directory `checkpoints/NAME-001`, or with the next free number.
 fn fresh_directory(config: &Config) -> Result<PathBuf, String> {
-    let (source, estimator) = (config.data.source, config.estimator.name());
+    let (source, estimator) = (config.data.source, config.estimator.last().name());
     let name = format!("{source}-{}way-{}shot-{estimator}", config.task.ways, config.task.shots);
     for number in 1..10_000 {
         let path = PathBuf::from("checkpoints").join(format!("{name}-{number:03}"));

@@ -9,7 +9,7 @@ use super::section::{
 use super::{Checkpoint, Data, Divergence, Eval, Inner, Model, Records, Task};
 use bilevel::OuterSettings;
 use bilevel::device::Backend;
-use bilevel::estimator::EstimatorSettings;
+use bilevel::estimator::EstimatorSchedule;
 use bilevel::hypergradient::MemoryPlan;
 use root::Root;
 use serde::Serialize;
@@ -37,8 +37,9 @@ pub struct Config {
     pub model: Model,
     /// How the network adapts to an episode.
     pub inner: Inner,
-    /// How much of each inner loop is differentiated.
-    pub estimator: EstimatorSettings,
+    /// How much of each inner loop is differentiated, by one estimator or by several in turn.
+    #[serde(serialize_with = "estimator::serialize")]
+    pub estimator: EstimatorSchedule,
     /// How many iterates of each inner loop are stored.
     pub memory: MemoryPlan,
     /// How the initial weights are learned.

@@ -434,7 +434,7 @@ mod tests {
         let last = &sweep.variants[3];
         assert_eq!(last.values, ["\"exact\"", "0.4", "0.01"]);
         assert_eq!((last.config.inner.rate, last.config.task.ways, last.config.seed), (0.4, 3, 3));
-        assert_eq!(last.config.estimator, EstimatorSettings::Exact(Exact {}));
+        assert_eq!(*last.config.estimator.last(), EstimatorSettings::Exact(Exact {}));
     }
 
     #[test]
@@ -443,8 +443,11 @@ mod tests {
                     [[run]]\nname = 'plain'\nestimator.name = 'exact'\n[[run]]\nname = 'as-it-is'";
         let sweep = parse(text, &[]).unwrap();
         let [plain, own] = &sweep.variants[..] else { panic!("two settings") };
-        assert_eq!((&*plain.name, &plain.config.estimator), ("plain", &EstimatorSettings::Exact(Exact {})));
-        assert!(matches!(own.config.estimator, EstimatorSettings::Ufom(ref ufom) if ufom.q == 0.2));
+        assert_eq!(
+            (&*plain.name, plain.config.estimator.last()),
+            ("plain", &EstimatorSettings::Exact(Exact {}))
+        );
+        assert!(matches!(own.config.estimator.last(), EstimatorSettings::Ufom(ufom) if ufom.q == 0.2));
         assert_eq!(sweep.seeds, [0]);
         assert_eq!(parse("", &[]).unwrap().variants[0].name, "run");
     }

@@ -5,14 +5,15 @@ use crate::config::Config;
 use bilevel::hypergradient::{IterateSize, Memory};
 use std::fmt;
 
-/// The memory plan of a run, and its cost.
+/// The memory plan of a run, and its cost. With several estimators in turn, it is the plan of the one that differentiates
+/// the most inner steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// How many iterates are stored per task.
     pub memory: Memory,
     /// The most inner steps of a backward pass; 0 for an estimator without a backward pass.
     pub depth: usize,
-    /// Upper bound of the bytes of stored iterates, over all tasks computed at the same time.
+    /// Upper bound of the bytes of stored iterates, over all tasks computed at the same time and all estimators.
     pub most_bytes: u64,
 }
 
@@ -20,12 +21,17 @@ impl Plan {
     /// The plan of `config` for `learner`. The number of threads changes the bytes, but not the plan.
     pub fn new(config: &Config, learner: &Learner) -> Self {
         let (tasks, steps) = (config.outer.meta_batch, config.inner.steps);
-        let depth = config.estimator.build().max_depth(steps);
         // Training computes in single precision.
         let bytes = (learner.fast_weights() * size_of::<f32>()) as u64;
-        let memory = config.memory.resolve(IterateSize { tasks, depth, bytes });
-        let at_once = IterateSize { tasks: learner.opened.workers.at_once(tasks), depth, bytes };
-        Self { memory, depth, most_bytes: at_once.kept(memory) }
+        let at_once = learner.opened.workers.at_once(tasks);
+        let plan = |depth| {
+            let memory = config.memory.resolve(IterateSize { tasks, depth, bytes });
+            Self { memory, depth, most_bytes: IterateSize { tasks: at_once, depth, bytes }.kept(memory) }
+        };
+        // A shallower phase can store more than the deepest: all of its iterates, if they are within the budget.
+        let plans = config.estimator.build().into_iter().map(|estimator| plan(estimator.max_depth(steps)));
+        let most_bytes = plans.map(|plan| plan.most_bytes).max().unwrap_or(0);
+        Self { most_bytes, ..plan(config.estimator.max_depth(steps)) }
     }
 }
 

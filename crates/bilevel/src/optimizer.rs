@@ -6,7 +6,7 @@ use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
     AdamConfig, AdamWConfig, Optimizer as BurnOptimizer, RecordState, SgdConfig, StateSink, StateSource,
 };
-use burn::tensor::{Device, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -89,6 +89,36 @@ impl Optimizer {
     }
 }
 
+/// Settings of one leaf of θ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LeafSettings {
+    /// Factor of the learning rate, ≥ 0; 0 keeps the leaf as it is. It scales the decoupled weight decay of AdamW too.
+    pub rate_factor: f64,
+    /// The least value of every element after an outer step: smaller ones are raised to it, in the precision of the leaf.
+    /// The gradient does not change, so that an element at its floor can rise again.
+    pub floor: Option<f64>,
+}
+
+impl Default for LeafSettings {
+    /// The learning rate of the outer loop, and no floor.
+    fn default() -> Self {
+        Self { rate_factor: 1.0, floor: None }
+    }
+}
+
+impl LeafSettings {
+    /// Raises the elements of `leaf` to the floor. NaN stays NaN, so that a step that diverges is noticed.
+    pub(crate) fn raise(&self, leaf: Tensor<3>) -> Tensor<3> {
+        match self.floor {
+            Some(floor) => {
+                let is_below = leaf.clone().lower_elem(floor);
+                leaf.mask_fill(is_below, floor)
+            }
+            None => leaf,
+        }
+    }
+}
+
 /// The saved state of an optimiser. Names of entries start with the index of the leaf and a dot.
 #[derive(Clone, Debug, Default)]
 pub struct OptimizerState {
@@ -102,8 +132,11 @@ pub struct OptimizerState {
 
 /// An outer optimiser with its state.
 pub trait OuterOptimizer: Send {
-    /// Takes one step from `theta` with `gradient` at learning rate `rate`, and returns the new θ.
-    fn step(&mut self, theta: Params, gradient: Params, rate: f64) -> Params;
+    /// Takes one step from `theta` with `gradient`, at learning rate `rates[l]` for leaf l, and returns the new θ.
+    ///
+    /// # Panics
+    /// Panics if θ or `rates` has another number of leaves than the optimiser was built for.
+    fn step(&mut self, theta: Params, gradient: Params, rates: &[f64]) -> Params;
 
     /// A copy with the current state, for undoing a step that diverges.
     fn duplicate(&self) -> Box<dyn OuterOptimizer>;
@@ -135,20 +168,17 @@ impl<R: BurnOptimizer> OuterOptimizer for Leafwise<R>
 where
     R::State<3>: RecordState,
 {
-    fn step(&mut self, theta: Params, gradient: Params, rate: f64) -> Params {
+    fn step(&mut self, theta: Params, gradient: Params, rates: &[f64]) -> Params {
         assert_eq!(
-            self.states.len(),
-            theta.leaves().len(),
+            [self.states.len(); 2],
+            [theta.leaves().len(), rates.len()],
             "the optimiser was built for a θ with another number of leaves"
         );
-        let mut states = self.states.iter_mut();
+        let mut states = self.states.iter_mut().zip(rates);
         theta.zip(gradient, |leaf, gradient| {
-            let state = states.next();
-            let (leaf, next) =
-                self.optimizer.step(rate, leaf, gradient, state.as_ref().and_then(|state| (*state).clone()));
-            if let Some(state) = state {
-                *state = next;
-            }
+            let Some((state, rate)) = states.next() else { unreachable!("there is a state for each leaf") };
+            let (leaf, next) = self.optimizer.step(*rate, leaf, gradient, state.clone());
+            *state = next;
             leaf
         })
     }

@@ -7,15 +7,15 @@
 //!
 //! Only the finished hypergradient is clipped: clipping inside the backward walk would bias the estimate.
 
-use crate::estimator::{Estimator, EstimatorSettings, Observation, State};
+use crate::estimator::{Estimator, EstimatorSchedule, Observation, State};
 use crate::hypergradient::{Evaluations, IterateSize, LossWeights, Memory, MemoryPlan, Workers};
 use crate::losses::OuterLosses;
-use crate::optimizer::{Optimizer, OptimizerState, OuterOptimizer};
+use crate::optimizer::{LeafSettings, Optimizer, OptimizerState, OuterOptimizer};
 use crate::params::Params;
 use crate::problem::Bilevel;
 use crate::readback::read_all;
 use crate::rng::generator;
-use crate::schedule::{Budget, Schedule};
+use crate::schedule::{Budget, Schedule, warm_up};
 use crate::stats::mean;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,14 @@ pub struct OuterSettings {
     pub rate: f64,
     /// Learning-rate schedule.
     pub schedule: Schedule,
+    /// The learning rate that [`Schedule::Linear`] and [`Schedule::Cosine`] reach when the budget is used up, from 0 to
+    /// `rate`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub final_rate: f64,
+    /// Outer steps of warm-up: the learning rate of outer step k ≤ `warmup` is k / `warmup` times that of the schedule.
+    /// So step 1 has `rate` / `warmup`, and step `warmup` is the first at the full rate of the schedule. 0 turns warm-up off.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub warmup: u64,
     /// Tasks in a meta-batch, ≥ 1. For the caller, who makes the problems; the loop itself uses all tasks of each
     /// problem.
     pub meta_batch: usize,
@@ -48,13 +56,28 @@ pub struct OuterSettings {
     pub losses: OuterLosses,
 }
 
+impl OuterSettings {
+    /// The learning rate of outer step `step` (from 1), when `progress` (0 to 1) of the budget is used before it:
+    /// min(1, step / warmup) · (final + s · (rate − final)), s the schedule's [share](Schedule::share).
+    pub fn rate_of(&self, step: u64, progress: f64) -> f64 {
+        let share = self.schedule.share(progress);
+        warm_up(step, self.warmup) * (self.final_rate + share * (self.rate - self.final_rate))
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Default for OuterSettings {
-    /// Adam at 10⁻³ with cosine decay over 1000 outer steps and meta-batches of 16, without clipping or weight decay.
+    /// Adam at 10⁻³ with cosine decay to 0 over 1000 outer steps and meta-batches of 16, without clipping or weight decay.
     fn default() -> Self {
         Self {
             optimizer: Optimizer::default(),
             rate: 1e-3,
             schedule: Schedule::Cosine,
+            final_rate: 0.0,
+            warmup: 0,
             meta_batch: 16,
             budget: Budget::Steps(1000),
             clip: None,
@@ -95,8 +118,10 @@ impl Default for OuterSettings {
 /// ```
 pub struct OuterLoop {
     theta: Params,
-    estimator: Box<dyn Estimator>,
-    estimator_settings: EstimatorSettings,
+    leaf_settings: Vec<LeafSettings>,
+    schedule: EstimatorSchedule,
+    /// The estimator of each phase of the schedule. Those of phases that have not begun are new.
+    estimators: Vec<Box<dyn Estimator>>,
     optimizer: Box<dyn OuterOptimizer>,
     settings: OuterSettings,
     inner_steps: usize,
@@ -107,7 +132,7 @@ pub struct OuterLoop {
     evaluations: Evaluations,
 }
 
-/// The state of an outer loop, without the estimator.
+/// The state of an outer loop, without the estimators.
 pub struct Snapshot {
     /// θ.
     pub theta: Params,
@@ -125,6 +150,8 @@ pub struct PendingStep {
     pub step: u64,
     /// The index of its draw of coins.
     pub draw: u64,
+    /// The index of its phase in the schedule of estimators.
+    pub phase: usize,
     /// The learning rate.
     pub rate: f64,
     /// Its cost.
@@ -133,7 +160,8 @@ pub struct PendingStep {
     pub iterate_bytes: u64,
     /// The fraction of the budget used, including this step.
     pub progress: f64,
-    /// The estimator's [metrics](Estimator::metrics) at the time of the draw.
+    /// The estimator's [metrics](Estimator::metrics) at the time of the draw. If the schedule has several phases,
+    /// `estimator` is the estimator's name.
     pub metrics: Map<String, Value>,
     /// The state of the loop before this step.
     pub before: Snapshot,
@@ -180,13 +208,14 @@ pub struct Diverged {
 }
 
 impl OuterLoop {
-    /// A new outer loop at θ = `theta` (one task), with one inner step, seed 0, all work on this thread, and the
-    /// default memory plan.
-    pub fn new(theta: Params, estimator: impl Into<EstimatorSettings>, settings: OuterSettings) -> Self {
-        let estimator_settings = estimator.into();
+    /// A new outer loop at θ = `theta` (one task), with one inner step, seed 0, all work on this thread, the default
+    /// memory plan, and the default settings for every leaf of θ. `estimator` is one estimator's settings or a schedule.
+    pub fn new(theta: Params, estimator: impl Into<EstimatorSchedule>, settings: OuterSettings) -> Self {
+        let schedule = estimator.into();
         Self {
-            estimator: estimator_settings.build(),
-            estimator_settings,
+            estimators: schedule.build(),
+            schedule,
+            leaf_settings: vec![LeafSettings::default(); theta.leaves().len()],
             optimizer: settings.optimizer.build(settings.weight_decay, theta.leaves().len()),
             settings,
             inner_steps: 1,
@@ -219,6 +248,23 @@ impl OuterLoop {
         Self { memory: plan, ..self }
     }
 
+    /// Sets the settings of each leaf of θ, in the order of the leaves.
+    ///
+    /// # Panics
+    /// Panics unless there is one for each leaf, with a finite rate factor ≥ 0 and a finite floor.
+    pub fn leaf_settings(self, settings: Vec<LeafSettings>) -> Self {
+        let leaves = self.theta.leaves().len();
+        assert_eq!(settings.len(), leaves, "there must be one `LeafSettings` for each leaf of θ");
+        for (leaf, LeafSettings { rate_factor, floor }) in settings.iter().enumerate() {
+            assert!(
+                rate_factor.is_finite() && *rate_factor >= 0.0 && floor.is_none_or(f64::is_finite),
+                "leaf {leaf} has rate factor {rate_factor} and floor {floor:?}; the factor must be finite and ≥ 0, and \
+                 the floor finite"
+            );
+        }
+        Self { leaf_settings: settings, ..self }
+    }
+
     /// Takes one outer step on `problem`, which may be a new meta-batch at every step.
     ///
     /// # Errors
@@ -242,9 +288,11 @@ impl OuterLoop {
     pub fn launch<P: Bilevel>(&mut self, problem: &P, draw: u64) -> PendingStep {
         let rate = self.rate();
         let (number, tasks) = (draw, problem.tasks());
-        let draw = self.estimator.draw(&mut generator(self.seed, "coin", number), tasks, self.inner_steps);
+        let phase = self.phase();
+        let estimator = &self.estimators[phase];
+        let draw = estimator.draw(&mut generator(self.seed, "coin", number), tasks, self.inner_steps);
         let draw = draw.with_losses(self.loss_weights());
-        let metrics = self.estimator.metrics(tasks, self.inner_steps);
+        let metrics = self.metrics(phase, tasks);
         let memory = self.plan(problem);
         let began = Instant::now();
         let estimate = self.workers.estimate(problem, &self.theta, &draw, memory);
@@ -254,10 +302,12 @@ impl OuterLoop {
         let weights = self.theta.clone().squared_norm();
         let spent = estimate.evaluations;
         self.count(spent);
-        let observation = if draw.observes() { self.estimator.observe(&draw, &estimate) } else { None };
+        let observation =
+            if draw.observes() { self.estimators[phase].observe(&draw, &estimate) } else { None };
         PendingStep {
             step: self.steps,
             draw: number,
+            phase,
             rate,
             spent,
             iterate_bytes: estimate.iterate_bytes,
@@ -274,7 +324,8 @@ impl OuterLoop {
         }
     }
 
-    /// Updates θ and the optimiser with the clipped mean of `estimates` at learning rate `rate`. Returns ‖mean‖² before
+    /// Updates θ and the optimiser with the clipped mean of `estimates` at learning rate `rate`, times the factor of each
+    /// leaf, and raises the leaves to their floors. Returns ‖mean‖² before
     /// clipping, `[1]`. The counters are left to [`Self::count`].
     pub fn apply(&mut self, estimates: Params, rate: f64) -> Tensor<1> {
         let mean = estimates.mean();
@@ -283,7 +334,10 @@ impl OuterLoop {
             Some(limit) => clipped(mean, square.clone(), limit),
             None => mean,
         };
-        self.theta = self.optimizer.step(self.theta.clone(), mean, rate);
+        let rates: Vec<f64> = self.leaf_settings.iter().map(|leaf| rate * leaf.rate_factor).collect();
+        let mut settings = self.leaf_settings.iter();
+        let stepped = self.optimizer.step(self.theta.clone(), mean, &rates);
+        self.theta = stepped.map(|leaf| settings.next().copied().unwrap_or_default().raise(leaf));
         square
     }
 
@@ -293,26 +347,28 @@ impl OuterLoop {
         self.evaluations += spent;
     }
 
-    /// Updates the estimator with the observation of a completed step. A second call with the same step does nothing.
+    /// Updates the estimator that drew a completed step with the step's observation. A second call with the same step does nothing.
     pub fn learn(&mut self, completed: &mut CompletedStep) {
         if let Some(observation) = completed.pending.observation.take() {
             // The observation has been read, so the device has finished the step.
             let seconds = completed.pending.began.elapsed().as_secs_f64();
             let values = std::mem::take(&mut completed.observed);
-            observation.apply(&mut *self.estimator, &mut values.into_iter(), seconds);
+            let estimator = &mut *self.estimators[completed.pending.phase];
+            observation.apply(estimator, &mut values.into_iter(), seconds);
         }
     }
 
-    /// The memory plan resolved for a problem like `problem`: which iterates the backward walk keeps.
+    /// The memory plan of the next outer step, resolved for a problem like `problem`: which iterates the backward walk
+    /// keeps.
     ///
-    /// It depends on the size of the problem, the estimator and the plan, but not on the number of threads.
+    /// It depends on the size of the problem, the current estimator and the plan, but not on the number of threads.
     pub fn plan<P: Bilevel>(&self, problem: &P) -> Memory {
         match self.memory {
             MemoryPlan::Auto { .. } => {
                 let tasks = problem.tasks();
                 let bytes = problem.start(&self.theta.repeat(tasks)).bytes() / tasks.max(1) as u64;
                 let passed = self.inner_steps - self.loss_weights().first();
-                let depth = self.estimator.max_depth(self.inner_steps).max(passed);
+                let depth = self.estimator().max_depth(self.inner_steps).max(passed);
                 self.memory.resolve(IterateSize { tasks, depth, bytes })
             }
             plan => plan.resolve(IterateSize { tasks: 0, depth: self.inner_steps, bytes: 0 }),
@@ -324,7 +380,7 @@ impl OuterLoop {
         self.settings.losses.weights(self.inner_steps, self.steps)
     }
 
-    /// The current state of the loop, without the estimator.
+    /// The current state of the loop, without the estimators.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             theta: self.theta.clone(),
@@ -334,15 +390,20 @@ impl OuterLoop {
         }
     }
 
-    /// Goes back to `snapshot`. The estimator's running estimates are kept.
+    /// Goes back to `snapshot`. The estimators' running estimates are kept, except those of phases that have not begun
+    /// there.
     pub fn restore(&mut self, snapshot: &Snapshot) {
         self.theta = snapshot.theta.clone();
         self.optimizer = snapshot.optimizer.duplicate();
         self.steps = snapshot.steps;
         self.evaluations = snapshot.evaluations;
+        let later = self.phase() + 1;
+        let begun_later = self.estimators.iter_mut().zip(self.schedule.estimators()).skip(later);
+        begun_later.for_each(|(estimator, settings)| *estimator = settings.build());
     }
 
-    /// Restores a saved loop: θ, the states of the optimiser and the estimator, and the counters.
+    /// Restores a saved loop: θ, the states of the optimiser and the [current estimator](Self::estimator), and the
+    /// counters. This is all: earlier phases of the schedule are over, and later ones begin with a new estimator.
     ///
     /// # Errors
     /// Returns an error if a state does not fit the optimiser or the estimator.
@@ -358,15 +419,15 @@ impl OuterLoop {
         let settings = &self.settings;
         self.optimizer = settings.optimizer.build(settings.weight_decay, theta.leaves().len());
         self.optimizer.restore(optimizer, &theta, device)?;
-        self.estimator = self.estimator_settings.build();
-        self.estimator.restore(estimator)?;
+        self.estimators = self.schedule.build();
+        self.estimators[self.schedule.phase(steps)].restore(estimator)?;
         (self.theta, self.steps, self.evaluations) = (theta, steps, evaluations);
         Ok(())
     }
 
     /// The learning rate of the next outer step.
     pub fn rate(&self) -> f64 {
-        self.settings.rate * self.settings.schedule.share(self.progress())
+        self.settings.rate_of(self.steps + 1, self.progress())
     }
 
     /// θ (one task).
@@ -374,9 +435,24 @@ impl OuterLoop {
         &self.theta
     }
 
-    /// The estimator, for its metrics and state.
+    /// The estimator of the next outer step, for its metrics and state.
     pub fn estimator(&self) -> &dyn Estimator {
-        &*self.estimator
+        &*self.estimators[self.phase()]
+    }
+
+    /// The index of the next outer step's phase in the schedule of estimators.
+    fn phase(&self) -> usize {
+        self.schedule.phase(self.steps)
+    }
+
+    /// The metrics of phase `phase` before an outer step of `tasks` tasks.
+    fn metrics(&self, phase: usize, tasks: usize) -> Map<String, Value> {
+        let mut metrics = self.estimators[phase].metrics(tasks, self.inner_steps);
+        if self.estimators.len() > 1 {
+            let name = self.schedule.estimator(phase).name().to_string();
+            metrics.insert("estimator".into(), name.into());
+        }
+        metrics
     }
 
     /// The optimiser, for its state.
@@ -509,6 +585,7 @@ mod tests {
         PendingStep {
             step,
             draw: step,
+            phase: 0,
             rate: 1.0,
             spent: Evaluations::default(),
             iterate_bytes: 0,

@@ -1,4 +1,4 @@
-//! The budget of an outer loop, and the learning-rate schedule over it.
+//! The budget of an outer loop, the learning-rate schedule over it, and the warm-up.
 
 use crate::choice;
 use serde::{Deserialize, Serialize};
@@ -8,9 +8,9 @@ choice! {
     pub enum Schedule {
         /// Constant.
         Constant = "constant",
-        /// Linear decay to zero.
+        /// Linear decay.
         Linear = "linear",
-        /// Cosine decay to zero (half a period).
+        /// Cosine decay (half a period; Loshchilov & Hutter 2017, without restarts).
         Cosine = "cosine",
     }
 }
@@ -26,7 +26,8 @@ pub enum Budget {
 }
 
 impl Schedule {
-    /// The learning rate as a fraction of the initial one, when `progress` (0 to 1) of the budget is used.
+    /// The share s of the initial learning rate when `progress` (0 to 1) of the budget is used: 1 at its start and, for a
+    /// schedule that decays, 0 at its end. The learning rate is final + s · (initial − final).
     pub fn share(self, progress: f64) -> f64 {
         let progress = progress.clamp(0.0, 1.0);
         match self {
@@ -35,6 +36,12 @@ impl Schedule {
             Self::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
         }
     }
+}
+
+/// The factor of the learning rate in outer step `step` (from 1) of a linear warm-up over `warmup` outer steps:
+/// min(1, step / warmup), and 1 without warm-up.
+pub fn warm_up(step: u64, warmup: u64) -> f64 {
+    if step < warmup { step as f64 / warmup as f64 } else { 1.0 }
 }
 
 impl Budget {
@@ -53,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schedules_start_at_the_full_rate_and_end_at_their_final_rate() {
+    fn schedules_start_at_the_initial_rate_and_end_at_the_final_rate() {
         for (schedule, middle, end) in
             [(Schedule::Constant, 1.0, 1.0), (Schedule::Linear, 0.5, 0.0), (Schedule::Cosine, 0.5, 0.0)]
         {
@@ -61,6 +68,12 @@ mod tests {
             assert!((shares[0] - 1.0).abs() < 1e-12);
             assert!((shares[1] - middle).abs() < 1e-12 && (shares[2] - end).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn warm_up_rises_linearly_to_1_at_its_last_step() {
+        assert_eq!([1, 2, 3, 4, 5].map(|step| warm_up(step, 4)), [0.25, 0.5, 0.75, 1.0, 1.0]);
+        assert_eq!([warm_up(1, 0), warm_up(1, 1)], [1.0, 1.0]);
     }
 
     #[test]

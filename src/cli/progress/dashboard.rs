@@ -89,7 +89,7 @@ impl Dashboard {
         let mut renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), None);
         let (Budget::Steps(items) | Budget::Evaluations(items)) = config.outer.budget;
         // A run is one epoch.
-        renderer.start(1, 0, Some(items as usize), Some(&config.estimator.name().to_string()));
+        renderer.start(1, 0, Some(items as usize), Some(&config.estimator.to_string()));
         renderer.update_epoch(0);
         renderer.start_split("train", items as usize);
         screen.keep_ctrl_c();

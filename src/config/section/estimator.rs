@@ -1,9 +1,9 @@
-//! `[estimator]`: how much of each inner loop is differentiated.
+//! `[estimator]`: how much of each inner loop is differentiated, and by which estimators in turn.
 //!
 //! This file declares the keys with their descriptions and ranges. The engine's `estimator/registry.rs` declares which
 //! estimator uses which key, and the defaults.
 
-use super::estimator_kinds::{LevelsKind, ProbabilitiesKind};
+use super::estimator_kinds::{LevelsKind, NamedPhase, PhasesKind, ProbabilitiesKind};
 use super::{inner, root};
 use crate::config::checker::Checker;
 use crate::config::key::{AnyKey, Fixed, Is, Open, Otherwise, keys};
@@ -12,14 +12,18 @@ use crate::config::kind::{
 };
 use bilevel::Choice;
 use bilevel::estimator::{
-    Coin, Compat, CostUnit, EstimatorName, EstimatorSettings, Levels, Probabilities, Tracking, Tuning,
+    Coin, Compat, CostUnit, EstimatorName, EstimatorSchedule, EstimatorSettings, Levels, Phase,
+    Probabilities, Tracking, Tuning,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use toml::{Table, Value};
 
 keys! {
-    /// The estimator of the meta-gradient.
+    /// The estimator of the meta-gradient; the last one if estimator.schedule lists others before it.
     NAME: Fixed<OneOf<EstimatorName>> = "estimator.name", one_of(), Is(|| EstimatorName::Exact);
+    /// Estimators before that of estimator.name, in order, each with its last outer step. The other keys of this section
+    /// apply to every estimator that uses them. ["first-order until 1000"] and then "exact" is derivative-order annealing.
+    SCHEDULE: Fixed<PhasesKind> = "estimator.schedule", PhasesKind, Is(Vec::new);
     /// Probability with which "ufom" computes the exact gradient.
     Q: Fixed<Number> = "estimator.q", probability(), Is(|| 0.1);
     /// Probability with which "step-coins" computes the Hessian-vector product of an inner step: one number
@@ -65,25 +69,59 @@ keys! {
 }
 
 /// Checks the section, for `steps` inner steps. `deterministic` runs do not measure times.
-pub fn check(checker: &mut Checker, steps: usize, deterministic: bool) -> EstimatorSettings {
-    let name = checker.get(&NAME);
-    for key in KEYS.iter().filter(|key| key.name() != NAME.name) {
-        refuse_unused(checker, name, *key);
+pub fn check(checker: &mut Checker, steps: usize, deterministic: bool) -> EstimatorSchedule {
+    let (earlier, last) = (checker.get(&SCHEDULE), checker.get(&NAME));
+    let names: Vec<_> = earlier.iter().map(|phase| phase.name).chain([last]).collect();
+    for key in KEYS.iter().filter(|key| ![NAME.name, SCHEDULE.name].contains(&key.name())) {
+        refuse_unused(checker, &names, *key);
     }
-    for required in name.required().iter().filter_map(|field| key(field)) {
-        require(checker, name, required, steps);
-    }
+    require(checker, &NAME, last, steps);
+    earlier.iter().for_each(|phase| require(checker, &SCHEDULE, phase.name, steps));
     check_depths(checker, steps);
 
+    let used = |key: &&dyn AnyKey| names.iter().any(|name| is_used(checker, *name, *key));
+    let used: Vec<_> = KEYS.iter().copied().filter(used).collect();
+    // Each value is read once, so that a refused one is one fault.
+    let mut values: Vec<_> = used.into_iter().filter_map(|key| Some((key, key.value(checker)?))).collect();
+    if names.iter().any(|name| is_used(checker, *name, &COSTS)) {
+        values.retain(|(key, _)| key.name() != COSTS.name);
+        values.push((&COSTS, costs(checker, deterministic).name().into()));
+    }
+    let last = settings(checker, last, &values);
+    let earlier = earlier.iter().map(|NamedPhase { name, until }| Phase {
+        estimator: settings(checker, *name, &values),
+        until: *until,
+    });
+    EstimatorSchedule::new(earlier.collect(), last)
+}
+
+/// Writes the section: the keys of all estimators in one table, with the schedule if there is one.
+///
+/// # Errors
+/// Returns an error if `out` does.
+pub fn serialize<S: Serializer>(schedule: &EstimatorSchedule, out: S) -> Result<S::Ok, S::Error> {
+    if schedule.earlier().is_empty() {
+        return schedule.last().serialize(out);
+    }
+    let mut table = Table::new();
+    for estimator in schedule.estimators() {
+        table.extend(Table::try_from(estimator).map_err(serde::ser::Error::custom)?);
+    }
+    let phases = schedule.earlier().iter().map(|phase| NamedPhase::from(phase).to_string().into());
+    table.insert("schedule".into(), Value::Array(phases.collect()));
+    table.serialize(out)
+}
+
+/// The settings of `name`, with those of the `values` that it uses.
+fn settings(
+    checker: &mut Checker,
+    name: EstimatorName,
+    values: &[(&'static dyn AnyKey, Value)],
+) -> EstimatorSettings {
     let mut table = defaults(name, checker);
     table.insert("name".into(), name.name().into());
-    let used: Vec<_> = KEYS.iter().copied().filter(|key| is_used(checker, name, *key)).collect();
-    for key in used {
-        table.extend(key.value(checker).map(|value| (field(key).to_string(), value)));
-    }
-    if table.contains_key("costs") {
-        table.insert("costs".into(), costs(checker, deterministic).name().into());
-    }
+    let used = values.iter().filter(|(key, _)| is_used(checker, name, *key));
+    table.extend(used.map(|(key, value)| (field(*key).to_string(), value.clone())));
     EstimatorSettings::deserialize(Value::Table(table)).unwrap_or_else(|error| {
         // A refused value is missing from the table, which may be the only cause of this error.
         if checker.is_clean() {
@@ -151,12 +189,16 @@ fn condition(
     None
 }
 
-/// Refuses `key` if it is given but not used.
-fn refuse_unused(checker: &mut Checker, name: EstimatorName, key: &'static dyn AnyKey) {
-    if !checker.is_set(key) || is_used(checker, name, key) {
+/// Refuses `key` if it is given but none of the estimators `names` uses it.
+fn refuse_unused(checker: &mut Checker, names: &[EstimatorName], key: &'static dyn AnyKey) {
+    if !checker.is_set(key) || names.iter().any(|name| is_used(checker, *name, key)) {
         return;
     }
-    let users = format!("it applies only to {}", users(key));
+    let [.., last] = *names else { return };
+    let knows = |name: &EstimatorName| name.keys().contains(&field(key));
+    let name = names.iter().copied().rfind(knows).unwrap_or(last);
+    let scheduled = if names.len() > 1 { ", which are not in estimator.schedule either" } else { "" };
+    let users = format!("it applies only to {}{scheduled}", users(key));
     match (fixed_by(checker, name), condition(checker, name, key)) {
         (Some(fixed), _) if is_adaptive_only(key) => {
             let reason = format!("`{}` has no effect if `{}` is given: {users}", key.name(), fixed.name());
@@ -165,6 +207,8 @@ fn refuse_unused(checker: &mut Checker, name: EstimatorName, key: &'static dyn A
         (_, Some((selector, choice, why))) if name.keys().contains(&field(key)) => {
             checker.unused(key, selector, choice, why);
         }
+        // A schedule from an override replaces that of the file, with its keys.
+        _ if checker.overrides(&SCHEDULE, key) => checker.unfit(key, &SCHEDULE, users),
         _ => checker.unused(key, &NAME, name.name(), &users),
     }
 }
@@ -183,14 +227,18 @@ fn users(key: &dyn AnyKey) -> String {
     }
 }
 
-/// Refuses a configuration without a key that `name` requires.
-fn require(checker: &mut Checker, name: EstimatorName, key: &'static dyn AnyKey, steps: usize) {
-    if !checker.is_set(key) {
-        let reason = format!(
-            "`{}` is missing: estimator.name = \"{name}\" needs a whole number from 0 to {steps} (inner.steps)",
-            key.name()
-        );
-        checker.contradicts(key, &NAME, reason);
+/// Refuses a configuration without a key that `name`, which `selector` chooses, requires.
+fn require(checker: &mut Checker, selector: &dyn AnyKey, name: EstimatorName, steps: usize) {
+    for key in name.required().iter().filter_map(|field| key(field)) {
+        if !checker.is_set(key) {
+            let is_last = selector.name() == NAME.name;
+            let chosen = if is_last { "estimator.name = " } else { "in estimator.schedule, " };
+            let reason = format!(
+                "`{}` is missing: {chosen}\"{name}\" needs a whole number from 0 to {steps} (inner.steps)",
+                key.name()
+            );
+            checker.contradicts(key, selector, reason);
+        }
     }
 }
 

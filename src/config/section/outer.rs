@@ -13,8 +13,13 @@ keys! {
     OPTIMIZER: Fixed<OneOf<Name>> = "outer.optimizer", one_of(), Is(|| Name::Adam);
     /// Initial learning rate of this optimiser.
     RATE: Fixed<Number> = "outer.rate", positive(), Is(|| 0.001);
-    /// Schedule of the learning rate; "linear" and "cosine" reach zero at the end of the budget.
+    /// Schedule of the learning rate; "linear" and "cosine" reach outer.final_rate at the end of the budget.
     SCHEDULE: Fixed<OneOf<Schedule>> = "outer.schedule", one_of(), Is(|| Schedule::Cosine);
+    /// Learning rate at the end of schedule "linear" or "cosine", at most outer.rate.
+    FINAL_RATE: Fixed<Number> = "outer.final_rate", non_negative(), Is(|| 0.0);
+    /// Outer steps of linear warm-up. The learning rate of the first n = outer.warmup steps is 1/n, 2/n, …, n/n of the
+    /// schedule's, so that step 1 has outer.rate / n.
+    WARMUP: Fixed<Long> = "outer.warmup", long(0), Is(|| 0);
     /// Number of tasks per outer step.
     META_BATCH: Fixed<Count> = "outer.meta_batch", at_least(1), Is(|| 16);
     /// Budget in outer steps. Cannot be combined with outer.evaluations.
@@ -68,11 +73,15 @@ choice! {
 pub fn check(checker: &mut Checker) -> OuterSettings {
     let name = checker.get(&OPTIMIZER);
     let optimizer = optimizer(checker, name);
+    let (rate, schedule) = (checker.get(&RATE), checker.get(&SCHEDULE));
+    let final_rate = final_rate(checker, rate, schedule);
     let weight_decay = if name == Name::AdamW { 0.01 } else { 0.0 };
     OuterSettings {
         optimizer,
-        rate: checker.get(&RATE),
-        schedule: checker.get(&SCHEDULE),
+        rate,
+        schedule,
+        final_rate,
+        warmup: checker.get(&WARMUP),
         meta_batch: checker.get(&META_BATCH),
         budget: budget(checker),
         clip: checker.find(&CLIP),
@@ -90,6 +99,20 @@ fn losses(checker: &mut Checker) -> OuterLosses {
         }
         Losses::All => OuterLosses::All { until: checker.find(&LOSSES_UNTIL) },
     }
+}
+
+/// The learning rate at the end of the budget, at most `rate`.
+fn final_rate(checker: &mut Checker, rate: f64, schedule: Schedule) -> f64 {
+    if schedule == Schedule::Constant {
+        checker.unused(&FINAL_RATE, &SCHEDULE, schedule, "the learning rate does not change");
+        return 0.0;
+    }
+    let final_rate = checker.get(&FINAL_RATE);
+    if final_rate > rate {
+        let reason = format!("`outer.final_rate` must be at most outer.rate = {rate:?}, got {final_rate:?}");
+        checker.contradicts(&FINAL_RATE, &RATE, reason);
+    }
+    final_rate
 }
 
 fn optimizer(checker: &mut Checker, name: Name) -> Optimizer {

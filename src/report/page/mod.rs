@@ -115,7 +115,7 @@ impl Page<'_> {
         let told = format!(
             "Means over consecutive outer steps, with 95 % confidence bands. The estimator is {}; products are the \
              Hessian-vector products that it computed for each meta-batch.",
-            self.config.estimator.name()
+            self.config.estimator
         );
         let curves: String = curves.collect();
         section(

@@ -62,7 +62,7 @@ impl EstimatorChoice {
         self.entry.unbiased
     }
 
-    /// The configuration keys that choose it. Adaptive estimators count costs in gradient evaluations, not in seconds,
+    /// The configuration keys that choose it, for the whole run. Adaptive estimators count costs in gradient evaluations, not in seconds,
     /// so that runs are reproducible.
     pub fn assignments(&self) -> Vec<String> {
         let name = format!("estimator.name=\"{}\"", self.entry.name);
@@ -70,7 +70,7 @@ impl EstimatorChoice {
         let number = number.map(|(key, number)| format!("estimator.{key}={number}"));
         let costs = self.entry.adapts && self.number.is_none();
         let costs = costs.then(|| "estimator.costs=\"counted\"".to_string());
-        std::iter::once(name).chain(number).chain(costs).collect()
+        [name, "estimator.schedule=[]".into()].into_iter().chain(number).chain(costs).collect()
     }
 }
 
@@ -119,8 +119,8 @@ mod tests {
         {
             assert_eq!((read(key).key(), read(key).to_string()), (key.into(), shown.into()));
         }
-        assert_eq!(read("telescoping").assignments().len(), 2);
-        assert_eq!(read("step-coins-0.5").assignments()[1], "estimator.p=0.5");
+        assert_eq!(read("telescoping").assignments().len(), 3);
+        assert_eq!(read("step-coins-0.5").assignments()[2], "estimator.p=0.5");
         for (key, words) in [("best", "first-order, "), ("exact-2", "no number"), ("ufom-nan", "ufom-Q")] {
             assert!(key.parse::<EstimatorChoice>().unwrap_err().contains(words), "{key}");
         }
@@ -135,7 +135,7 @@ mod tests {
             let more = (entry.name == "implicit").then(|| "inner.proximal=1".to_string());
             let assignments: Vec<String> = estimator.assignments().into_iter().chain(more).collect();
             let config = Config::load(None, &assignments).unwrap();
-            assert_eq!(config.estimator.name().to_string(), entry.name);
+            assert_eq!(config.estimator.last().name().to_string(), entry.name);
         }
     }
 }

@@ -232,7 +232,8 @@ impl Study for FewShot {
         if let Value::Object(config) = &mut config {
             config.remove("estimator");
         }
-        let settings = self.estimators.iter().map(|(name, config)| (name.key(), json!(config.estimator)));
+        let settings =
+            self.estimators.iter().map(|(name, config)| (name.key(), json!(config.estimator.last())));
         let settings: serde_json::Map<_, _> = settings.collect();
         json!({ "looks": VALIDATIONS, "estimators": settings, "config": config })
     }

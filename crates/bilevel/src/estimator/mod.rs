@@ -4,7 +4,7 @@
 //! products, one for each differentiated inner step) to take, and their weights. The engine in
 //! [`crate::hypergradient`] carries it out, and an adaptive estimator updates its running estimates with the result
 //! ([`Observation`]). Each file holds one estimator: formula and source, [`Settings`], [`Estimator`]. `registry.rs`
-//! lists them all.
+//! lists them all, and an [`EstimatorSchedule`] lets them take turns along a run.
 
 mod adaptive_step_coins;
 mod adaptive_telescoping;
@@ -21,6 +21,7 @@ mod observation;
 mod price;
 mod registry;
 mod reptile;
+mod schedule;
 mod state;
 mod step_coins;
 mod telescope;
@@ -42,6 +43,7 @@ pub use observation::{Observation, Statistics, learn};
 pub use price::CostUnit;
 pub use registry::{EstimatorName, EstimatorSettings};
 pub use reptile::Reptile;
+pub use schedule::{EstimatorSchedule, Phase};
 pub use state::State;
 pub use step_coins::{Probabilities, StepCoins, StepCoinsSettings};
 pub use telescoping::{LevelRule, Levels, Telescoping, TelescopingSettings};
