@@ -39,7 +39,7 @@ impl OuterStep {
         });
         let problems: Vec<_> = problems.collect();
         let config = &Config { estimator: config.estimator.last().clone().into(), ..config.clone() };
-        let outer = train::outer_loop(config, learner.initialise(config.seed), learner.opened.workers);
+        let outer = learner.outer_loop(config, learner.initialise(config.seed));
         let memory = outer.plan(&problems[0]);
         Ok(Self { learner, problems, outer, memory, loss: f64::NAN })
     }

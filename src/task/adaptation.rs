@@ -79,6 +79,11 @@ impl Adaptation {
         Plan::new(self, architecture).leaves
     }
 
+    /// Where θ has the learned inner rates, among its leaves; empty if they are fixed.
+    pub fn rates_in(&self, architecture: &dyn Architecture) -> Range<usize> {
+        Plan::new(self, architecture).rates
+    }
+
     /// The number of weights that adapt to an episode.
     pub fn fast_weights(&self, architecture: &dyn Architecture) -> usize {
         let leaves = architecture.leaves();

@@ -1,15 +1,16 @@
 //! The learner: the network of a configuration on a device.
 
-use super::{EpisodeLoader, Images};
+use super::{EpisodeLoader, Images, outer_loop};
 use crate::config::{self, Config};
 use crate::data::{Episode, EpisodeShape, Part};
 use crate::model::{self, Architecture, Leaf};
 use crate::task::{Adaptation, Batch, BatchNorm, FewShot, Head};
 use bilevel::device::Opened;
 use bilevel::hypergradient::adapt;
+use bilevel::optimizer::LeafSettings;
 use bilevel::readback::read_all;
 use bilevel::stats::{mean, mean_and_ci95};
-use bilevel::{Bilevel, Params, Proximal};
+use bilevel::{Bilevel, OuterLoop, Params, Proximal};
 use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 use std::ops::Range;
@@ -65,6 +66,18 @@ impl Learner {
     /// The initial θ.
     pub fn initialise(&self, seed: u64) -> Params {
         model::initialise_leaves(&self.leaves(), seed, &self.opened.device)
+    }
+
+    /// The outer loop of `config` for this learner, before its first step, at `theta`.
+    pub fn outer_loop(&self, config: &Config, theta: Params) -> OuterLoop {
+        let inner_rates = LeafSettings {
+            rate_factor: self.inner.rates_learning_rate.map_or(1.0, |rate| rate / config.outer.rate),
+            floor: self.inner.rate_floor,
+        };
+        let rates = self.adaptation.rates_in(&*self.architecture);
+        let of = |leaf| if rates.contains(&leaf) { inner_rates } else { LeafSettings::default() };
+        let leaves = (0..theta.leaves().len()).map(of).collect();
+        outer_loop(config, theta, self.opened.workers).leaf_settings(leaves)
     }
 
     /// Number of weights that adapt to an episode.

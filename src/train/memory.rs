@@ -29,9 +29,12 @@ impl Plan {
             Self { memory, depth, most_bytes: IterateSize { tasks: at_once, depth, bytes }.kept(memory) }
         };
         // A shallower phase can store more than the deepest: all of its iterates, if they are within the budget.
-        let plans = config.estimator.build().into_iter().map(|estimator| plan(estimator.max_depth(steps)));
-        let most_bytes = plans.map(|plan| plan.most_bytes).max().unwrap_or(0);
-        Self { most_bytes, ..plan(config.estimator.max_depth(steps)) }
+        // Losses along the inner loop need their iterates, however shallow the estimator.
+        let passed = steps - config.outer.losses.weights(steps, 0).first();
+        let depths =
+            config.estimator.build().into_iter().map(|estimator| estimator.max_depth(steps).max(passed));
+        let most_bytes = depths.map(|depth| plan(depth).most_bytes).max().unwrap_or(0);
+        Self { most_bytes, ..plan(config.estimator.max_depth(steps).max(passed)) }
     }
 }
 

@@ -74,7 +74,7 @@ struct Progress {
     data: String,
 }
 
-/// The outer loop of `config`, before its first step, at `theta` (a stack of one task): its estimator, outer settings,
+/// The outer loop of `config` for any problem, before its first step, at `theta` (a stack of one task): its estimator, outer settings,
 /// memory plan, number of inner steps, and the seed of its coins.
 pub fn outer_loop(config: &Config, theta: Params, workers: Workers) -> OuterLoop {
     OuterLoop::new(theta, config.estimator.clone(), config.outer.clone())
@@ -185,7 +185,7 @@ impl Trainer {
         lock: Lock,
     ) -> Result<Self, Error> {
         Ok(Self {
-            outer: outer_loop(&config, theta, learner.opened.workers),
+            outer: learner.outer_loop(&config, theta),
             progress: Progress { data: sampler.set().digest(), ..Progress::default() },
             metrics: Journal::resume(&run.metrics_file(), step)?,
             clock: Journal::resume(&run.clock_file(), step)?,
