@@ -37,7 +37,7 @@ pub struct OuterSettings {
     #[serde(default, skip_serializing_if = "is_default")]
     pub final_rate: f64,
     /// Outer steps of warm-up: the learning rate of outer step k ≤ `warmup` is k / `warmup` times that of the schedule.
-    /// So step 1 has `rate` / `warmup`, and step `warmup` is the first at the full rate of the schedule. 0 turns warm-up off.
+    /// So step 1 has `rate` / `warmup`, and step `warmup` is the first at the full rate of the schedule. 0 turns it off.
     #[serde(default, skip_serializing_if = "is_default")]
     pub warmup: u64,
     /// Tasks in a meta-batch, ≥ 1. For the caller, who makes the problems; the loop itself uses all tasks of each
@@ -325,8 +325,7 @@ impl OuterLoop {
     }
 
     /// Updates θ and the optimiser with the clipped mean of `estimates` at learning rate `rate`, times the factor of each
-    /// leaf, and raises the leaves to their floors. Returns ‖mean‖² before
-    /// clipping, `[1]`. The counters are left to [`Self::count`].
+    /// leaf, and raises the leaves to their floors. Returns ‖mean‖² before clipping, `[1]`. The counters are left to [`Self::count`].
     pub fn apply(&mut self, estimates: Params, rate: f64) -> Tensor<1> {
         let mean = estimates.mean();
         let square = mean.clone().squared_norm();
@@ -347,7 +346,8 @@ impl OuterLoop {
         self.evaluations += spent;
     }
 
-    /// Updates the estimator that drew a completed step with the step's observation. A second call with the same step does nothing.
+    /// Updates the estimator that drew a completed step with the step's observation. A second call with the same step
+    /// does nothing.
     pub fn learn(&mut self, completed: &mut CompletedStep) {
         if let Some(observation) = completed.pending.observation.take() {
             // The observation has been read, so the device has finished the step.
@@ -406,7 +406,7 @@ impl OuterLoop {
     /// counters. This is all: earlier phases of the schedule are over, and later ones begin with a new estimator.
     ///
     /// # Errors
-    /// Returns an error if a state does not fit the optimiser or the estimator.
+    /// Returns an error if θ has another number of leaves, or a state does not fit the optimiser or the estimator.
     pub fn resume(
         &mut self,
         theta: Params,
@@ -416,6 +416,10 @@ impl OuterLoop {
         evaluations: Evaluations,
         device: &Device,
     ) -> Result<(), String> {
+        let (leaves, expected) = (theta.leaves().len(), self.leaf_settings.len());
+        if leaves != expected {
+            return Err(format!("θ has {leaves} leaves, expected {expected}"));
+        }
         let settings = &self.settings;
         self.optimizer = settings.optimizer.build(settings.weight_decay, theta.leaves().len());
         self.optimizer.restore(optimizer, &theta, device)?;

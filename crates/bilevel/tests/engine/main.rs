@@ -8,6 +8,7 @@ mod implicit_and_reptile;
 mod imports;
 mod kernels;
 mod memory_plans;
+mod outer_loop;
 mod own_problem;
 mod problems;
 mod threads;

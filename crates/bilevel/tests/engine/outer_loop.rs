@@ -1,0 +1,335 @@
+//! The outer loop: learning rates, settings of leaves, and schedules of estimators with their saved states.
+
+use super::problems::{WeightedRegression, normal, values};
+use bilevel::estimator::{
+    AdaptiveUfomSettings, Base, EstimatorSchedule, EstimatorSettings, Exact, FirstOrder, Phase, State,
+    StepCoinsSettings, Tracking,
+};
+use bilevel::hypergradient::{Memory, MemoryPlan};
+use bilevel::optimizer::{LeafSettings, Moments, Optimizer};
+use bilevel::{Bilevel, Budget, Dual, OuterLoop, OuterSettings, Params, Rates, Schedule, resolve};
+use burn::tensor::{DType, Device, Tensor};
+use serde_json::Value;
+use std::f64::consts::PI;
+
+/// L_in = L_out = ½ ‖φ − target‖² for every element by itself, so that no leaf of θ affects another.
+struct Pull {
+    target: f64,
+}
+
+impl Pull {
+    fn loss(&self, fast: &[Dual<3>]) -> Dual<1> {
+        let distances = fast.iter().map(|leaf| {
+            let target = leaf.primal.clone().inner().zeros_like() + self.target;
+            (leaf.clone() - Dual::constant(target)).squared_norm().scale(0.5)
+        });
+        distances.reduce(|sum, distance| sum + distance).expect("a leaf")
+    }
+}
+
+impl Bilevel for Pull {
+    fn tasks(&self) -> usize {
+        1
+    }
+
+    fn inner_rates(&self, _step: usize, _outer: &Params) -> Rates {
+        Rates::Scalar(0.1)
+    }
+
+    fn inner_loss(&self, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+        self.loss(fast)
+    }
+
+    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+        self.loss(&fast.constant()).primal
+    }
+
+    fn select(&self, _tasks: &[usize]) -> Self {
+        Self { ..*self }
+    }
+}
+
+/// θ of two leaves.
+fn two_leaves() -> Params {
+    Params::new(vec![normal([1, 2, 3], 1), normal([1, 1, 4], 2)])
+}
+
+fn optimizers() -> [Optimizer; 4] {
+    [
+        Optimizer::Sgd { momentum: 0.0 },
+        Optimizer::Sgd { momentum: 0.9 },
+        Optimizer::Adam(Moments::default()),
+        Optimizer::AdamW(Moments::default()),
+    ]
+}
+
+fn settings(optimizer: Optimizer, rate: f64) -> OuterSettings {
+    OuterSettings { optimizer, rate, budget: Budget::Steps(20), weight_decay: 0.01, ..Default::default() }
+}
+
+/// Takes `steps` outer steps on targets that change.
+fn pull(outer: &mut OuterLoop, steps: usize) {
+    for _ in 0..steps {
+        let target = if outer.steps() < 8 { -3.0 } else { 3.0 };
+        outer.step(&Pull { target }).unwrap();
+    }
+}
+
+/// A new outer loop in the state of `outer`, which its caller made in the same way as `new`.
+fn resumed(mut new: OuterLoop, outer: &OuterLoop) -> OuterLoop {
+    let state = outer.estimator().state();
+    // As in a checkpoint: the numbers are text.
+    let text = serde_json::to_string(&state.values).unwrap();
+    let state = State { values: serde_json::from_str(&text).unwrap(), vector: state.vector };
+    let (theta, optimizer) = (outer.theta().clone(), outer.optimizer().state());
+    new.resume(theta, optimizer, &state, outer.steps(), outer.evaluations(), &Device::flex()).unwrap();
+    new
+}
+
+// Learning rates.
+
+#[test]
+fn rates_rise_over_the_warm_up_and_fall_to_the_final_rate() {
+    let all = OuterSettings {
+        rate: 0.5,
+        final_rate: 0.1,
+        warmup: 4,
+        budget: Budget::Steps(10),
+        ..OuterSettings::default()
+    };
+    let used = |settings: OuterSettings| -> Vec<f64> {
+        let mut outer = OuterLoop::new(two_leaves(), Exact {}, settings);
+        let mut rates = Vec::new();
+        while outer.progress() < 1.0 {
+            rates.push(outer.step(&Pull { target: 1.0 }).unwrap().pending.rate);
+        }
+        rates
+    };
+    // A step of one task and one inner step costs an inner and an outer gradient, and one product.
+    let by_evaluations = OuterSettings { budget: Budget::Evaluations(30), ..all.clone() };
+    for settings in [all.clone(), by_evaluations] {
+        let rates = used(settings);
+        assert_eq!(rates.len(), 10);
+        for (taken, rate) in rates.iter().enumerate() {
+            let cosine = 0.1 + 0.4 * 0.5 * (1.0 + (PI * taken as f64 / 10.0).cos());
+            let expected = cosine * ((taken + 1) as f64 / 4.0).min(1.0);
+            assert!((rate - expected).abs() < 1e-15, "outer step {}: {rate}, {expected}", taken + 1);
+        }
+        assert_eq!(rates[0], 0.125, "a quarter of the initial rate");
+    }
+    let linear = used(OuterSettings { schedule: Schedule::Linear, warmup: 0, ..all.clone() });
+    assert_eq!((linear[0], (linear[9] - 0.14).abs() < 1e-15), (0.5, true));
+    assert!((all.rate_of(11, 1.0) - 0.1).abs() < 1e-15);
+}
+
+#[test]
+fn rates_without_warm_up_and_final_rate_are_the_schedule_to_the_bit() {
+    for schedule in [Schedule::Constant, Schedule::Linear, Schedule::Cosine] {
+        let settings = OuterSettings { rate: 0.003, schedule, ..OuterSettings::default() };
+        for step in 1..=1000 {
+            let progress = (step - 1) as f64 / 999.0;
+            let expected = settings.rate * schedule.share(progress);
+            assert_eq!(settings.rate_of(step, progress).to_bits(), expected.to_bits());
+        }
+    }
+}
+
+// Settings of leaves.
+
+#[test]
+fn each_leaf_follows_its_own_rate_to_the_bit() {
+    let factor = 0.25;
+    for optimizer in optimizers() {
+        let at = |rate| OuterLoop::new(two_leaves(), Exact {}, settings(optimizer.clone(), rate));
+        let leaves = vec![LeafSettings::default(), LeafSettings { rate_factor: factor, floor: None }];
+        let [mut whole, mut quarter] = [at(0.1), at(0.1 * factor)];
+        let mut mixed = at(0.1).leaf_settings(leaves);
+        [&mut whole, &mut quarter, &mut mixed].map(|outer| pull(outer, 12));
+        let leaf = |outer: &OuterLoop, leaf: usize| values(&outer.theta().part(leaf..leaf + 1));
+        assert_eq!(leaf(&mixed, 0), leaf(&whole, 0), "{optimizer:?}");
+        assert_eq!(leaf(&mixed, 1), leaf(&quarter, 1), "{optimizer:?}");
+        assert_ne!(leaf(&mixed, 1), leaf(&whole, 1), "{optimizer:?}");
+    }
+}
+
+#[test]
+fn values_at_their_floor_rise_again_also_after_a_resumption() {
+    let floor = -0.5;
+    for optimizer in optimizers() {
+        let new = || {
+            let leaves = vec![LeafSettings { floor: Some(floor), ..Default::default() }, Default::default()];
+            OuterLoop::new(two_leaves(), Exact {}, settings(optimizer.clone(), 1.0)).leaf_settings(leaves)
+        };
+        let mut outer = new();
+        pull(&mut outer, 8);
+        let [bounded, free] = [0, 1].map(|leaf| values(&outer.theta().part(leaf..leaf + 1)));
+        assert!(bounded.iter().all(|value| *value >= floor) && bounded.contains(&floor), "{bounded:?}");
+        assert!(free.iter().any(|value| *value < floor), "{free:?}");
+
+        let mut again = resumed(new(), &outer);
+        let before = outer.snapshot();
+        pull(&mut outer, 2);
+        outer.restore(&before);
+        pull(&mut outer, 12);
+        pull(&mut again, 12);
+        assert_eq!(values(outer.theta()), values(again.theta()), "{optimizer:?}");
+        assert!(values(outer.theta()).iter().all(|value| *value > floor), "{optimizer:?}");
+    }
+}
+
+#[test]
+fn default_leaf_settings_change_nothing() {
+    for optimizer in optimizers() {
+        let new = || OuterLoop::new(two_leaves(), Exact {}, settings(optimizer.clone(), 0.1));
+        let [mut plain, mut set] = [new(), new().leaf_settings(vec![LeafSettings::default(); 2])];
+        [&mut plain, &mut set].map(|outer| pull(outer, 5));
+        assert_eq!(values(plain.theta()), values(set.theta()));
+    }
+}
+
+#[test]
+#[should_panic(expected = "one `LeafSettings` for each leaf of θ")]
+fn each_leaf_needs_settings() {
+    let _ = OuterLoop::new(two_leaves(), Exact {}, OuterSettings::default())
+        .leaf_settings(vec![LeafSettings::default()]);
+}
+
+// Schedules of estimators.
+
+/// First-order for 3 steps, adaptive UFOM with a tracked error for 4, then adaptive step coins.
+fn three_phases() -> EstimatorSchedule {
+    let base = Base { tracking: Tracking::Fitted, ..Base::default() };
+    let phase = |estimator: EstimatorSettings, until| Phase { estimator, until };
+    EstimatorSchedule::new(
+        vec![
+            phase(FirstOrder {}.into(), 3),
+            phase(AdaptiveUfomSettings { base, ..AdaptiveUfomSettings::default() }.into(), 7),
+        ],
+        StepCoinsSettings::default(),
+    )
+}
+
+/// An outer loop of 4 inner steps on a problem of 6 tasks.
+fn regression(estimator: impl Into<EstimatorSchedule>) -> (WeightedRegression, OuterLoop) {
+    let (problem, theta) = WeightedRegression::new(6);
+    let settings = OuterSettings { rate: 0.05, budget: Budget::Steps(12), ..OuterSettings::default() };
+    (problem, OuterLoop::new(theta, estimator, settings).inner_steps(4).seed(5))
+}
+
+/// θ, the optimiser's state and the estimator's, to the bit.
+fn state(outer: &OuterLoop) -> (Vec<u64>, String, Value, Option<Vec<u64>>) {
+    let bits = |params: &Params| values(params).into_iter().map(f64::to_bits).collect();
+    let estimator = outer.estimator().state();
+    let optimizer = format!("{:?}", outer.optimizer().state());
+    (bits(outer.theta()), optimizer, estimator.values, estimator.vector.as_ref().map(bits))
+}
+
+fn name(metrics: &serde_json::Map<String, Value>) -> &str {
+    metrics["estimator"].as_str().unwrap()
+}
+
+#[test]
+fn a_run_resumed_before_at_or_after_a_change_ends_with_the_same_bits() {
+    let (problem, mut whole) = regression(three_phases());
+    let mut names = Vec::new();
+    let mut ends = Vec::new();
+    for at in 0..12 {
+        let (_, mut part) = regression(three_phases());
+        part = resumed(part, &whole);
+        while part.steps() < 12 {
+            part.step(&problem).unwrap();
+        }
+        ends.push(state(&part));
+        let step = whole.step(&problem).unwrap();
+        names.push(name(&step.pending.metrics).to_string());
+        let is_adaptive_ufom = (3..7).contains(&at);
+        assert_eq!(step.pending.metrics.contains_key("q"), is_adaptive_ufom, "outer step {}", at + 1);
+        assert_eq!(step.pending.metrics.contains_key("p"), at >= 7, "outer step {}", at + 1);
+    }
+    for (at, end) in ends.iter().enumerate() {
+        assert!(*end == state(&whole), "resumed after outer step {at}");
+    }
+    assert_eq!(names, [vec!["first-order"; 3], vec!["adaptive"; 4], vec!["step-coins"; 5]].concat());
+    assert_ne!(whole.estimator().state().values, Value::Null);
+}
+
+#[test]
+fn an_adaptive_estimator_begins_fresh_and_its_state_is_that_of_its_own_steps() {
+    let (problem, mut outer) = regression(three_phases());
+    let fresh: Vec<Value> = three_phases().build().iter().map(|new| new.state().values).collect();
+    for taken in 0..10 {
+        let phase = three_phases().phase(taken);
+        let begins = [0, 3, 7].contains(&taken);
+        // First-order has no state.
+        assert_eq!(outer.estimator().state().values == fresh[phase], begins || phase == 0, "{taken}");
+        outer.step(&problem).unwrap();
+    }
+}
+
+#[test]
+fn a_schedule_of_one_estimator_is_that_estimator() {
+    let first = Phase { estimator: StepCoinsSettings::default().into(), until: 100 };
+    let schedule = EstimatorSchedule::new(vec![first], StepCoinsSettings::default());
+    let (problem, mut plain) = regression(StepCoinsSettings::default());
+    let (_, mut scheduled) = regression(schedule);
+    for _ in 0..6 {
+        let [left, right] = [&mut plain, &mut scheduled].map(|outer| outer.step(&problem).unwrap());
+        assert!(!left.pending.metrics.contains_key("estimator"));
+        assert_eq!(name(&right.pending.metrics), "step-coins");
+    }
+    assert!(state(&plain) == state(&scheduled));
+}
+
+#[test]
+fn pending_steps_on_both_sides_of_a_change_teach_their_own_estimators() {
+    let schedule = || {
+        let first = Phase { estimator: AdaptiveUfomSettings::default().into(), until: 1 };
+        EstimatorSchedule::new(vec![first], StepCoinsSettings::default())
+    };
+    let (problem, mut pending) = regression(schedule());
+    // A draw that observes.
+    let draw = (0..100).find(|draw| pending.launch(&problem, *draw).observation.is_some()).unwrap();
+    let (_, mut at_once) = regression(schedule());
+    let (_, mut pending) = regression(schedule());
+    let mut completed = resolve([pending.launch(&problem, draw), pending.launch(&problem, draw + 1)]);
+    completed.iter_mut().for_each(|step| pending.learn(step));
+    for draw in [draw, draw + 1] {
+        let [mut step] = resolve([at_once.launch(&problem, draw)]);
+        at_once.learn(&mut step);
+    }
+    assert!(state(&pending) == state(&at_once));
+    assert_eq!(completed.map(|step| step.pending.phase), [0, 1]);
+}
+
+#[test]
+fn undoing_a_change_makes_the_later_estimator_new_again() {
+    let (problem, mut whole) = regression(three_phases());
+    while whole.steps() < 10 {
+        whole.step(&problem).unwrap();
+    }
+    let (_, mut outer) = regression(three_phases());
+    let start = outer.snapshot();
+    while outer.steps() < 9 {
+        outer.step(&problem).unwrap();
+    }
+    outer.restore(&start);
+    while outer.steps() < 10 {
+        outer.step(&problem).unwrap();
+    }
+    assert!(state(&outer) == state(&whole));
+}
+
+#[test]
+fn the_memory_plan_is_that_of_the_current_estimator() {
+    // An iterate of 400 kB: four exceed a budget of 1 MiB.
+    let theta = || Params::new(vec![Tensor::zeros([1, 1, 50_000], (&Device::flex(), DType::F64))]);
+    let schedule =
+        EstimatorSchedule::new(vec![Phase { estimator: FirstOrder {}.into(), until: 1 }], Exact {});
+    let mut outer = OuterLoop::new(theta(), schedule, OuterSettings::default())
+        .inner_steps(4)
+        .memory(MemoryPlan::Auto { budget: 1 });
+    let problem = Pull { target: 1.0 };
+    assert_eq!(outer.plan(&problem), Memory::Store);
+    outer.step(&problem).unwrap();
+    assert_eq!(outer.plan(&problem), Memory::Snapshots(2));
+}
