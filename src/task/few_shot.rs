@@ -62,10 +62,15 @@ impl FewShot {
 
     /// Logits of the query images, `[tasks, n, ways]`.
     pub fn query_logits(&self, outer: &Params, fast: &Params) -> Tensor<3> {
+        self.query_logits_in(self.batch_norm, outer, fast)
+    }
+
+    /// Logits of the query images in this mode of batch norm, `[tasks, n, ways]`.
+    pub fn query_logits_in(&self, batch_norm: BatchNorm, outer: &Params, fast: &Params) -> Tensor<3> {
         let weights = self.weights(&outer.constant(), &fast.constant());
         let logits =
             |input: &Tensor<3>, statistics| self.architecture.logits(&weights, input, statistics).primal;
-        match self.batch_norm {
+        match batch_norm {
             BatchNorm::Transductive => logits(&self.query.input, self.query.count()),
             BatchNorm::Support => {
                 // One pass over both sets; batch norm takes its statistics from the first images.
@@ -78,7 +83,12 @@ impl FewShot {
 
     /// Loss and accuracy on the query sets at θ = `outer` and φ = `fast`.
     pub fn assess(&self, outer: &Params, fast: &Params) -> Adapted {
-        Adapted::new(self.query_logits(outer, fast), &self.query.one_hot)
+        self.assess_logits(self.query_logits(outer, fast))
+    }
+
+    /// Loss and accuracy of these logits of the query images, `[tasks, n, ways]`.
+    pub fn assess_logits(&self, logits: Tensor<3>) -> Adapted {
+        Adapted::new(logits, &self.query.one_hot)
     }
 
     /// The network's weights: shared ones from θ, the others from φ.

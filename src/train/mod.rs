@@ -3,6 +3,7 @@
 mod divergence;
 mod episode_loader;
 mod error;
+mod evaluation;
 mod learner;
 mod memory;
 mod prediction;
@@ -14,7 +15,8 @@ mod watcher;
 
 pub use episode_loader::{BatchStream, EpisodeLoader, Images};
 pub use error::Error;
-pub use learner::{Accuracy, Learner, together};
+pub use evaluation::{Accuracy, Evaluation, together};
+pub use learner::Learner;
 pub use memory::Plan;
 pub use sampler::{check_data, evaluation_shape, sampler, training_shape};
 pub use watcher::Watcher;
@@ -383,8 +385,11 @@ impl Trainer {
 
     /// Accuracy at the current θ on `episodes` episodes of `part`.
     pub fn evaluate(&self, part: Part, episodes: usize, progress: impl FnMut(usize)) -> Accuracy {
-        let (shape, steps) = (evaluation_shape(&self.config), self.config.inner.eval_steps);
-        self.learner.evaluate(self.outer.theta(), &self.loader, part, &shape, (episodes, steps), progress)
+        let (evaluation, mode) =
+            (Evaluation::new(&self.config, part, episodes), self.config.model.batch_norm);
+        let theta = std::slice::from_ref(self.outer.theta());
+        let [accuracy] = self.learner.evaluate(theta, &self.loader, &evaluation, [mode], progress);
+        accuracy
     }
 
     /// Share of the budget that is used; the last step may exceed 1 slightly.
