@@ -162,7 +162,11 @@ fn episodes(result: &EvaluationResult) -> String {
 
 /// What was evaluated: the checkpoints, their adaptation and the cost of training.
 fn learner(result: &EvaluationResult) -> String {
-    let steps = result.inner_steps.map_or_else(String::new, |steps| format!("{steps} inner steps, "));
+    let inner_steps = match result.inner_steps {
+        None => String::new(),
+        Some(1) => "; evaluated after 1 inner step".into(),
+        Some(steps) => format!("; evaluated after {steps} inner steps"),
+    };
     let ensemble = match result.ensemble {
         1 => String::new(),
         members => {
@@ -171,7 +175,7 @@ fn learner(result: &EvaluationResult) -> String {
         }
     };
     format!(
-        "{steps}{ensemble}after {} outer steps, {} gradient evaluations, {:.0} s of training",
+        "{ensemble}after {} outer steps, {} gradient evaluations, {:.0} s of training{inner_steps}",
         result.steps, result.gradient_evaluations, result.seconds
     )
 }
