@@ -2,14 +2,15 @@
 
 use super::progress::Terminal;
 use super::resume::program;
-use super::trained::{Selection, Trained};
+use super::trained::{Overrides, Selection, Trained};
 use super::{Outcome, output};
+use bilevel::Params;
 use clap::Args;
 use metaburn::report::page::{EvaluatedEpisode, Page};
 use metaburn::report::{self, RunCurves};
 use metaburn::run;
 use metaburn::support::atomic_file;
-use metaburn::train::together;
+use metaburn::train::{Evaluation, together};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,23 +33,24 @@ impl Report {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
-        let trained = self.selection.read(&mut terminal)?;
+        let trained = self.selection.read(None, Overrides::default(), &mut terminal)?;
+        let checkpoint = &trained.checkpoints[0];
         let curves = match RunCurves::read(trained.run.path()) {
             Ok(curves) => Some(curves),
             Err(run::Error::NoSteps { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        let bar = terminal.counter(trained.episodes, "episodes");
-        let episodes = evaluate(&trained, |done| bar.set_position(done));
-        bar.finish_and_clear();
+        let mut counter = terminal.counter(trained.evaluation.episodes, "episodes");
+        let episodes = evaluate(&trained, &checkpoint.theta, |done| counter.set(done));
+        counter.finish();
         let page = Page {
             run: &trained.run,
             config: &trained.config,
-            training_state: &trained.training_state,
+            training_state: &checkpoint.training_state,
             checkpoint: self.selection.checkpoint,
             curves: curves.as_ref(),
             set: trained.loader.sampler().set(),
-            part: trained.part,
+            part: trained.evaluation.part,
             episodes: &episodes,
             shown: self.show as usize,
             opened: &trained.learner.opened,
@@ -64,18 +66,18 @@ impl Report {
 }
 
 /// Evaluates the learner on its episodes.
-fn evaluate(trained: &Trained, progress: impl Fn(u64)) -> Vec<EvaluatedEpisode> {
-    let Trained { part, episodes, config, shape, learner, loader, theta, .. } = trained;
+fn evaluate(trained: &Trained, theta: &Params, mut progress: impl FnMut(usize)) -> Vec<EvaluatedEpisode> {
+    let Trained { learner, loader, evaluation: Evaluation { part, shape, episodes, steps }, .. } = trained;
     let mut evaluated = Vec::new();
     for batch in together(*episodes as u64) {
         let images = loader.images(*part, batch.clone(), shape);
-        let predicted = learner.probabilities(theta, images, shape, config.inner.eval_steps);
+        let predicted = learner.probabilities(theta, images, shape, *steps);
         evaluated.extend(batch.clone().zip(predicted).map(|(number, probabilities)| EvaluatedEpisode {
             selection: loader.sampler().select(*part, number, shape),
             probabilities,
             ways: shape.ways,
         }));
-        progress(batch.end);
+        progress(batch.end as usize);
     }
     evaluated
 }

@@ -11,7 +11,7 @@ use metaburn::config::Config;
 use metaburn::data::Part;
 use metaburn::report::tensorboard::EventWatcher;
 use metaburn::run::{CheckpointSelector, EvaluationResult, RunDir, Session, quoted};
-use metaburn::train::{self, Ended, Trainer, Watcher};
+use metaburn::train::{self, Ended, Evaluation, Trainer, Watcher};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -55,7 +55,7 @@ pub fn train_and_test(mut trainer: Trainer, mut terminal: Terminal, flags: &str,
     };
     print(&result, json)?;
     trainer.check_saved()?;
-    trainer.run_dir().write_result(CheckpointSelector::Latest, &result)?;
+    trainer.run_dir().write_result(trainer.config(), CheckpointSelector::Latest, &result)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -105,10 +105,12 @@ pub fn finish(
     }
     let episodes = config.eval.test_episodes;
     terminal.note(&format!("testing on {episodes} episodes"));
-    let bar = terminal.counter(episodes, "test episodes");
-    let accuracy = trainer.evaluate(Part::Test, episodes, |done| bar.set_position(done as u64));
-    bar.finish_and_clear();
-    Ok(Some(result(&config, Part::Test, accuracy, &trainer.training_state())))
+    let mut counter = terminal.counter(episodes, "test episodes");
+    let accuracy = trainer.evaluate(Part::Test, episodes, |done| counter.set(done));
+    counter.finish();
+    let evaluation = Evaluation::new(&config, Part::Test, episodes);
+    let measured = (config.model.batch_norm, accuracy);
+    Ok(Some(result(&config, &evaluation, measured, &[trainer.training_state()])))
 }
 
 /// The name or path with which this program was called, for commands that are printed.

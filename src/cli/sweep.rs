@@ -109,7 +109,7 @@ fn train_all(runs: &[Run], progress: &ProgressOption) -> Result<bool, super::Com
             Ok(None) => return Ok(false),
             Ok(Some(result)) => {
                 trainer.check_saved()?;
-                trainer.run_dir().write_result(CheckpointSelector::Latest, &result)?;
+                trainer.run_dir().write_result(trainer.config(), CheckpointSelector::Latest, &result)?;
             }
             Err(Error::Diverged { step, .. }) => {
                 terminal.warning(&format!(

@@ -211,6 +211,10 @@ fn override_of_a_choice_drops_keys_of_the_other_choice() {
     let message = message(&ufom, &["estimator.name=exact", "estimator.q=0.3"]);
     assert!(message.starts_with("--set estimator.q=0.3: `estimator.q` (= 0.3) has no effect"));
 
+    let several = format!("{BUDGET}checkpoint.keep_best = 3");
+    assert_eq!(checked(&several, &[]).checkpoint.keep_best, 3);
+    assert_eq!(checked(&several, &["eval.every=0"]).checkpoint.keep_best, 1);
+
     let glyphs = format!("{BUDGET}data.split = 'fraction'");
     let data = checked(&glyphs, &["data.source=omniglot"]).data;
     assert_eq!(data.split, Some(SplitRule::RANDOM_1200));
@@ -380,6 +384,10 @@ fn contradictions_name_both_keys() {
         (
             "estimator.name = 'implicit'",
             "`inner.proximal` = 0 cannot be combined with estimator.name = \"implicit\"",
+        ),
+        (
+            "checkpoint.keep_best = 3\neval.every = 0",
+            "`checkpoint.keep_best` (= 3) has no effect with eval.every = 0",
         ),
         ("outer.momentum = 0.9", "has no effect with outer.optimizer = \"adam\": only \"sgd\""),
         ("outer.optimizer = 'sgd'\nouter.beta_2 = 0.9", "only \"adam\" and \"adamw\""),

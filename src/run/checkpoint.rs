@@ -4,7 +4,7 @@
 //! inner rates), the optimiser's state leaf by leaf, the estimator's vector like θ, and the rest as JSON in
 //! the header. There is no random state: draws are keyed by step.
 
-use super::Error;
+use super::{Best, Error, Ranking};
 use crate::model::{self, Leaf};
 use crate::support::archive::{Archive, Values};
 use bilevel::Params;
@@ -40,6 +40,9 @@ pub struct TrainingState {
     pub seconds: f64,
     /// The best validation so far.
     pub best: Option<Best>,
+    /// The next best validations whose checkpoints are kept, best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runners_up: Vec<Best>,
     /// Outer steps that left θ unchanged because they diverged.
     #[serde(default)]
     pub skipped_steps: u64,
@@ -53,21 +56,17 @@ pub struct TrainingState {
 }
 
 impl TrainingState {
+    /// The best validations so far.
+    pub fn ranking(&self) -> Ranking {
+        Ranking::new(self.best.into_iter().chain(self.runners_up.iter().copied()))
+    }
+
     /// Whether all counts are small enough to keep counting.
     fn is_countable(&self) -> bool {
         let Evaluations { inner, outer, products, recomputed } = self.evaluations;
         let counts = [self.step, self.skipped_steps, self.rewinds, inner, outer, products, recomputed];
         counts.into_iter().all(|count| count <= LARGEST_COUNT)
     }
-}
-
-/// The best validation so far.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// The outer step after which it was measured.
-    pub step: u64,
-    /// Its accuracy in percent.
-    pub accuracy: f64,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 //! config.toml      the resolved configuration
 //! metrics.jsonl    a line per outer step and per validation; the same bits for the same run
 //! clock.jsonl      training time at each step; differs from machine to machine
-//! checkpoints/     step-00000100.safetensors …, best.safetensors
+//! checkpoints/     step-00000100.safetensors …, best.safetensors; best-step-00000100.safetensors … if several best are kept
 //! divergence/      step-00000101.json …: outer steps that were not finite, each with the checkpoint before it
 //! events.out.tfevents.…metaburn   for TensorBoard, if records.tensorboard is true
 //! results/         test.json …: evaluations
@@ -205,11 +205,6 @@ impl RunDir {
         self.checkpoints().join(format!("step-{step:08}.safetensors"))
     }
 
-    /// The checkpoint with the best validation accuracy.
-    pub fn best_file(&self) -> PathBuf {
-        self.checkpoints().join("best.safetensors")
-    }
-
     /// The report of outer step `step`, which diverged, and the checkpoint from which it can be repeated.
     pub fn divergence_files(&self, step: u64) -> [PathBuf; 2] {
         let name = |ending| self.path.join("divergence").join(format!("step-{step:08}.{ending}"));
@@ -221,12 +216,16 @@ impl RunDir {
     /// # Errors
     /// Returns an error if the directory cannot be listed.
     pub fn checkpoint_steps(&self) -> Result<Vec<u64>, Error> {
+        self.steps_of_files("step-")
+    }
+
+    /// The steps of the checkpoints whose names begin with `prefix`, latest first.
+    pub(super) fn steps_of_files(&self, prefix: &str) -> Result<Vec<u64>, Error> {
         let folder = self.checkpoints();
         let mut steps = Vec::new();
         for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
             let name = entry.map_err(failed("list", &folder))?.file_name();
-            let step =
-                name.to_str().and_then(|name| name.strip_prefix("step-")?.strip_suffix(".safetensors"));
+            let step = name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_suffix(".safetensors"));
             steps.extend(step.and_then(|step| step.parse::<u64>().ok()));
         }
         steps.sort_unstable_by(|a, b| b.cmp(a));
@@ -281,7 +280,7 @@ impl RunDir {
         self.path.join("run.lock")
     }
 
-    fn checkpoints(&self) -> PathBuf {
+    pub(super) fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
 }

@@ -30,6 +30,15 @@ pub enum Error {
     #[error("there is no {path}: the run has not been validated yet")]
     NoBest { path: PathBuf },
     #[error(
+        "{path} has {kept} of its best checkpoints, fewer than the {wanted} of the ensemble: {}",
+        if keep_best < wanted {
+            format!("its checkpoint.keep_best is {keep_best}; train a run with checkpoint.keep_best = {wanted}")
+        } else {
+            "it has not been validated often enough; continue it, or train a run with a smaller eval.every".into()
+        }
+    )]
+    FewBest { path: PathBuf, wanted: usize, kept: usize, keep_best: usize },
+    #[error(
         "{path} has no checkpoint after outer step {step}; it has those after {}",
         if kept.is_empty() { "none".into() } else { kept.iter().map(u64::to_string).collect::<Vec<_>>().join(", ") }
     )]

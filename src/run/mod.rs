@@ -4,21 +4,24 @@
 //! [`StepRecord`] and [`ValidationRecord`] in `metrics.jsonl`, [`ClockRecord`] in `clock.jsonl`, [`Session`] in
 //! `sessions.jsonl`, [`EvaluationResult`] in `results/`, and [`Saved`] in `checkpoints/`.
 
+mod best;
 mod checkpoint;
 mod directory;
 mod error;
 mod journal;
+mod ranking;
 mod record;
 mod result;
 mod selector;
 mod session;
 mod shell;
 
-pub use checkpoint::{Best, Saved, TrainingState, save};
+pub use checkpoint::{Saved, TrainingState, save};
 pub use directory::{Lock, RunDir};
 pub use error::Error;
 pub(crate) use error::failed;
 pub use journal::Journal;
+pub use ranking::{Best, Ranking};
 pub use record::{ClockRecord, Record, Records, StepRecord, ValidationRecord};
 pub use result::{EvaluationResult, PartAccuracy};
 pub use selector::CheckpointSelector;

@@ -2,6 +2,7 @@
 
 use super::error::failed;
 use super::{CheckpointSelector, Error, RunDir};
+use crate::config::Config;
 use crate::data::Part;
 use crate::support::atomic_file;
 use crate::task::BatchNorm;
@@ -27,9 +28,21 @@ pub struct EvaluationResult {
     pub ways: usize,
     /// Support images of a class.
     pub shots: usize,
+    /// Query images of a class; `None` in files of earlier versions.
+    pub queries: Option<usize>,
+    /// Inner steps of the evaluated adaptation; `None` in files of earlier versions.
+    pub inner_steps: Option<usize>,
     /// Source of batch norm's statistics.
     pub batch_norm: BatchNorm,
-    /// Outer steps taken.
+    /// The run's seed, from which the episodes are drawn too; `None` in files of earlier versions.
+    pub seed: Option<u64>,
+    /// Number of checkpoints whose mean logits are the predictions; 1 if it is not an ensemble.
+    #[serde(default = "one")]
+    pub ensemble: usize,
+    /// The outer step of each of these checkpoints, best first; empty in files of earlier versions.
+    #[serde(default)]
+    pub checkpoints: Vec<u64>,
+    /// Outer steps taken, until the last of the checkpoints.
     pub steps: u64,
     /// Gradient evaluations of training.
     pub gradient_evaluations: u64,
@@ -85,22 +98,45 @@ struct Divergence {
     step: u64,
 }
 
+impl EvaluationResult {
+    /// The name of its file: the part, and whatever differs from an evaluation of the latest checkpoint as `config` says.
+    fn name(&self, config: &Config, checkpoint: CheckpointSelector) -> String {
+        let which = match (self.ensemble, checkpoint) {
+            (1, CheckpointSelector::Latest) => None,
+            (1, other) => Some(other.to_string()),
+            (members, _) => Some(format!("ensemble-{members}")),
+        };
+        let own_steps = self.inner_steps.is_none_or(|steps| steps == config.inner.eval_steps);
+        let differences = [
+            (self.batch_norm == config.model.batch_norm, format!("batch-norm-{}", self.batch_norm)),
+            (own_steps, format!("inner-steps-{}", self.inner_steps.unwrap_or_default())),
+            (self.ways == config.task.ways, format!("{}-way", self.ways)),
+            (self.shots == config.task.shots, format!("{}-shot", self.shots)),
+        ];
+        let different = differences.into_iter().filter(|(is_own, _)| !is_own).map(|(_, text)| text);
+        let part = self.accuracy.part().name().to_string();
+        std::iter::once(part).chain(which).chain(different).collect::<Vec<_>>().join("-")
+    }
+}
+
+/// The size of an ensemble in files of earlier versions.
+fn one() -> usize {
+    1
+}
+
 impl RunDir {
-    /// Writes the accuracy of `checkpoint` to `results/PART.json`, or to `results/PART-CHECKPOINT.json` if that is
-    /// not the latest.
+    /// Writes the accuracy of `checkpoint`, or of an ensemble, to `results/PART.json`. The name also says whatever differs
+    /// from an evaluation of the latest checkpoint as `config` says: `results/test-best-5-shot.json`.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written.
     pub fn write_result(
         &self,
+        config: &Config,
         checkpoint: CheckpointSelector,
         result: &EvaluationResult,
     ) -> Result<(), Error> {
-        let part = result.accuracy.part().name();
-        match checkpoint {
-            CheckpointSelector::Latest => self.write_json(part, result),
-            other => self.write_json(&format!("{part}-{other}"), result),
-        }
+        self.write_json(&result.name(config, checkpoint), result)
     }
 
     /// The test result of the latest checkpoint; `None` if it is missing or incomplete.
@@ -150,25 +186,38 @@ impl RunDir {
 mod tests {
     use super::*;
 
-    #[test]
-    fn results_are_read_as_they_were_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::at(folder.path());
-        let result = EvaluationResult {
+    /// The result of a test as the default configuration says.
+    fn result() -> EvaluationResult {
+        EvaluationResult {
             ci95: 0.5,
             loss: Some(0.25),
             episodes: 600,
             ways: 5,
             shots: 1,
+            queries: Some(5),
+            inner_steps: Some(config().inner.eval_steps),
             batch_norm: BatchNorm::Transductive,
+            seed: Some(3),
+            ensemble: 1,
+            checkpoints: vec![10],
             steps: 10,
             gradient_evaluations: 1200,
             seconds: 1.5,
             accuracy: PartAccuracy::Test(97.5),
-        };
+        }
+    }
+
+    fn config() -> Config {
+        Config::load(None, &["outer.steps=10".into()]).unwrap()
+    }
+
+    #[test]
+    fn results_are_read_as_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, result) = (RunDir::at(folder.path()), result());
         assert_eq!(run.test_result().unwrap(), None);
-        run.write_result(CheckpointSelector::Latest, &result).unwrap();
-        run.write_result(CheckpointSelector::After(4), &result).unwrap();
+        run.write_result(&config(), CheckpointSelector::Latest, &result).unwrap();
+        run.write_result(&config(), CheckpointSelector::After(4), &result).unwrap();
         assert_eq!(run.test_result().unwrap(), Some(result));
         let text = fs::read_to_string(folder.path().join("results/test.json")).unwrap();
         assert!(
@@ -179,5 +228,34 @@ mod tests {
         assert_eq!(run.diverged_at().unwrap(), Some(7));
         fs::write(folder.path().join("results/test.json"), &text[..20]).unwrap();
         assert_eq!(run.test_result().unwrap(), None);
+    }
+
+    #[test]
+    fn results_of_earlier_versions_are_read() {
+        let text = r#"{"ci95": 0.5, "loss": null, "episodes": 600, "ways": 5, "shots": 1, "batch_norm": "support",
+                       "steps": 10, "gradient_evaluations": 1200, "seconds": 1.5, "test_accuracy": 97.5}"#;
+        let read: EvaluationResult = serde_json::from_str(text).unwrap();
+        let expected = EvaluationResult {
+            loss: None,
+            queries: None,
+            inner_steps: None,
+            batch_norm: BatchNorm::Support,
+            seed: None,
+            checkpoints: Vec::new(),
+            ..result()
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn only_what_the_configuration_says_is_named_by_its_part_alone() {
+        let name = |checkpoint, result: EvaluationResult| result.name(&config(), checkpoint);
+        let (latest, best) = (CheckpointSelector::Latest, CheckpointSelector::Best);
+        assert_eq!(name(latest, EvaluationResult { episodes: 9, ..result() }), "test");
+        assert_eq!(name(best, result()), "test-best");
+        let ensemble = EvaluationResult { ensemble: 3, batch_norm: BatchNorm::Support, ..result() };
+        assert_eq!(name(best, ensemble), "test-ensemble-3-batch-norm-support");
+        let other = EvaluationResult { ways: 7, shots: 2, inner_steps: Some(0), ..result() };
+        assert_eq!(name(CheckpointSelector::After(4), other), "test-4-inner-steps-0-7-way-2-shot");
     }
 }

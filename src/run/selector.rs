@@ -11,7 +11,7 @@ pub enum CheckpointSelector {
     Latest,
     /// The one with the best validation accuracy.
     Best,
-    /// The one after this many outer steps.
+    /// The one after this many outer steps: one of the latest, or one of the best of a run that keeps several.
     After(u64),
 }
 
@@ -33,12 +33,17 @@ impl RunDir {
             }
             CheckpointSelector::Best => Saved::read(&self.best_file()),
             CheckpointSelector::After(step) => {
-                let mut kept = self.checkpoint_steps()?;
-                kept.reverse();
-                if !kept.contains(&step) {
-                    return Err(Error::NoStep { path: self.path().into(), step, kept });
+                let (latest, best) = (self.checkpoint_steps()?, self.best_steps()?);
+                if latest.contains(&step) {
+                    return Saved::read(&self.checkpoint_file(step));
                 }
-                Saved::read(&self.checkpoint_file(step))
+                if best.contains(&step) {
+                    return Saved::read(&self.best_step_file(step));
+                }
+                let mut kept = [latest, best].concat();
+                kept.sort_unstable();
+                kept.dedup();
+                Err(Error::NoStep { path: self.path().into(), step, kept })
             }
         }
     }

@@ -62,10 +62,21 @@ impl FewShot {
 
     /// Logits of the query images after `steps` inner steps, `[tasks, n, ways]`.
     pub fn query_logits(&self, steps: usize, outer: &Params, fast: &Params) -> Tensor<3> {
+        self.query_logits_in(self.batch_norm, steps, outer, fast)
+    }
+
+    /// Logits of the query images after `steps` inner steps in this mode of batch norm, `[tasks, n, ways]`.
+    pub fn query_logits_in(
+        &self,
+        batch_norm: BatchNorm,
+        steps: usize,
+        outer: &Params,
+        fast: &Params,
+    ) -> Tensor<3> {
         let weights = self.plan.weights(steps, &outer.constant(), &fast.constant());
         let logits =
             |input: &Tensor<3>, statistics| self.architecture.logits(&weights, input, statistics).primal;
-        match self.batch_norm {
+        match batch_norm {
             BatchNorm::Transductive => logits(&self.query.input, self.query.count()),
             BatchNorm::Support => {
                 // One pass over both sets; batch norm takes its statistics from the first images.
@@ -78,7 +89,12 @@ impl FewShot {
 
     /// Loss and accuracy on the query sets at θ = `outer` and φ_steps = `fast`.
     pub fn assess(&self, steps: usize, outer: &Params, fast: &Params) -> Adapted {
-        Adapted::new(self.query_logits(steps, outer, fast), &self.query.one_hot)
+        self.assess_logits(self.query_logits(steps, outer, fast))
+    }
+
+    /// Loss and accuracy of these logits of the query images, `[tasks, n, ways]`.
+    pub fn assess_logits(&self, logits: Tensor<3>) -> Adapted {
+        Adapted::new(logits, &self.query.one_hot)
     }
 
     /// The prototype head: with c_k the mean of the features of class k's support images, the weight with columns 2c_k,

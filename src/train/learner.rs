@@ -1,31 +1,17 @@
 //! The learner: the network of a configuration on a device.
 
-use super::{EpisodeLoader, Images, outer_loop};
+use super::{Images, outer_loop};
 use crate::config::{self, Config};
-use crate::data::{Episode, EpisodeShape, Part};
+use crate::data::{Episode, EpisodeShape};
 use crate::model::{self, Architecture, Leaf};
 use crate::task::{Adaptation, Batch, BatchNorm, FewShot, Head};
 use bilevel::device::Opened;
-use bilevel::hypergradient::adapt;
 use bilevel::optimizer::LeafSettings;
-use bilevel::readback::read_all;
-use bilevel::stats::{mean, mean_and_ci95};
-use bilevel::{Bilevel, OuterLoop, Params, Proximal};
+use bilevel::{OuterLoop, Params, Proximal};
 use burn::tensor::{Tensor, TensorData};
-use serde::Serialize;
-use std::ops::Range;
 use std::sync::Arc;
 
-/// Number of episodes evaluated together. On a GPU they share kernel launches.
-const EVALUATED_TOGETHER: u64 = 32;
-
-/// Splits episodes 0 … `episodes` − 1 into batches that are evaluated together.
-pub fn together(episodes: u64) -> impl Iterator<Item = Range<u64>> {
-    let step = EVALUATED_TOGETHER as usize;
-    (0..episodes).step_by(step).map(move |first| first..episodes.min(first + EVALUATED_TOGETHER))
-}
-
-/// Converts episodes to meta-batches, and evaluates θ.
+/// Converts episodes to meta-batches.
 pub struct Learner {
     /// The network.
     pub architecture: Arc<dyn Architecture>,
@@ -34,19 +20,6 @@ pub struct Learner {
     inner: config::Inner,
     adaptation: Adaptation,
     batch_norm: BatchNorm,
-}
-
-/// Accuracy over several episodes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Accuracy {
-    /// Mean over episodes, percent.
-    pub mean: f64,
-    /// Half-width of the 95 % confidence interval (1.96 standard errors), percent.
-    pub ci95: f64,
-    /// Mean query cross-entropy.
-    pub loss: f64,
-    /// Number of episodes.
-    pub episodes: usize,
 }
 
 impl Learner {
@@ -85,7 +58,7 @@ impl Learner {
         self.adaptation.fast_weights(&*self.architecture)
     }
 
-    /// Whether episodes may have another number of classes than the configuration's: the head does not depend on it.
+    /// Whether one θ classifies episodes of any number of classes: whether the head does not depend on that number.
     pub fn any_ways(&self) -> bool {
         self.inner.head != Head::Learned
     }
@@ -125,53 +98,5 @@ impl Learner {
         let network = self.architecture.clone();
         let plain = FewShot::new(network, support, query, self.inner.rate, self.batch_norm);
         Proximal { problem: plain.adapting(&self.adaptation), strength: self.inner.proximal }
-    }
-
-    /// Adapts θ to each of the episodes of `shape` with these `images`, by `steps` inner steps, and returns the results of
-    /// `evaluate` for each chunk of tasks. `evaluate` gets the problem, θ and the fast weights of the chunk.
-    pub(super) fn adapted<R: Send>(
-        &self,
-        theta: &Params,
-        images: Images,
-        shape: &EpisodeShape,
-        steps: usize,
-        evaluate: impl Fn(&FewShot, &Params, &Params) -> R + Sync,
-    ) -> Vec<R> {
-        let problem = self.classify(images, shape);
-        self.opened.workers.map(problem.tasks(), |chunk| {
-            let problem = problem.select(chunk);
-            let outer = theta.repeat(chunk.len());
-            let (fast, _) = adapt(&problem, &outer, steps);
-            evaluate(&problem.problem, &outer, &fast)
-        })
-    }
-
-    /// Accuracy at θ on episodes 0 … `episodes` − 1 of `part`, each after `steps` inner steps.
-    pub fn evaluate(
-        &self,
-        theta: &Params,
-        loader: &EpisodeLoader,
-        part: Part,
-        shape: &EpisodeShape,
-        (episodes, steps): (usize, usize),
-        mut progress: impl FnMut(usize),
-    ) -> Accuracy {
-        let (mut accuracies, mut losses) = (Vec::with_capacity(episodes), Vec::with_capacity(episodes));
-        for batch in together(episodes as u64) {
-            let last = batch.end;
-            let images = loader.images(part, batch, shape);
-            let parts = self.adapted(theta, images, shape, steps, |learner, outer, fast| {
-                let adapted = learner.assess(steps, outer, fast);
-                [adapted.accuracy, adapted.loss]
-            });
-            let mut seen = read_all(parts.into_iter().flatten().collect()).into_iter();
-            while let (Some(accuracy), Some(loss)) = (seen.next(), seen.next()) {
-                accuracies.extend(accuracy);
-                losses.extend(loss);
-            }
-            progress(last as usize);
-        }
-        let (accuracy, ci95) = mean_and_ci95(&accuracies);
-        Accuracy { mean: 100.0 * accuracy, ci95: 100.0 * ci95, loss: mean(&losses), episodes }
     }
 }

@@ -3,6 +3,7 @@
 mod divergence;
 mod episode_loader;
 mod error;
+mod evaluation;
 mod learner;
 mod memory;
 mod prediction;
@@ -14,7 +15,8 @@ mod watcher;
 
 pub use episode_loader::{BatchStream, EpisodeLoader, Images};
 pub use error::Error;
-pub use learner::{Accuracy, Learner, together};
+pub use evaluation::{Accuracy, Evaluation, together};
+pub use learner::Learner;
 pub use memory::Plan;
 pub use sampler::{check_data, evaluation_shape, sampler, training_shape};
 pub use watcher::Watcher;
@@ -22,7 +24,8 @@ pub use watcher::Watcher;
 use crate::config::Config;
 use crate::data::{Part, Sampler};
 use crate::run::{
-    self, Best, ClockRecord, Journal, Lock, RunDir, Saved, StepRecord, TrainingState, ValidationRecord,
+    self, Best, ClockRecord, Journal, Lock, Ranking, RunDir, Saved, StepRecord, TrainingState,
+    ValidationRecord,
 };
 use bilevel::hypergradient::Workers;
 use bilevel::panics::catch;
@@ -67,7 +70,7 @@ pub struct Trainer {
 struct Progress {
     /// Seconds of training, summed over all sessions.
     seconds: f64,
-    best: Option<Best>,
+    ranking: Ranking,
     skipped_steps: u64,
     rewinds: u64,
     /// Digest of the images trained on.
@@ -153,7 +156,7 @@ impl Trainer {
         resumed.map_err(|reason| run::Error::Checkpoint { path, reason })?;
         self.progress = Progress {
             seconds: training_state.seconds,
-            best: training_state.best,
+            ranking: self.run.return_to(&training_state.ranking(), self.config.checkpoint.keep_best)?,
             skipped_steps: training_state.skipped_steps,
             rewinds: training_state.rewinds,
             data: training_state.data.clone(),
@@ -353,7 +356,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Validates, and saves a checkpoint if the accuracy is the best so far. Returns whether it did.
+    /// Validates, and saves a checkpoint if the accuracy is among the best so far. Returns whether it did.
     fn validate(&mut self, watcher: &mut dyn Watcher) -> Result<bool, Error> {
         let accuracy = self.evaluate(Part::Validation, self.config.eval.episodes, |_| {});
         let record = ValidationRecord {
@@ -368,23 +371,25 @@ impl Trainer {
         self.metrics.write(&record)?;
         watcher.validation(&record);
         let best = Best { step: record.step, accuracy: accuracy.mean };
-        let before = self.progress.best;
-        if before.is_some_and(|before| before.accuracy >= best.accuracy) {
+        let Some(ranking) = self.progress.ranking.with(best, self.config.checkpoint.keep_best) else {
             return Ok(false);
-        }
-        self.progress.best = Some(best);
-        let kept = self.save_best(watcher);
+        };
+        let before = std::mem::replace(&mut self.progress.ranking, ranking);
+        let kept = self.save_best(best, watcher);
         if !kept {
-            // The file still holds the previous best checkpoint.
-            self.progress.best = before;
+            // The files still hold the previous best checkpoints.
+            self.progress.ranking = before;
         }
         Ok(kept)
     }
 
     /// Accuracy at the current θ on `episodes` episodes of `part`.
     pub fn evaluate(&self, part: Part, episodes: usize, progress: impl FnMut(usize)) -> Accuracy {
-        let (shape, steps) = (evaluation_shape(&self.config), self.config.inner.eval_steps);
-        self.learner.evaluate(self.outer.theta(), &self.loader, part, &shape, (episodes, steps), progress)
+        let (evaluation, mode) =
+            (Evaluation::new(&self.config, part, episodes), self.config.model.batch_norm);
+        let theta = std::slice::from_ref(self.outer.theta());
+        let [accuracy] = self.learner.evaluate(theta, &self.loader, &evaluation, [mode], progress);
+        accuracy
     }
 
     /// Share of the budget that is used; the last step may exceed 1 slightly.
@@ -403,7 +408,8 @@ impl Trainer {
             step: self.outer.steps(),
             evaluations: self.outer.evaluations(),
             seconds: self.progress.seconds,
-            best: self.progress.best,
+            best: self.progress.ranking.first(),
+            runners_up: self.progress.ranking.validations().iter().skip(1).copied().collect(),
             skipped_steps: self.progress.skipped_steps,
             rewinds: self.progress.rewinds,
             estimator: self.outer.estimator().state().values,

@@ -2,8 +2,9 @@
 
 use super::{Images, Learner};
 use crate::data::EpisodeShape;
-use bilevel::Params;
+use bilevel::hypergradient::adapt;
 use bilevel::readback::read_all;
+use bilevel::{Bilevel, Params};
 use burn::tensor::activation::softmax;
 
 impl Learner {
@@ -16,8 +17,11 @@ impl Learner {
         shape: &EpisodeShape,
         steps: usize,
     ) -> Vec<Vec<f64>> {
-        let parts = self.adapted(theta, images, shape, steps, |learner, outer, fast| {
-            softmax(learner.query_logits(steps, outer, fast), 2).flatten(0, 2)
+        let problem = self.classify(images, shape);
+        let parts = self.opened.workers.map(problem.tasks(), |chunk| {
+            let (problem, outer) = (problem.select(chunk), theta.repeat(chunk.len()));
+            let (fast, _) = adapt(&problem, &outer, steps);
+            softmax(problem.problem.query_logits(steps, &outer, &fast), 2).flatten(0, 2)
         });
         let all = read_all(parts).concat();
         all.chunks(shape.ways * shape.queries * shape.ways).map(<[f64]>::to_vec).collect()

@@ -1,7 +1,7 @@
 //! Saving checkpoints. A run that cannot save warns, continues, and tries again later; its last checkpoint remains.
 
 use super::{Error, Trainer, Watcher};
-use crate::run;
+use crate::run::{self, Best};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,9 @@ impl Trainer {
                     let step = self.outer.steps();
                     watcher.warning(&format!("outer step {step} is saved: saving works again"));
                 }
-                if let Err(error) = self.run.prune(self.config.checkpoint.keep) {
+                let pruned = self.run.prune(self.config.checkpoint.keep);
+                let pruned = pruned.and_then(|()| self.run.prune_best(&self.progress.ranking));
+                if let Err(error) = pruned {
                     watcher.warning(&error.to_string());
                 }
             }
@@ -32,14 +34,24 @@ impl Trainer {
         }
     }
 
-    /// Saves the best checkpoint so far. Returns whether this succeeded.
-    pub(super) fn save_best(&mut self, watcher: &mut dyn Watcher) -> bool {
-        let written = self.write_checkpoint(&self.run.best_file());
+    /// Saves the checkpoint of `best`, which is in the ranking. Returns whether this succeeded.
+    pub(super) fn save_best(&mut self, best: Best, watcher: &mut dyn Watcher) -> bool {
+        let written = self.try_save_best(best);
         if let Err(error) = &written {
             let before = self.unsaved.take();
             self.could_not_save(error, before, watcher);
         }
         written.is_ok()
+    }
+
+    fn try_save_best(&self, best: Best) -> Result<(), Error> {
+        if self.config.checkpoint.keep_best > 1 {
+            self.write_checkpoint(&self.run.best_step_file(best.step))?;
+        }
+        if self.progress.ranking.first() == Some(best) {
+            self.write_checkpoint(&self.run.best_file())?;
+        }
+        Ok(())
     }
 
     fn could_not_save(&mut self, error: &Error, before: Option<Unsaved>, watcher: &mut dyn Watcher) {

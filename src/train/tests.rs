@@ -254,6 +254,59 @@ fn step_with_only_diverged_tasks_is_skipped_and_can_be_repeated() {
     assert_eq!(values(trainer.outer.theta()), after);
 }
 
+/// The steps of the best validations by the trainer, by its files, and of `best.safetensors`.
+fn best(trainer: &Trainer) -> (Vec<u64>, Vec<u64>, u64) {
+    let ranked = trainer.progress.ranking.validations().iter().map(|best| best.step).collect();
+    let first = Saved::read(&trainer.run.best_file()).unwrap().training_state;
+    assert_eq!(first.best.unwrap().step, first.step);
+    (ranked, trainer.run.best_steps().unwrap(), first.step)
+}
+
+#[test]
+fn best_checkpoint_that_cannot_be_saved_leaves_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = ["outer.steps=20", "checkpoint.keep_best=3", "eval.every=10"];
+    let mut trainer = trainer(folder.path(), false, &more);
+    let mut notes = Notes { stop_after: Some(15), ..Notes::default() };
+    trainer.run(&mut notes).unwrap();
+    assert_eq!(best(&trainer), (vec![10], vec![10], 10));
+    // A folder is in the place of the file.
+    let folder = trainer.run.best_step_file(20);
+    fs::create_dir(&folder).unwrap();
+    notes.stop_after = None;
+    trainer.run(&mut notes).unwrap();
+    assert!(notes.warnings.iter().any(|warning| warning.contains("not saved")), "{:?}", notes.warnings);
+    fs::remove_dir(&folder).unwrap();
+    assert_eq!(best(&trainer), (vec![10], vec![10], 10));
+}
+
+#[test]
+fn going_back_drops_the_best_checkpoints_of_later_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = ["outer.steps=12", "divergence.action=rewind", "checkpoint.every=3", "eval.every=3"];
+    let mut trainer = trainer(folder.path(), false, &[&more[..], &["checkpoint.keep_best=4"]].concat());
+    let mut notes = Notes { stop_after: Some(10), ..Notes::default() };
+    trainer.run(&mut notes).unwrap();
+    let (ranked, files, first) = best(&trainer);
+    assert_eq!((ranked.len(), files, first), (3, vec![9, 6, 3], ranked[0]));
+    for step in [9, 10] {
+        fs::remove_file(trainer.run.checkpoint_file(step)).unwrap();
+    }
+    let mut batches = trainer.batches();
+    let mut pending = trainer.launch(&mut batches);
+    diverge(&mut pending, &[0, 1]);
+    assert!(matches!(trainer.resolve(vec![pending], &mut notes).unwrap(), Some(Recovery::Rewound)));
+    assert_eq!(trainer.outer.steps(), 6);
+    let (ranked, files, first) = best(&trainer);
+    assert_eq!((ranked.len(), files, first), (2, vec![6, 3], ranked[0]));
+
+    // A file that is gone is not listed either.
+    fs::remove_file(trainer.run.best_step_file(ranked[0])).unwrap();
+    let (saved, _) = trainer.run.latest().unwrap().unwrap();
+    trainer.restore(&saved).unwrap();
+    assert_eq!(best(&trainer), (vec![ranked[1]], vec![ranked[1]], ranked[1]));
+}
+
 #[test]
 fn rewind_uses_new_draws_and_survives_a_resumption() {
     let folder = tempfile::tempdir().unwrap();

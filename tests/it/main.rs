@@ -16,6 +16,7 @@ mod data;
 mod documentation;
 mod endurance;
 mod errors;
+mod evaluation;
 mod faults;
 mod fetch;
 mod few_shot_study;

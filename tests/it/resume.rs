@@ -3,9 +3,10 @@
 use crate::common::optional::lacks_wgpu;
 use crate::common::{
     IMAGES, Outcome, Running, SMALL, TINY, checkpoint, folder_with_images, json_lines, last_saved_step,
-    metaburn, relative_error, run, run_command, run_state, wants_long_tests,
+    metaburn, names, relative_error, run, run_command, run_state, wants_long_tests,
 };
 use bilevel::rng::generator;
+use metaburn::run::{Ranking, RunDir};
 use metaburn::support::archive::Archive;
 use rand::RngExt;
 use std::fs;
@@ -68,15 +69,26 @@ impl Experiment {
         fs::remove_dir_all(self.torn().join("results")).unwrap();
     }
 
-    /// Asserts that `torn` and `whole` are equal to the bit: every line, θ and the optimiser's state.
+    /// Asserts that `torn` and `whole` are equal to the bit: every line, θ and the optimiser's state, the best checkpoints.
     fn assert_same(&self) {
         let (torn, whole) = (run_state(&self.torn()), run_state(&self.whole()));
         assert!(torn == whole, "{torn:?}\n{whole:?}");
+        assert_eq!(best_checkpoints(&self.torn()), best_checkpoints(&self.whole()));
         let file = checkpoint(&self.whole(), last_saved_step(&self.whole()).unwrap());
         let names: Vec<String> = Archive::read(&file).unwrap().names().map(String::from).collect();
         assert!(names.iter().any(|name| name.starts_with("theta.")));
         assert!(names.iter().any(|name| name.starts_with("optimizer.")));
     }
+}
+
+/// The best validations of a run, and names and digests of its best checkpoints.
+fn best_checkpoints(run: &Path) -> (Ranking, Vec<(String, String)>) {
+    let folder = run.join("checkpoints");
+    let best = names(&folder).into_iter().filter(|name| name.starts_with("best"));
+    let digest = |name: &String| Archive::read(&folder.join(name)).unwrap().digest();
+    let files = best.map(|name| (name.clone(), digest(&name))).collect();
+    let (saved, _) = RunDir::at(run).latest().unwrap().unwrap();
+    (saved.training_state.ranking(), files)
 }
 
 /// The indented command at the end of a message.
@@ -110,6 +122,25 @@ fn ctrl_c_saves_and_prints_a_command_that_resumes_to_the_same_bits() {
     assert!(ran.stderr.contains(&format!("after outer step {step}")), "{}", ran.stderr);
     assert_eq!(ran.json()["steps"], STEPS);
     experiment.assert_same();
+}
+
+#[test]
+fn interrupted_run_with_several_best_checkpoints_ends_with_the_same_files_and_bits() {
+    let best = "--set checkpoint.keep_best=3 --set eval.every=3 --set eval.episodes=3";
+    let experiment = Experiment::new(&format!("--steps {STEPS} --set checkpoint.every=5 {best}"));
+    let mut running = experiment.start();
+    running.wait_until(|| last_saved_step(&experiment.torn()) >= Some(20));
+    assert_eq!(running.interrupt().code, Some(130));
+    experiment.resume().ok();
+    experiment.assert_same();
+    let (ranking, files) = best_checkpoints(&experiment.torn());
+    assert_eq!((ranking.validations().len(), files.len()), (3, 4));
+}
+
+#[test]
+fn kills_with_several_best_checkpoints_end_with_the_same_files_and_bits() {
+    let best = "--set checkpoint.keep_best=3 --set eval.every=2 --set eval.episodes=3";
+    killed_at_random(&format!("{best} --set checkpoint.every=1"), 8);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Shows the progress of a run: Burn's dashboard or a bar on a terminal, otherwise a line every ten seconds. All of it
 //! but the dashboard goes to standard error; standard output is for results.
 
+mod counter;
 #[cfg(all(unix, feature = "dashboard"))]
 mod dashboard;
 #[cfg(not(all(unix, feature = "dashboard")))]
@@ -9,6 +10,8 @@ mod dashboard;
 mod signals;
 #[cfg(all(unix, feature = "dashboard"))]
 mod whole_screen;
+
+pub use counter::Counter;
 
 use bilevel::Budget;
 use clap::{Args, ValueEnum};
@@ -195,13 +198,9 @@ impl Terminal {
         format!("step {}{}, loss {loss:.3}{}", self.step, self.unit, self.accuracy)
     }
 
-    /// A bar that counts to `length`.
-    pub fn counter(&self, length: usize, what: &str) -> ProgressBar {
-        if matches!(self.progress, Progress::Plain | Progress::None) {
-            return ProgressBar::hidden();
-        }
-        styled(ProgressBar::new(length as u64), "{bar:24} {pos}/{len} {wide_msg}")
-            .with_message(what.to_string())
+    /// Counts to `length` of `what`.
+    pub fn counter(&self, length: usize, what: &'static str) -> Counter {
+        Counter::new(self.progress, length, what)
     }
 
     /// Time until the budget is used up, at the pace so far.
@@ -210,9 +209,13 @@ impl Terminal {
         if done <= 0.0 {
             return "?".into();
         }
-        let left = self.began.elapsed().as_secs_f64() * (1.0 - progress).max(0.0) / done;
-        duration(left)
+        time_left(self.began, (1.0 - progress).max(0.0) / done)
     }
+}
+
+/// Time left if `ratio` of what was done since `began` remains.
+fn time_left(began: Instant, ratio: f64) -> String {
+    duration(began.elapsed().as_secs_f64() * ratio)
 }
 
 /// A bar in parts of the budget, whose message is cut off at the edge of the terminal.

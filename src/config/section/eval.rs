@@ -12,7 +12,7 @@ keys! {
     EVERY: Fixed<Long> = "eval.every", long(0), Is(|| 200);
     /// Number of episodes of a validation.
     EPISODES: Fixed<Count> = "eval.episodes", at_least(2), Is(|| 200);
-    /// Number of episodes of a test.
+    /// Number of episodes of a test. A result to publish needs about 10000.
     TEST_EPISODES: Fixed<Count> = "eval.test_episodes", at_least(2), Is(|| 600);
     /// Query images per class in validation and test.
     QUERIES: Open<Count> = "eval.queries", at_least(1), Otherwise("task.queries");

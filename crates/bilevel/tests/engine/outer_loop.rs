@@ -36,11 +36,11 @@ impl Bilevel for Pull {
         Rates::Scalar(0.1)
     }
 
-    fn inner_loss(&self, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+    fn inner_loss(&self, _: usize, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         self.loss(fast)
     }
 
-    fn outer_loss(&self, _outer: &Params, fast: &Params) -> Tensor<1> {
+    fn outer_loss(&self, _: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
         self.loss(&fast.constant()).primal
     }
 

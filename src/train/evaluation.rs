@@ -1,0 +1,135 @@
+//! Accuracy of one θ, or of an ensemble of several, on held-out episodes.
+//!
+//! The members of an ensemble adapt to an episode each on its own. The prediction is the class with the largest mean logit,
+//! and the loss is the cross-entropy of the mean logits: z = (1/k) Σ_i z_i.
+//!
+//! The mode of batch norm concerns predictions, not the inner loss, so accuracies in several modes share one adaptation.
+
+use super::{EpisodeLoader, Learner, evaluation_shape};
+use crate::config::Config;
+use crate::data::{EpisodeShape, Part};
+use crate::task::{BatchNorm, FewShot};
+use bilevel::hypergradient::adapt;
+use bilevel::readback::read_all;
+use bilevel::stats::{mean, mean_and_ci95};
+use bilevel::{Bilevel, Params, Proximal};
+use burn::tensor::Tensor;
+use serde::Serialize;
+use std::array;
+use std::ops::Range;
+
+/// Number of episodes evaluated together. On a GPU they share kernel launches.
+const EVALUATED_TOGETHER: u64 = 32;
+
+/// Splits episodes 0 … `episodes` − 1 into batches that are evaluated together.
+pub fn together(episodes: u64) -> impl Iterator<Item = Range<u64>> {
+    let step = EVALUATED_TOGETHER as usize;
+    (0..episodes).step_by(step).map(move |first| first..episodes.min(first + EVALUATED_TOGETHER))
+}
+
+/// The episodes of an evaluation, and the adaptation to each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evaluation {
+    /// The part of the data whose classes the episodes are drawn from.
+    pub part: Part,
+    /// The size of an episode.
+    pub shape: EpisodeShape,
+    /// Number of episodes: those with the numbers 0 … `episodes` − 1.
+    pub episodes: usize,
+    /// Number of inner steps.
+    pub steps: usize,
+}
+
+/// Accuracy over several episodes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Accuracy {
+    /// Mean over episodes, percent.
+    pub mean: f64,
+    /// Half-width of the 95 % confidence interval (1.96 standard errors), percent.
+    pub ci95: f64,
+    /// Mean query cross-entropy.
+    pub loss: f64,
+    /// Number of episodes.
+    pub episodes: usize,
+}
+
+impl Evaluation {
+    /// The evaluation that `config` describes, on `episodes` episodes of `part`.
+    pub fn new(config: &Config, part: Part, episodes: usize) -> Self {
+        Self { part, shape: evaluation_shape(config), episodes, steps: config.inner.eval_steps }
+    }
+}
+
+impl Learner {
+    /// Accuracy of an ensemble in each of these modes of batch norm. `members` are the θ of its members, at least one, each a
+    /// stack of one task.
+    ///
+    /// # Panics
+    /// Panics if there is no member.
+    pub fn evaluate<const N: usize>(
+        &self,
+        members: &[Params],
+        loader: &EpisodeLoader,
+        evaluation: &Evaluation,
+        modes: [BatchNorm; N],
+        mut progress: impl FnMut(usize),
+    ) -> [Accuracy; N] {
+        let Evaluation { part, shape, episodes, steps } = *evaluation;
+        let mut seen = modes.map(|_| Scores::default());
+        for batch in together(episodes as u64) {
+            let last = batch.end;
+            let problem = self.classify(loader.images(part, batch, &shape), &shape);
+            let parts = self.opened.workers.map(problem.tasks(), |chunk| {
+                let problem = problem.select(chunk);
+                mean_logits(&problem, members, steps, modes).map(|logits| {
+                    let adapted = problem.problem.assess_logits(logits);
+                    [adapted.accuracy, adapted.loss]
+                })
+            });
+            let mut values = read_all(parts.into_iter().flatten().flatten().collect()).into_iter();
+            for mode in (0..N).cycle() {
+                let (Some(accuracies), Some(losses)) = (values.next(), values.next()) else { break };
+                seen[mode].accuracies.extend(accuracies);
+                seen[mode].losses.extend(losses);
+            }
+            progress(last as usize);
+        }
+        seen.map(|scores| scores.mean())
+    }
+}
+
+/// Mean over `members` of the query logits after `steps` inner steps, in each mode: `[tasks, n, ways]`. Besides the sums, only
+/// the logits of one member are in memory.
+fn mean_logits<const N: usize>(
+    problem: &Proximal<FewShot>,
+    members: &[Params],
+    steps: usize,
+    modes: [BatchNorm; N],
+) -> [Tensor<3>; N] {
+    let logits = |theta: &Params| {
+        let outer = theta.repeat(problem.tasks());
+        let (fast, _) = adapt(problem, &outer, steps);
+        modes.map(|mode| problem.problem.query_logits_in(mode, steps, &outer, &fast))
+    };
+    let add = |sums: [Tensor<3>; N], more: [Tensor<3>; N]| {
+        array::from_fn(|mode| sums[mode].clone() + more[mode].clone())
+    };
+    let sums = members.iter().map(logits).reduce(add).expect("an ensemble has at least one member");
+    if members.len() == 1 { sums } else { sums.map(|sum| sum / members.len() as f64) }
+}
+
+/// Scores of episodes.
+#[derive(Default)]
+struct Scores {
+    /// From 0 to 1.
+    accuracies: Vec<f64>,
+    losses: Vec<f64>,
+}
+
+impl Scores {
+    fn mean(self) -> Accuracy {
+        let (accuracy, ci95) = mean_and_ci95(&self.accuracies);
+        let episodes = self.accuracies.len();
+        Accuracy { mean: 100.0 * accuracy, ci95: 100.0 * ci95, loss: mean(&self.losses), episodes }
+    }
+}
