@@ -123,6 +123,11 @@ fn every_variant_round_trips() {
         "outer = { schedule = 'constant', weight_decay = 0.1, rate = 0.1234567890123456 }",
         "inner = { steps = 7, rate = 1e-5, eval_steps = 0 }",
         "inner = { adapts = 'head', rates = 'learned', proximal = 0.5 }",
+        "inner = { adapts = 'all-but-norm', norm_per_step = true, rates = 'per-tensor-and-step', rate_floor = 0 }",
+        "inner = { head = 'prototype', steps = 0 }",
+        "inner = { head = 'shared', rates = 'per-tensor', rates_learning_rate = 0.1 }",
+        "outer = { losses = 'all' }",
+        "outer = { losses = 'all', losses_until = 100 }",
         "estimator.name = 'reptile'",
         "estimator = { name = 'implicit', iterations = 3, damping = 0.5 }\ninner.proximal = 2",
         "estimator.name = 'implicit'\ninner.adapts = 'head'",
@@ -367,6 +372,44 @@ fn contradictions_name_both_keys() {
         (
             "estimator.name = 'reptile'\ninner.adapts = 'head'",
             "`inner.adapts` = \"head\" cannot be combined with estimator.name = \"reptile\": it moves no weight",
+        ),
+        (
+            "inner.steps = 0",
+            "`inner.steps` = 0 cannot be combined with inner.head = \"learned\": without an inner step",
+        ),
+        (
+            "inner = { steps = 0, head = 'prototype' }\nestimator.name = 'step-coins'",
+            "`inner.steps` = 0 cannot be combined with estimator \"step-coins\": there is no inner step",
+        ),
+        (
+            "inner = { rates = 'learned', head = 'prototype' }",
+            "`inner.rates` = \"learned\" cannot be combined with inner.head = \"prototype\"",
+        ),
+        ("inner.rate_floor = 0.1", "`inner.rate_floor` (= 0.1) has no effect with inner.rates = \"fixed\""),
+        (
+            "inner.rates_learning_rate = 0.1",
+            "`inner.rates_learning_rate` (= 0.1) has no effect with inner.rates = \"fixed\"",
+        ),
+        (
+            "inner.norm_per_step = true",
+            "`inner.norm_per_step` = true cannot be combined with inner.adapts = \"all\"",
+        ),
+        ("outer.losses_until = 5", "`outer.losses_until` (= 5) has no effect with outer.losses = \"last\""),
+        (
+            "outer.losses = 'all'\nestimator.name = 'reptile'",
+            "`outer.losses` = \"all\" cannot be combined with estimator \"reptile\": it does not differentiate",
+        ),
+        (
+            "outer.losses = 'all'\nestimator.name = 'implicit'\ninner.proximal = 1",
+            "`outer.losses` = \"all\" cannot be combined with estimator \"implicit\": it assumes a minimum",
+        ),
+        (
+            "estimator.name = 'reptile'\ninner.adapts = 'all-but-norm'",
+            "`inner.adapts` = \"all-but-norm\" cannot be combined with estimator.name = \"reptile\"",
+        ),
+        (
+            "estimator.name = 'first-order'\ninner.rates = 'per-tensor'",
+            "`inner.rates` = \"per-tensor\" cannot be combined with estimator.name = \"first-order\"",
         ),
         (
             "estimator.name = 'reptile'\ninner.rates = 'learned'",
