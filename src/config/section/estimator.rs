@@ -197,7 +197,7 @@ fn refuse_unused(checker: &mut Checker, names: &[EstimatorName], key: &'static d
     let [.., last] = *names else { return };
     let knows = |name: &EstimatorName| name.keys().contains(&field(key));
     let name = names.iter().copied().rfind(knows).unwrap_or(last);
-    let scheduled = if names.len() > 1 { ", which are not in estimator.schedule either" } else { "" };
+    let scheduled = if names.len() > 1 { ", which estimator.schedule does not list" } else { "" };
     let users = format!("it applies only to {}{scheduled}", users(key));
     match (fixed_by(checker, name), condition(checker, name, key)) {
         (Some(fixed), _) if is_adaptive_only(key) => {
