@@ -103,6 +103,7 @@ pub fn serialize<S: Serializer>(schedule: &EstimatorSchedule, out: S) -> Result<
     if schedule.earlier().is_empty() {
         return schedule.last().serialize(out);
     }
+    // Estimators that share a key agree on its value, except for the name, which remains that of the last.
     let mut table = Table::new();
     for estimator in schedule.estimators() {
         table.extend(Table::try_from(estimator).map_err(serde::ser::Error::custom)?);
