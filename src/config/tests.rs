@@ -5,7 +5,9 @@ use crate::data::{SplitRule, folder};
 use crate::model::Network;
 use bilevel::Budget;
 use bilevel::device::Backend;
-use bilevel::estimator::{Base, Coin, CostUnit, EstimatorSettings, Exact, Tracking, UfomSettings};
+use bilevel::estimator::{
+    Base, Coin, CostUnit, EstimatorSettings, Exact, StepCoinsSettings, Tracking, UfomSettings,
+};
 use bilevel::hypergradient::MemoryPlan;
 use bilevel::optimizer::Optimizer;
 use std::collections::BTreeSet;
@@ -111,6 +113,12 @@ fn every_variant_round_trips() {
         "estimator = { name = 'step-coins', curvature_floor = 0.5, costs = 'counted' }",
         "estimator = { name = 'telescoping', survival = 0.5, levels = [1] }",
         "estimator = { name = 'telescoping', levels = 'every', floor = 0.1 }",
+        "estimator = { name = 'exact', schedule = ['first-order until 2'] }",
+        "estimator = { name = 'exact', schedule = ['truncated until 2', 'ufom until 9'], truncate = 1, q = 0.2 }",
+        "estimator = { name = 'ufom', schedule = ['adaptive until 2', 'step-coins until 9'], beta = 0.9, p = 0.5 }",
+        "estimator = { name = 'step-coins', schedule = ['telescoping until 5'], floor = 0.1, levels = 'every' }",
+        "estimator = { name = 'exact', schedule = ['first-order until 2'] }\ninner.rates = 'learned'",
+        "estimator = { name = 'first-order', schedule = ['exact until 2'] }\ninner.rates = 'learned'",
         "memory = { plan = 'auto', budget = 1 }",
         "memory.plan = 'store'",
         "memory = { plan = 'snapshots', snapshots = 3 }",
@@ -121,6 +129,9 @@ fn every_variant_round_trips() {
         "outer = { optimizer = 'sgd', momentum = 0.9, clip = 10 }",
         "outer = { optimizer = 'adamw', beta_1 = 0.5, beta_2 = 0.75, epsilon = 1e-3 }",
         "outer = { schedule = 'constant', weight_decay = 0.1, rate = 0.1234567890123456 }",
+        "outer = { schedule = 'linear', final_rate = 1e-5, warmup = 100 }",
+        "outer = { rate = 0.1, final_rate = 0.1 }",
+        "outer = { schedule = 'constant', warmup = 7 }",
         "inner = { steps = 7, rate = 1e-5, eval_steps = 0 }",
         "inner = { adapts = 'head', rates = 'learned', proximal = 0.5 }",
         "inner = { adapts = 'all-but-norm', norm_per_step = true, rates = 'per-tensor-and-step', rate_floor = 0 }",
@@ -168,6 +179,35 @@ fn defaults_follow_the_keys_they_depend_on() {
         invert: None,
     };
     assert_eq!(folder, expected);
+}
+
+#[test]
+fn schedule_lists_the_estimators_before_the_last() {
+    let text = "deterministic = true\nestimator = { name = 'step-coins', q = 0.2, curvature_floor = 0.5, \
+                schedule = ['first-order until 100', 'ufom until 200', 'adaptive until 300'] }";
+    let schedule = with_budget(text).estimator;
+    let ends: Vec<u64> = schedule.earlier().iter().map(|phase| phase.until).collect();
+    assert_eq!(ends, [100, 200, 300]);
+    assert_eq!(
+        schedule.to_string(),
+        "first-order until step 100, then ufom until step 200, then adaptive until step 300, then step-coins"
+    );
+    assert!(matches!(schedule.estimator(1), EstimatorSettings::Ufom(ufom) if ufom.q == 0.2));
+    assert!(matches!(schedule.estimator(2), EstimatorSettings::Adaptive(adaptive)
+        if adaptive.tuning.costs == CostUnit::Counted));
+    assert!(
+        matches!(schedule.last(), EstimatorSettings::StepCoins(StepCoinsSettings::Adaptive { tuning, curvature_floor, .. })
+        if tuning.costs == CostUnit::Counted && *curvature_floor == 0.5)
+    );
+}
+
+#[test]
+fn settings_are_written_as_before_without_a_schedule_final_rate_and_warm_up() {
+    let written = with_budget("").to_toml().unwrap();
+    for key in ["schedule = [", "final_rate", "warmup"] {
+        assert!(!written.contains(key), "{written}");
+    }
+    assert!(written.contains("[estimator]\nname = \"exact\"\n\n"), "{written}");
 }
 
 // Overrides.
@@ -219,6 +259,13 @@ fn override_of_a_choice_drops_keys_of_the_other_choice() {
     let several = format!("{BUDGET}checkpoint.keep_best = 3");
     assert_eq!(checked(&several, &[]).checkpoint.keep_best, 3);
     assert_eq!(checked(&several, &["eval.every=0"]).checkpoint.keep_best, 1);
+    let scheduled = format!("{BUDGET}estimator = {{ schedule = ['ufom until 3'], q = 0.2 }}");
+    let without = checked(&scheduled, &["estimator.schedule=[]"]).estimator;
+    assert_eq!(without, Exact {}.into());
+    let other = checked(&scheduled, &["estimator.schedule=['first-order until 5']"]).estimator;
+    assert_eq!(other.to_string(), "first-order until step 5, then exact");
+    let renamed = checked(&scheduled, &["estimator.name=first-order"]).estimator;
+    assert_eq!(renamed.to_string(), "ufom until step 3, then first-order");
 
     let glyphs = format!("{BUDGET}data.split = 'fraction'");
     let data = checked(&glyphs, &["data.source=omniglot"]).data;
@@ -432,6 +479,59 @@ fn contradictions_name_both_keys() {
             "checkpoint.keep_best = 3\neval.every = 0",
             "`checkpoint.keep_best` (= 3) has no effect with eval.every = 0",
         ),
+            "estimator.schedule = 'first-order until 5'",
+            "`estimator.schedule` must be a list of phases with ascending steps, such as [\"first-order until 1000\", \
+             \"step-coins until 5000\"] (\"first-order until 5\" is not a list), got \"first-order until 5\"",
+        ),
+        ("estimator.schedule = [5]", "(5 is not of the form \"ESTIMATOR until STEP\")"),
+        ("estimator.schedule = ['exact until']", "(\"exact until\" is not of the form"),
+        ("estimator.schedule = ['exact until 5 6']", "is not of the form"),
+        (
+            "estimator.schedule = ['fomaml until 5']",
+            "\"fomaml until 5\" names no estimator: it must be one of first-order, ",
+        ),
+        (
+            "estimator.schedule = ['exact until 0']",
+            "(\"exact until 0\" does not end with a whole number ≥ 1)",
+        ),
+        ("estimator.schedule = ['exact until 1.5']", "does not end with a whole number ≥ 1"),
+        ("estimator.schedule = ['exact until 99999999999999999999']", "does not end with a whole number ≥ 1"),
+        (
+            "estimator.schedule = ['first-order until 5', 'ufom until 5']",
+            "(\"ufom until 5\" must end after \"first-order until 5\")",
+        ),
+        (
+            "estimator = { schedule = ['first-order until 5'], q = 0.5 }",
+            "`estimator.q` (= 0.5) has no effect with estimator.name = \"exact\": it applies only to \"ufom\", which \
+             estimator.schedule does not list",
+        ),
+        (
+            "estimator = { schedule = ['ufom until 5'], beta = 0.5 }",
+            "\"ufom\" averages only the error that it tracks",
+        ),
+        (
+            "estimator = { schedule = ['step-coins until 5'], p = 0.5, floor = 0.5 }",
+            "`estimator.floor` has no effect if `estimator.p` is given",
+        ),
+        (
+            "estimator.schedule = ['truncated until 5']",
+            "`estimator.truncate` is missing: in estimator.schedule, \"truncated\" needs a whole number from 0 to 1",
+        ),
+        (
+            "estimator = { name = 'first-order', schedule = ['reptile until 5'] }\ninner.rates = 'learned'",
+            "cannot be combined with estimator.name = \"first-order\" and those in estimator.schedule: ",
+        ),
+        (
+            "deterministic = true\nestimator = { schedule = ['adaptive until 5'], costs = 'measured' }",
+            "`estimator.costs` = \"measured\" cannot be combined with deterministic = true",
+        ),
+        (
+            "outer.schedule = 'constant'\nouter.final_rate = 0.1",
+            "`outer.final_rate` (= 0.1) has no effect with outer.schedule = \"constant\": the learning rate does not change",
+        ),
+        ("outer.final_rate = 0.1", "`outer.final_rate` must be at most outer.rate = 0.001, got 0.1"),
+        ("outer.final_rate = -1", "`outer.final_rate` must be a number ≥ 0, got -1"),
+        ("outer.warmup = -1", "`outer.warmup` must be a whole number ≥ 0, got -1"),
         ("outer.momentum = 0.9", "has no effect with outer.optimizer = \"adam\": only \"sgd\""),
         ("outer.optimizer = 'sgd'\nouter.beta_2 = 0.9", "only \"adam\" and \"adamw\""),
         (

@@ -72,6 +72,14 @@ fn pending_steps_do_not_change_results() {
         &["outer.evaluations=200", "estimator.name=ufom", "estimator.q=0.5"],
         &["outer.steps=12", "estimator.name=adaptive", "estimator.costs=counted"],
         &["outer.steps=12", "estimator.name=ufom", "estimator.tracking=fitted", "estimator.q=0.5"],
+        // On a GPU, steps are pending on both sides of the first change.
+        &[
+            "outer.steps=16",
+            "inner.steps=2",
+            "estimator.schedule=['first-order until 5', 'adaptive until 9', 'exact until 12']",
+            "estimator.name=step-coins",
+            "estimator.costs=counted",
+        ],
     ] {
         let folder = tempfile::tempdir().unwrap();
         let [at_once, late] = ["at_once", "late"].map(|name| folder.path().join(name));
@@ -149,6 +157,28 @@ fn skipping_and_rewinding_stop_at_their_limit_with_and_without_pending_steps() {
         (
             &["divergence.action=rewind", "divergence.most=2", "checkpoint.every=6"],
             "continuing after outer step",
+        ),
+        // The step that diverges is of another estimator than the checkpoint.
+        (
+            &[
+                "divergence.action=rewind",
+                "divergence.most=2",
+                "checkpoint.every=6",
+                "estimator.schedule=['adaptive until 7']",
+                "estimator.name=step-coins",
+                "estimator.costs=counted",
+            ],
+            "continuing after outer step",
+        ),
+        (
+            &[
+                "divergence.action=skip",
+                "divergence.most=2",
+                "estimator.schedule=['first-order until 10']",
+                "estimator.name=step-coins",
+                "estimator.costs=counted",
+            ],
+            "is skipped",
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use crate::common::{
     metaburn, names, relative_error, run, run_command, run_state, wants_long_tests,
 };
 use bilevel::rng::generator;
-use metaburn::run::{Ranking, RunDir};
+use metaburn::run::{Ranking, RunDir, Saved};
 use metaburn::support::archive::Archive;
 use rand::RngExt;
 use std::fs;
@@ -253,6 +253,46 @@ fn kills_with_adaptive_step_coins_end_with_the_same_bits() {
 fn kills_with_adaptive_telescoping_end_with_the_same_bits() {
     let telescoping = "--set estimator.name=telescoping --set estimator.costs=counted";
     killed_at_random(&format!("{telescoping} --set inner.steps=3 --set checkpoint.every=3"), 6);
+}
+
+/// A schedule of three estimators. The values of `--set` have no spaces here, since the tests split lines at them.
+fn scheduled(first: u64, second: u64) -> String {
+    let phase = |name, until| format!("\"{name}\\u0020until\\u0020{until}\"");
+    let schedule = [phase("first-order", first), phase("adaptive", second)].join(",");
+    format!(
+        "--set estimator.schedule=[{schedule}] --set estimator.name=step-coins --set estimator.costs=counted \
+         --set inner.steps=3"
+    )
+}
+
+#[test]
+fn kills_with_a_schedule_of_estimators_end_with_the_same_bits() {
+    let schedule = scheduled(STEPS / 20, STEPS / 8);
+    killed_at_random(&format!("{schedule} --set checkpoint.every=1 --set outer.warmup=9"), 8);
+}
+
+#[test]
+fn runs_resumed_around_a_change_of_estimator_end_with_the_same_bits() {
+    let options = format!("{} --set checkpoint.every=1 --set checkpoint.keep=100", scheduled(3, 6));
+    let rates = "--set outer.warmup=5 --set outer.final_rate=0.0001";
+    let experiment = Experiment::new(&format!("--steps 10 {options} {rates}"));
+    let records = json_lines(&experiment.whole().join("metrics.jsonl"));
+    let names: Vec<&str> = records.iter().filter_map(|record| record["estimator"].as_str()).collect();
+    assert_eq!(names, [vec!["first-order"; 3], vec!["adaptive"; 3], vec!["step-coins"; 4]].concat());
+    for step in [2, 3, 4, 5, 6, 7] {
+        experiment.torn_after(step, 10);
+        let ran = experiment.resume().ok();
+        assert!(ran.stderr.contains("first-order, biased, until step 3, then adaptive ("), "{}", ran.stderr);
+        experiment.assert_same();
+        for later in step + 1..=10 {
+            let [torn, whole] = [experiment.torn(), experiment.whole()].map(|run| checkpoint(&run, later));
+            let digest = |file| Archive::read(file).unwrap().digest();
+            assert_eq!(digest(&torn), digest(&whole), "outer step {later}");
+            let state = |file| Saved::read(file).unwrap().training_state.estimator;
+            assert_eq!(state(&torn), state(&whole), "outer step {later}");
+        }
+        fs::remove_dir_all(experiment.torn()).unwrap();
+    }
 }
 
 #[test]

@@ -235,3 +235,19 @@ where
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floor_raises_smaller_values_and_keeps_nan() {
+        let leaf = |values: [f64; 4]| Tensor::<3>::from_data([[values]], &Device::flex());
+        let settings = LeafSettings { floor: Some(0.5), ..LeafSettings::default() };
+        let raised = settings.raise(leaf([-1.0, 0.5, 2.0, f64::NEG_INFINITY]));
+        assert_eq!(raised.into_data().iter::<f64>().collect::<Vec<_>>(), [0.5, 0.5, 2.0, 0.5]);
+        let raised = settings.raise(leaf([f64::NAN, f64::INFINITY, 0.0, 1.0]));
+        let raised: Vec<f64> = raised.into_data().iter().collect();
+        assert!(raised[0].is_nan() && raised[1..] == [f64::INFINITY, 0.5, 1.0]);
+    }
+}

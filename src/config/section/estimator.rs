@@ -103,6 +103,7 @@ pub fn serialize<S: Serializer>(schedule: &EstimatorSchedule, out: S) -> Result<
     if schedule.earlier().is_empty() {
         return schedule.last().serialize(out);
     }
+    // Estimators that share a key agree on its value, except for the name, which remains that of the last.
     let mut table = Table::new();
     for estimator in schedule.estimators() {
         table.extend(Table::try_from(estimator).map_err(serde::ser::Error::custom)?);
@@ -197,7 +198,7 @@ fn refuse_unused(checker: &mut Checker, names: &[EstimatorName], key: &'static d
     let [.., last] = *names else { return };
     let knows = |name: &EstimatorName| name.keys().contains(&field(key));
     let name = names.iter().copied().rfind(knows).unwrap_or(last);
-    let scheduled = if names.len() > 1 { ", which are not in estimator.schedule either" } else { "" };
+    let scheduled = if names.len() > 1 { ", which estimator.schedule does not list" } else { "" };
     let users = format!("it applies only to {}{scheduled}", users(key));
     match (fixed_by(checker, name), condition(checker, name, key)) {
         (Some(fixed), _) if is_adaptive_only(key) => {

@@ -144,7 +144,9 @@ fn each_leaf_follows_its_own_rate_to_the_bit() {
         let leaves = vec![LeafSettings::default(), LeafSettings { rate_factor: factor, floor: None }];
         let [mut whole, mut quarter] = [at(0.1), at(0.1 * factor)];
         let mut mixed = at(0.1).leaf_settings(leaves);
-        [&mut whole, &mut quarter, &mut mixed].into_iter().for_each(|outer| pull(outer, 12));
+        for outer in [&mut whole, &mut quarter, &mut mixed] {
+            pull(outer, 12);
+        }
         let leaf = |outer: &OuterLoop, leaf: usize| values(&outer.theta().part(leaf..leaf + 1));
         assert_eq!(leaf(&mixed, 0), leaf(&whole, 0), "{optimizer:?}");
         assert_eq!(leaf(&mixed, 1), leaf(&quarter, 1), "{optimizer:?}");
@@ -182,7 +184,8 @@ fn default_leaf_settings_change_nothing() {
     for optimizer in optimizers() {
         let new = || OuterLoop::new(two_leaves(), Exact {}, settings(optimizer.clone(), 0.1));
         let [mut plain, mut set] = [new(), new().leaf_settings(vec![LeafSettings::default(); 2])];
-        [&mut plain, &mut set].into_iter().for_each(|outer| pull(outer, 5));
+        pull(&mut plain, 5);
+        pull(&mut set, 5);
         assert_eq!(values(plain.theta()), values(set.theta()));
     }
 }
