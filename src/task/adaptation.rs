@@ -61,10 +61,9 @@ impl Adaptation {
                 .iter()
                 .map(|leaf| Leaf {
                     name: format!("rate.{}", leaf.name),
-                    layout: leaf.layout,
                     mean: start as f32,
                     deviation: 0.0,
-                    role: leaf.role,
+                    ..leaf.clone()
                 })
                 .collect(),
         };

@@ -5,7 +5,7 @@ use crate::common::problems::{differences, exact_gradient_matches_differences, f
 use crate::common::relative_error;
 use bilevel::hypergradient::{Draw, Memory, adapt, estimate};
 use bilevel::{Bilevel, Params, Proximal, Rates};
-use metaburn::model::{Architecture, Conv4Config, MlpConfig};
+use metaburn::model::{Architecture, Conv4, Mlp};
 use metaburn::task::{Adaptation, FewShot, InnerRates};
 use metaburn::task::{Adapts, BatchNorm};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn rates(leaves: &Params) -> Params {
 
 /// Two tasks with this adaptation, and θ: the weights, then, if rates are learned, rates about 0.3.
 fn adapting(adapts: Adapts, inner_rates: InnerRates, batch_norm: BatchNorm) -> (FewShot, Params) {
-    let network = Arc::new(MlpConfig::new(6, &[5, 4], 3));
+    let network = Arc::new(Mlp::new(&[5, 4]).build(6, 3).unwrap());
     let (plain, weights) = few_shot(network.clone(), [2, 3, 2, 2, 6], 0.3, batch_norm);
     let adaptation = Adaptation { adapts, rates: inner_rates };
     let learned = matches!(adaptation.rates, InnerRates::Learned { .. });
@@ -61,7 +61,7 @@ fn learned_rates_have_an_exact_gradient() {
 
 #[test]
 fn learned_rates_of_a_convolutional_network_have_an_exact_gradient() {
-    let network = Arc::new(Conv4Config::new(7, 2, 3, 3));
+    let network = Arc::new(Conv4::new(3, 2).build(7, 3).unwrap());
     let (plain, weights) = few_shot(network.clone(), [2, 3, 2, 2, 49], 0.3, BatchNorm::Support);
     let problem = plain.adapting(Adaptation { adapts: Adapts::All, rates: LEARNED });
     let theta = [weights.leaves(), rates(&weights).leaves()].concat();
@@ -140,7 +140,7 @@ fn step_coins_with_all_of_them_average_to_the_exact_gradient() {
 
 #[test]
 fn parameters_have_names_and_layouts() {
-    let network = MlpConfig::new(6, &[5], 3);
+    let network = Mlp::new(&[5]).build(6, 3).unwrap();
     let adaptation = Adaptation { adapts: Adapts::Head, rates: LEARNED };
     let leaves = adaptation.leaves(&network);
     let names: Vec<&str> = leaves.iter().map(|leaf| leaf.name.as_str()).collect();
