@@ -3,9 +3,9 @@
 //!
 //! The kernel and its composition run in turn. Printed are the median time of a call of each, in microseconds, their
 //! ratio, and the kernel's throughput: GFLOP/s for a convolution (a multiply-add is two), and 10⁹ values per second for
-//! an activation.
+//! an activation or a pooling.
 
-use bilevel::kernel::{self, Grid, reference};
+use bilevel::kernel::{self, Grid, Window, reference};
 use bilevel::{Dual, Params};
 use burn::tensor::{Device, Distribution, Tensor};
 use std::hint::black_box;
@@ -52,7 +52,7 @@ fn gradients(inputs: &[&Tensor<3>], function: impl Fn(&[Tensor<3>]) -> Tensor<3>
 
 fn convolutions() {
     for (side, images) in [(14, 5), (7, 5), (4, 5), (14, 20), (14, 25)] {
-        let grid = Arc::new(Grid::new(side, side, 2, 1));
+        let grid = Arc::new(Grid::new([side; 2], Window { size: 3, stride: 2, padding: 1 }));
         let (x, w) = (random([1, images * side * side, FILTERS]), random([1, 9 * FILTERS, FILTERS]));
         let name = format!("convolution {side}x{side}, {images} images");
         let flop = 2 * 9 * images * grid.target_pixels() * FILTERS * FILTERS;
@@ -92,6 +92,20 @@ fn norms() {
     }
 }
 
+fn max_pools() {
+    for (side, images) in [(28, 5), (14, 5), (7, 5), (28, 20)] {
+        let grid = Arc::new(Grid::new([side; 2], Window { size: 2, stride: 2, padding: 0 }));
+        let x = random([1, images * side * side, FILTERS]);
+        let (name, values) =
+            (format!("max-pool {side}x{side}, {images} images"), images * side * side * FILTERS);
+        let composed = |x: Tensor<3>| reference::max_pool(x.clone(), x, &grid);
+        let kernel = |x: Tensor<3>| kernel::max_pool(x, &grid);
+        compare(&name, values, || kernel(x.clone()), || composed(x.clone()));
+        let of = |function: &dyn Fn(Tensor<3>) -> Tensor<3>| gradients(&[&x], |x| function(x[0].clone()));
+        compare(&format!("{name}, with gradients"), values, || of(&kernel), || of(&composed));
+    }
+}
+
 fn main() {
     let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
     println!("| operation | kernel, us | composed, us | ratio | 1e9/s |");
@@ -99,5 +113,6 @@ fn main() {
     single.install(|| {
         convolutions();
         norms();
+        max_pools();
     });
 }

@@ -13,7 +13,7 @@ use bilevel::device::Backend;
 use bilevel::hypergradient::{Draw, Memory, estimate};
 use burn::tensor::{Distribution, Tensor};
 use metaburn::bench::peak_resident;
-use metaburn::model::{Architecture, Conv4Config, MlpConfig, initialise};
+use metaburn::model::{Architecture, Conv4, Mlp, initialise};
 use metaburn::task::BatchNorm;
 use metaburn::task::{Batch, FewShot};
 use serde::{Deserialize, Serialize};
@@ -171,8 +171,8 @@ fn memory(name: &str, steps: usize) -> Option<Memory> {
 fn measure(network: &str, plan: &str, steps: usize) -> Result<Measured> {
     let device = bilevel::device::open(Backend::Flex)?.device;
     let (network, ways, side): (Arc<dyn Architecture>, _, _) = match network {
-        "conv4" => (Arc::new(Conv4Config::new(28, 4, 64, 20)), 20, 28),
-        _ => (Arc::new(MlpConfig::new(16 * 16, &[128], 2)), 2, 16),
+        "conv4" => (Arc::new(Conv4::new(64, 4).build(28, 20).expect("it fits")), 20, 28),
+        _ => (Arc::new(Mlp::new(&[128]).build(16 * 16, 2).expect("it fits")), 2, 16),
     };
     let batch = || {
         let images = Tensor::random([1, ways, side * side], Distribution::Default, &device);

@@ -2,11 +2,12 @@
 //! those of other frameworks.
 //!
 //! Arrays read: `support_x`, `query_x` `[T, n, 1, side, side]`; `support_y`, `query_y` `[T, n]`;
-//! `theta.X` for every parameter X in PyTorch's layout. Text read: `n_way`, `inner_steps`, `alpha`,
-//! `bn_eps`. Arrays written: `theta_support_logits [T, n, ways]`, `support_loss [T, r+1]`,
+//! `theta.X` for every parameter X of a Conv4 in PyTorch's layout; convolutions have biases if `theta.conv1.bias` is there.
+//! Text read: `n_way`, `inner_steps`, `alpha`, `bn_eps`, and optionally `pool` (`stride` or `max`) and
+//! `negative_slope`. Arrays written: `theta_support_logits [T, n, ways]`, `support_loss [T, r+1]`,
 //! `query_loss [T]`, `phi.X [T, …]`, and the requested gradients, per task and averaged.
 
-use crate::model::{Architecture, Conv4Config, EPSILON, halvings};
+use crate::model::{Architecture, Conv4, EPSILON, Pool};
 use crate::support::archive::{self, Archive};
 use crate::support::classified::Classified;
 use crate::task::{Batch, BatchNorm, FewShot};
@@ -14,7 +15,9 @@ use bilevel::hypergradient::{self, Draw, Memory};
 use bilevel::{Bilevel, Params};
 use burn::tensor::{DType, Device, Tensor};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Largest number of values in any array that a case may need: a gigabyte in single precision.
@@ -35,7 +38,7 @@ pub enum Error {
 /// A gradient case, ready to run.
 pub struct Case {
     problem: FewShot,
-    architecture: Arc<Conv4Config>,
+    architecture: Arc<dyn Architecture>,
     theta: Params,
     steps: usize,
     /// Every iterate is stored if they fit into [`MAX_VALUES`].
@@ -48,7 +51,7 @@ struct Size {
     tasks: usize,
     /// Images per task, in the larger of support and query set.
     count: usize,
-    /// Pixels of an image after the first block.
+    /// Pixels of an image after the first convolution.
     pixels: usize,
     /// Values per pixel: its channels, or the patch that they are computed from.
     features: usize,
@@ -133,13 +136,18 @@ impl Case {
             )));
         }
         let blocks = (1..).take_while(|block| archive.contains(&format!("theta.conv{block}.weight"))).count();
-        if blocks > halvings(side) {
-            let most = halvings(side);
+        let pool: Pool = optional(archive, "pool")?.unwrap_or(Pool::Stride);
+        let negative_slope: f64 = optional(archive, "negative_slope")?.unwrap_or(0.0);
+        let most = pool.halvings(side);
+        if blocks > most {
             return Err(unusable(format!(
                 "it has {blocks} convolutions; each halves the image, so {side} pixels allow at most {most}"
             )));
         }
-        let architecture = Arc::new(Conv4Config::new(side, blocks, filters, ways));
+        let bias = archive.contains("theta.conv1.bias");
+        let network = Conv4 { pool, bias, negative_slope, ..Conv4::new(filters, blocks) };
+        let network = network.build(side, ways).map_err(|error| unusable(error.to_string()))?;
+        let architecture: Arc<dyn Architecture> = Arc::new(network);
         let count = |part: &str| -> Result<usize, Error> {
             match archive.get(&format!("{part}_x"))?.0 {
                 [_, count, ..] if *count > 0 => Ok(*count),
@@ -149,7 +157,7 @@ impl Case {
         let size = Size {
             tasks,
             count: count("support")?.max(count("query")?),
-            pixels: side.div_ceil(2).pow(2),
+            pixels: if pool == Pool::Max { side.pow(2) } else { side.div_ceil(2).pow(2) },
             features: filters.max(9),
             ways,
             weights: architecture.leaves().iter().map(|leaf| leaf.layout.count()).sum(),
@@ -178,8 +186,7 @@ impl Case {
             Ok(Batch::new(&*architecture, images.reshape([tasks, count, side * side]), &labels, ways))
         };
         let (support, query) = (batch("support")?, batch("query")?);
-        let network: Arc<dyn Architecture> = architecture.clone();
-        let problem = FewShot::new(network, support, query, rate, BatchNorm::Transductive);
+        let problem = FewShot::new(architecture.clone(), support, query, rate, BatchNorm::Transductive);
         let theta = Params::new(theta?);
         Ok(Self { problem, architecture, theta, steps, memory, text: archive.text.clone() })
     }
@@ -220,12 +227,17 @@ impl Case {
     }
 }
 
-fn number<N: std::str::FromStr>(archive: &Archive, key: &'static str) -> Result<N, Error> {
+/// The text of `key`, read; `None` if it is not there.
+fn optional<N: FromStr<Err: Display>>(archive: &Archive, key: &'static str) -> Result<Option<N>, Error> {
+    archive.text.contains_key(key).then(|| number(archive, key)).transpose()
+}
+
+fn number<N: FromStr<Err: Display>>(archive: &Archive, key: &'static str) -> Result<N, Error> {
     let path = || archive.path.clone();
     let text = archive.text.get(key).ok_or_else(|| Error::Missing { path: path(), key })?;
-    text.parse().map_err(|_| Error::Unusable {
+    text.parse().map_err(|error| Error::Unusable {
         path: path(),
-        reason: format!("{key} = `{text}` is not a valid number"),
+        reason: format!("{key} = `{text}` is not valid: {error}"),
     })
 }
 

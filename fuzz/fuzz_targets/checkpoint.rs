@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use libfuzzer_sys::fuzz_target;
 use metaburn::support::archive::Archive;
 use metaburn::config::RawConfig;
-use metaburn::model::{Architecture, Conv4Config, Leaf};
+use metaburn::model::{Architecture, Conv4, Leaf};
 use bilevel::rng::generator;
 use metaburn::run::{Saved, TrainingState};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
     // Its counts may be absurd.
     let Ok(saved) = Saved::read(&path) else { return };
     let in_files = |leaf: Leaf| Leaf { name: format!("theta.{}", leaf.name), ..leaf };
-    let leaves: Vec<Leaf> = Conv4Config::new(8, 1, 2, 2).leaves().into_iter().map(in_files).collect();
+    let leaves: Vec<Leaf> = Conv4::new(2, 1).build(8, 2).expect("it fits").leaves().into_iter().map(in_files).collect();
     let device = Device::flex();
     if let Ok(theta) = saved.theta(&leaves, &device) {
         for optimizer in OPTIMIZERS {

@@ -4,7 +4,7 @@
 //! Let f_ℓ be the multiply-adds of layer ℓ, y = x·w, on one image. The costs per image are
 //!
 //! ```text
-//!                     first layer   others
+//!                   on the images   others
 //! y = x w                       1        1
 //! w̄ = xᵀ ȳ                      1        1
 //! x̄ = ȳ wᵀ                      0        1     images need no gradient
@@ -20,7 +20,7 @@
 //! ([`bilevel::dual`]). Recomputing an iterate that was not stored costs one gradient.
 
 use crate::config::Config;
-use crate::model::{Architecture, Layer};
+use crate::model::{Architecture, Product};
 use crate::task::BatchNorm;
 use bilevel::hypergradient::Evaluations;
 
@@ -44,11 +44,14 @@ impl Arithmetic {
             BatchNorm::Transductive => query,
             BatchNorm::Support => support + query,
         };
-        let layers = architecture.layers();
-        let first = layers.first().map_or(0, Layer::multiply_adds);
-        let all: usize = layers.iter().map(Layer::multiply_adds).sum();
+        let products = architecture.products();
+        let sum = |on_images| -> usize {
+            let own = products.iter().filter(|product| product.on_images == on_images);
+            own.map(Product::multiply_adds).sum()
+        };
+        let (first, others) = (sum(true), sum(false));
         let flop = |of_first, of_others, images: usize| {
-            2.0 * (images * (of_first * first + of_others * (all - first))) as f64
+            2.0 * (images * (of_first * first + of_others * others)) as f64
         };
         Self { inner: flop(2, 3, support), outer: flop(2, 3, outer), product: flop(3, 8, support) }
     }
@@ -65,7 +68,7 @@ impl Arithmetic {
 mod tests {
     use super::super::SETTINGS;
     use super::*;
-    use crate::model::{Conv4Config, MlpConfig};
+    use crate::model::{Conv4, Mlp, Pool, ResNet};
     use bilevel::hypergradient::Draw;
 
     /// f_1 to f_4 of Conv4-64 on 28 × 28 images, and the linear layer's multiply-adds, counted by hand.
@@ -75,8 +78,8 @@ mod tests {
 
     fn cost(draw: &Draw) -> Result<f64, crate::config::Error> {
         let config = Config::load(None, &SETTINGS[0].assignments(None))?;
-        let network = Conv4Config::new(28, 4, 64, 5);
-        Ok(Arithmetic::new(&config, &network).flop(&draw.cost()))
+        let network = config.model.architecture.build(28, 5);
+        Ok(Arithmetic::new(&config, &*network).flop(&draw.cost()))
     }
 
     #[test]
@@ -95,14 +98,37 @@ mod tests {
     }
 
     #[test]
-    fn layers_cover_every_weight_matrix() {
-        let networks: [&dyn Architecture; 2] =
-            [&Conv4Config::new(28, 4, 64, 5), &MlpConfig::new(14 * 14, &[32, 16], 5)];
+    fn products_cover_every_weight_matrix() -> Result<(), crate::model::BuildError> {
+        let conv4 = Conv4 { pool: Pool::Max, bias: true, ..Conv4::new(8, 4) };
+        let resnet = ResNet { filters: 4, layers: 8, negative_slope: 0.0, init: conv4.init };
+        let networks = [
+            Conv4::new(64, 4).build(28, 5)?,
+            conv4.build(28, 5)?,
+            resnet.build(28, 5)?,
+            Mlp::new(&[32, 16]).build(14 * 14, 5)?,
+        ];
         for network in networks {
-            let weights: usize = network.layers().iter().map(|layer| layer.inputs * layer.outputs).sum();
+            let products = network.products();
+            let weights: usize = products.iter().map(|product| product.inputs * product.outputs).sum();
             let matrices = network.leaves().into_iter().filter(|leaf| leaf.layout.shape().len() > 1);
             assert_eq!(weights, matrices.map(|leaf| leaf.layout.count()).sum::<usize>());
         }
+        Ok(())
+    }
+
+    #[test]
+    fn products_on_images_are_those_whose_inputs_have_no_gradient() -> Result<(), crate::model::BuildError> {
+        let on_images = |network: crate::model::Sequential| -> Vec<usize> {
+            let products = network.products().into_iter().filter(|product| product.on_images);
+            products.map(|product| product.multiply_adds()).collect()
+        };
+        let max = Conv4 { pool: Pool::Max, ..Conv4::new(64, 4) };
+        assert_eq!(on_images(max.build(28, 5)?), [28 * 28 * 9 * 64]);
+        // The first block's convolution and its shortcut.
+        let resnet = ResNet { filters: 32, layers: 4, negative_slope: 0.0, init: max.init };
+        assert_eq!(on_images(resnet.build(28, 5)?), [14 * 14 * 9 * 32, 14 * 14 * 32]);
+        assert_eq!(on_images(Mlp::new(&[7]).build(14 * 14, 5)?), [14 * 14 * 7]);
+        Ok(())
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn large(device: &Device) -> Result<f64, Error> {
     Ok(1e-9 * flop / seconds)
 }
 
-/// GFLOP/s of the products y = x·w, xᵀ·ȳ and ȳ·wᵀ of every layer, for r support sets and one query set per task.
+/// GFLOP/s of y = x·w, xᵀ·ȳ and ȳ·wᵀ for every matrix product of the network, for r support sets and one query set per task.
 fn shapes(config: &Config, learner: &Learner) -> Result<f64, Error> {
     let opened = &learner.opened;
     let (tasks, ways) = (config.outer.meta_batch, config.task.ways);
@@ -58,23 +58,23 @@ fn shapes(config: &Config, learner: &Learner) -> Result<f64, Error> {
     let mut flop = 0.0;
     for (of_class, times) in sets {
         let images = ways * of_class;
-        for (depth, layer) in learner.architecture.layers().iter().enumerate() {
-            let rows = images * layer.positions;
-            let x = random([chunk, rows, layer.inputs], &opened.device);
-            let w = random([chunk, layer.inputs, layer.outputs], &opened.device);
-            let y = random([chunk, rows, layer.outputs], &opened.device);
-            let each = if depth == 0 { 2 } else { 3 };
-            flop += 2.0 * (tasks * times * each * images * layer.multiply_adds()) as f64;
-            products.push((x, w, y, times, depth));
+        for product in learner.architecture.products() {
+            let rows = images * product.positions;
+            let x = random([chunk, rows, product.inputs], &opened.device);
+            let w = random([chunk, product.inputs, product.outputs], &opened.device);
+            let y = random([chunk, rows, product.outputs], &opened.device);
+            let each = if product.on_images { 2 } else { 3 };
+            flop += 2.0 * (tasks * times * each * images * product.multiply_adds()) as f64;
+            products.push((x, w, y, times, product.on_images));
         }
     }
     let seconds = fastest(&opened.device, || {
         opened.workers.map(tasks, |_| {
-            for (x, w, y, times, depth) in &products {
+            for (x, w, y, times, on_images) in &products {
                 for _ in 0..*times {
                     black_box(x.clone().matmul(w.clone()));
                     black_box(x.clone().transpose().matmul(y.clone()));
-                    if *depth > 0 {
+                    if !on_images {
                         black_box(y.clone().matmul(w.clone().transpose()));
                     }
                 }

@@ -2,7 +2,7 @@
 
 use super::{Config, Data, Error, Fault, KeyDoc, Place, RawConfig, keys};
 use crate::data::{SplitRule, folder};
-use crate::model::Network;
+use crate::model::{Conv4, Mlp, Network};
 use bilevel::Budget;
 use bilevel::device::Backend;
 use bilevel::estimator::{
@@ -78,7 +78,7 @@ fn default_is_the_glyphs_file() {
     let config = Config::load(None, &[]).unwrap();
     assert_eq!(config, Config::load(Some(&file), &[]).unwrap());
     assert_eq!((config.task.ways, config.task.shots, config.inner.eval_steps), (5, 1, 3));
-    assert_eq!(config.model.architecture, Network::Conv4 { filters: 64, blocks: 4 });
+    assert_eq!(config.model.architecture, Network::Conv4(Conv4::new(64, 4)));
     assert_eq!(config.data.split, Some(SplitRule::FRACTION));
 }
 
@@ -226,7 +226,7 @@ fn overrides_are_toml_or_bare_strings() {
     let config = checked(BUDGET, &overrides);
     assert_eq!(config.outer.optimizer, Optimizer::Sgd { momentum: 0.0 });
     assert_eq!((config.inner.rate, config.data.rotations, config.seed), (1.0, true, 2));
-    assert_eq!(config.model.architecture, Network::Mlp { hidden: vec![8] });
+    assert_eq!(config.model.architecture, Network::Mlp(Mlp::new(&[8])));
 }
 
 #[test]
@@ -479,6 +479,7 @@ fn contradictions_name_both_keys() {
             "checkpoint.keep_best = 3\neval.every = 0",
             "`checkpoint.keep_best` (= 3) has no effect with eval.every = 0",
         ),
+        (
             "estimator.schedule = 'first-order until 5'",
             "`estimator.schedule` must be a list of phases with ascending steps, such as [\"first-order until 1000\", \
              \"step-coins until 5000\"] (\"first-order until 5\" is not a list), got \"first-order until 5\"",

@@ -147,7 +147,7 @@ fn hint(name: &str) -> &'static str {
     match name {
         name if name.starts_with(RATE) => "; to learn inner rates, `--set inner.rates=learned`",
         name if name.starts_with("conv") && name.ends_with(".bias") => {
-            "; convolutions have no bias here, since batch norm would subtract it"
+            "; for convolutions with a bias, though batch norm subtracts it, `--set model.bias=true`"
         }
         _ => "",
     }

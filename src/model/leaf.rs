@@ -4,6 +4,7 @@
 //! are matrices by which channels-last rows are multiplied from the right. [`Layout`] converts between the two without
 //! rounding, for any number of tasks at once.
 
+use bilevel::choice;
 use burn::tensor::Tensor;
 
 /// A parameter of a network.
@@ -17,8 +18,29 @@ pub struct Leaf {
     pub mean: f32,
     /// Standard deviation of its initial values.
     pub deviation: f32,
+    /// Distribution of its initial values.
+    pub distribution: Distribution,
     /// Its role in the network.
     pub role: Role,
+}
+
+/// Distribution of initial values with a given mean and standard deviation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// Normal.
+    Normal,
+    /// Uniform, within √3 standard deviations of the mean.
+    Uniform,
+}
+
+choice! {
+    /// Initial values of weights; biases begin at 0.
+    pub enum Initialisation {
+        /// Normal with variance 2/inputs, for layers before a ReLU; 1/inputs for the head (He et al. 2015).
+        He = "he",
+        /// Uniform with variance 2/(inputs + outputs): PyTorch's `xavier_uniform_` (Glorot & Bengio 2010).
+        Xavier = "xavier",
+    }
 }
 
 /// Role of a parameter in a network.
@@ -35,8 +57,11 @@ pub enum Role {
 /// External and internal layout of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// External `[filters, channels, 3, 3]`, internal `[9·channels, filters]`, with pixels of the patch before channels.
+    /// External `[filters, channels, size, size]`, internal `[size²·channels, filters]`, with pixels of the patch before
+    /// channels.
     Kernel {
+        /// Height and width.
+        size: usize,
         /// Output channels.
         filters: usize,
         /// Input channels.
@@ -70,7 +95,7 @@ impl Layout {
     /// External shape.
     pub fn shape(&self) -> Vec<usize> {
         match *self {
-            Self::Kernel { filters, channels } => vec![filters, channels, 3, 3],
+            Self::Kernel { size, filters, channels } => vec![filters, channels, size, size],
             Self::Vector { width } => vec![width],
             Self::Rows { rows, width } => vec![rows, width],
             Self::Linear { outputs, channels, pixels } => vec![outputs, channels * pixels],
@@ -103,10 +128,10 @@ impl Layout {
     pub fn pack(&self, flat: Tensor<2>) -> Tensor<3> {
         let tasks = flat.dims()[0];
         match *self {
-            Self::Kernel { filters, channels } => flat
-                .reshape([tasks, filters, channels, 9])
+            Self::Kernel { size, filters, channels } => flat
+                .reshape([tasks, filters, channels, size * size])
                 .permute([0, 3, 2, 1])
-                .reshape([tasks, 9 * channels, filters]),
+                .reshape([tasks, size * size * channels, filters]),
             Self::Vector { width } => flat.reshape([tasks, 1, width]),
             Self::Rows { rows, width } => flat.reshape([tasks, rows, width]),
             Self::Linear { outputs, channels, pixels } => flat
@@ -120,7 +145,9 @@ impl Layout {
     pub fn unpack(&self, matrix: Tensor<3>) -> Tensor<2> {
         let tasks = matrix.dims()[0];
         let unfolded = match *self {
-            Self::Kernel { filters, channels } => matrix.reshape([tasks, 9, channels, filters]),
+            Self::Kernel { size, filters, channels } => {
+                matrix.reshape([tasks, size * size, channels, filters])
+            }
             Self::Vector { width } => matrix.reshape([tasks, 1, 1, width]),
             Self::Rows { .. } => return matrix.reshape([tasks, self.count()]),
             Self::Linear { outputs, channels, pixels } => matrix.reshape([tasks, pixels, channels, outputs]),
@@ -129,33 +156,24 @@ impl Layout {
     }
 }
 
-/// A convolution's 3×3 kernel, initialised as for ReLU (He et al. 2015).
-pub(super) fn kernel(name: String, filters: usize, channels: usize) -> Leaf {
-    let deviation = (2.0 / (9 * channels) as f32).sqrt();
-    Leaf { name, layout: Layout::Kernel { filters, channels }, mean: 0.0, deviation, role: Role::Weight }
+/// The weight of a convolution or a linear layer of `inputs` and `outputs`: values that each output is computed from, and
+/// values that each input takes part in. `gain` is inputs × variance under [`Initialisation::He`].
+pub(super) fn weight(
+    name: String,
+    layout: Layout,
+    [inputs, outputs]: [usize; 2],
+    initialisation: Initialisation,
+    gain: f32,
+) -> Leaf {
+    let (variance, distribution) = match initialisation {
+        Initialisation::He => (gain / inputs as f32, Distribution::Normal),
+        Initialisation::Xavier => (2.0 / (inputs + outputs) as f32, Distribution::Uniform),
+    };
+    Leaf { name, layout, mean: 0.0, deviation: variance.sqrt(), distribution, role: Role::Weight }
 }
 
 /// A vector with all initial values equal to `value`.
-fn vector(name: String, width: usize, value: f32, role: Role) -> Leaf {
-    Leaf { name, layout: Layout::Vector { width }, mean: value, deviation: 0.0, role }
-}
-
-/// γ, 1 at the start, and β, 0 at the start, of a batch norm of `width` channels.
-pub(super) fn norm(name: &str, width: usize) -> [Leaf; 2] {
-    [("weight", 1.0), ("bias", 0.0)]
-        .map(|(part, value)| vector(format!("{name}.{part}"), width, value, Role::Norm))
-}
-
-/// The last linear layer: weight and bias from an image of `channels` channels and `pixels` pixels to `ways` logits.
-pub(super) fn head(ways: usize, channels: usize, pixels: usize) -> [Leaf; 2] {
-    let weight = linear("linear.weight".into(), ways, channels, pixels, 1.0);
-    let bias = vector("linear.bias".into(), ways, 0.0, Role::Head);
-    [Leaf { role: Role::Head, ..weight }, bias]
-}
-
-/// A linear map on an image of `channels` channels and `pixels` pixels. Initial values have variance `gain`/inputs.
-pub(super) fn linear(name: String, outputs: usize, channels: usize, pixels: usize, gain: f32) -> Leaf {
-    let deviation = (gain / (channels * pixels) as f32).sqrt();
-    let layout = Layout::Linear { outputs, channels, pixels };
-    Leaf { name, layout, mean: 0.0, deviation, role: Role::Weight }
+pub(super) fn vector(name: String, width: usize, value: f32, role: Role) -> Leaf {
+    let layout = Layout::Vector { width };
+    Leaf { name, layout, mean: value, deviation: 0.0, distribution: Distribution::Normal, role }
 }

@@ -1,53 +1,41 @@
-//! Networks: the forward pass on stacks of T tasks' fast weights, and Burn modules with trained weights.
+//! Networks: the forward pass on stacks of T tasks' fast weights.
 //!
 //! An [`Architecture`] describes the parameters and computes logits from them. It holds no parameters; training works
-//! on stacks of them. [`Conv4`] and [`Mlp`] are Burn modules that hold one set of parameters and use Burn's own
-//! operations. `from_stack` converts a trained θ to a module, `to_stack` a module to θ.
+//! on stacks of them. [`Sequential`] is the architecture put together from layers, and [`Network`] the list of those that a
+//! configuration can name.
 
+mod builder;
 mod conv4;
+mod layer;
 mod leaf;
 mod mlp;
 mod network;
+mod resnet;
+mod sequential;
 mod stored;
 
-pub use conv4::{Conv4, Conv4Config};
-pub use leaf::{Layout, Leaf, Role};
-pub use mlp::{Mlp, MlpConfig};
-pub use network::{Network, halvings};
+pub use builder::{BuildError, NetworkBuilder};
+pub use conv4::{Conv4, Pool};
+pub use layer::{EPSILON, Product, Shape};
+pub use leaf::{Distribution, Initialisation, Layout, Leaf, Role};
+pub use mlp::Mlp;
+pub use network::Network;
+pub use resnet::ResNet;
+pub use sequential::Sequential;
 pub use stored::{store, stored};
 
 use bilevel::{Dual, Params, rng};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use rand_distr::{Distribution, Normal};
-
-/// ε inside batch normalisation's square root.
-pub const EPSILON: f64 = 1e-5;
-
-/// A layer with a matrix product, for one image: `[positions, inputs] × [inputs, outputs]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layer {
-    /// Rows per image: output pixels of a convolution, 1 for a linear layer.
-    pub positions: usize,
-    /// Columns: kernel pixels × channels for a convolution.
-    pub inputs: usize,
-    /// Filters or units.
-    pub outputs: usize,
-}
-
-impl Layer {
-    /// Multiply-adds of y = x·w for one image.
-    pub fn multiply_adds(&self) -> usize {
-        self.positions * self.inputs * self.outputs
-    }
-}
+use rand::RngExt;
+use rand_distr::{Distribution as _, Normal};
 
 /// The parameters of a network, and its forward pass.
 pub trait Architecture: Send + Sync {
     /// The parameters, in the order of the stack's leaves.
     fn leaves(&self) -> Vec<Leaf>;
 
-    /// The layers with matrix products, in order, to count the network's operations.
-    fn layers(&self) -> Vec<Layer>;
+    /// The matrix products for one image, to count the network's operations.
+    fn products(&self) -> Vec<Product>;
 
     /// Input of the first layer for `images [tasks, n, pixels]`, computed once for all inner steps:
     /// `[tasks, n·rows, columns]`.
@@ -75,16 +63,25 @@ pub fn initialise(architecture: &dyn Architecture, seed: u64, device: &Device) -
     initialise_leaves(&architecture.leaves(), seed, device)
 }
 
-/// Initial parameters: normal with the mean and standard deviation of each leaf. They are drawn on the host from `seed`,
-/// and so are the same on every backend.
+/// Initial parameters: drawn from the distribution of each leaf, on the host and from `seed`, and so the same on every
+/// backend.
 pub fn initialise_leaves(leaves: &[Leaf], seed: u64, device: &Device) -> Params {
     let leaves = leaves.iter().enumerate().map(|(index, leaf)| {
         let mut generator = rng::generator(seed, "initial weights", index as u64);
         let count = leaf.layout.count();
-        let values: Vec<f32> = match Normal::new(leaf.mean, leaf.deviation) {
-            Ok(normal) => (0..count).map(|_| normal.sample(&mut generator)).collect(),
-            Err(_) => unreachable!("a leaf's deviation is finite and not negative"),
+        let mut draw = || -> f32 {
+            match leaf.distribution {
+                Distribution::Normal => match Normal::new(leaf.mean, leaf.deviation) {
+                    Ok(normal) => normal.sample(&mut generator),
+                    Err(_) => unreachable!("a leaf's deviation is finite and not negative"),
+                },
+                Distribution::Uniform => {
+                    let bound = leaf.deviation * 3f32.sqrt();
+                    leaf.mean + bound * generator.random_range(-1.0..1.0f32)
+                }
+            }
         };
+        let values: Vec<f32> = (0..count).map(|_| draw()).collect();
         leaf.layout.pack(Tensor::from_data(TensorData::new(values, [1, count]), (device, DType::F32)))
     });
     Params::new(leaves.collect())

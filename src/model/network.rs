@@ -1,38 +1,32 @@
-//! The list of networks. To add one, implement [`Architecture`] in a new file of this folder and add a variant here.
+//! The list of networks. To add one, build it from layers in a new file of this folder and add a variant here.
 
-use super::{Architecture, Conv4Config, MlpConfig};
+use super::{Architecture, Conv4, Mlp, ResNet};
 use serde::Serialize;
 use std::sync::Arc;
 
 /// Settings of a network. Each ends with a linear layer to the classes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Network {
-    /// Blocks of 3×3 convolution with stride 2, batch norm and ReLU (Vinyals et al. 2016).
-    Conv4 {
-        /// Filters of each convolution, 1 to 4096.
-        filters: usize,
-        /// Blocks, 1 to [`halvings`] of the image size.
-        blocks: usize,
-    },
+    /// Blocks of 3×3 convolution, batch norm and ReLU, each of which halves the image.
+    Conv4(Conv4),
     /// Fully connected layers with batch norm and ReLU.
-    Mlp {
-        /// Widths of the hidden layers, at least one.
-        hidden: Vec<usize>,
-    },
+    Mlp(Mlp),
+    /// Stages of residual blocks.
+    ResNet(ResNet),
 }
 
 impl Network {
-    /// The network for images of `side`² pixels and `ways` classes.
+    /// The network for grey images of `side`² pixels and `ways` classes.
+    ///
+    /// # Panics
+    /// Panics if the settings do not fit the images, which a configuration's check rules out.
     pub fn build(&self, side: usize, ways: usize) -> Arc<dyn Architecture> {
-        match self {
-            Self::Conv4 { filters, blocks } => Arc::new(Conv4Config::new(side, *blocks, *filters, ways)),
-            Self::Mlp { hidden } => Arc::new(MlpConfig::new(side * side, hidden, ways)),
-        }
+        let built = match self {
+            Self::Conv4(network) => network.build(side, ways),
+            Self::Mlp(network) => network.build(side * side, ways),
+            Self::ResNet(network) => network.build(side, ways),
+        };
+        Arc::new(built.unwrap_or_else(|error| panic!("{error}")))
     }
-}
-
-/// How often `size` ≥ 1 pixels can be halved, rounding up, until one is left: the largest number of blocks of a Conv4.
-pub fn halvings(size: usize) -> usize {
-    size.next_power_of_two().ilog2() as usize
 }

@@ -257,5 +257,5 @@ fn rate_leaf(rates: &InnerRates, leaf: &Leaf) -> Option<Leaf> {
         RateEach::TensorAndStep { steps } => Layout::Vector { width: *steps },
     };
     let name = format!("rate.{}", leaf.name);
-    Some(Leaf { name, layout, mean: *start as f32, deviation: 0.0, role: leaf.role })
+    Some(Leaf { name, layout, mean: *start as f32, deviation: 0.0, ..leaf.clone() })
 }

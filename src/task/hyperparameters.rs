@@ -14,7 +14,7 @@
 
 use super::classification::cross_entropy;
 use super::{Adapted, Batch};
-use crate::model::{Layout, Leaf, Role, initialise_leaves};
+use crate::model::{Distribution, Layout, Leaf, Role, initialise_leaves};
 use bilevel::{Bilevel, Dual, Params, Rates};
 use burn::tensor::{Tensor, TensorData};
 
@@ -34,12 +34,9 @@ impl Hyperparameters {
     pub fn new(train: Batch, validation: Batch, hidden: &[usize], seed: u64) -> Self {
         let ([_, _, pixels], [_, _, classes]) = (train.input.dims(), train.one_hot.dims());
         let widths = [&[pixels], hidden, &[classes]].concat();
-        let leaf = |layout, deviation| Leaf {
-            name: String::new(),
-            layout,
-            mean: 0.0,
-            deviation,
-            role: Role::Weight,
+        let leaf = |layout, deviation| {
+            let (distribution, role) = (Distribution::Normal, Role::Weight);
+            Leaf { name: String::new(), layout, mean: 0.0, deviation, distribution, role }
         };
         let layer = |widths: &[usize]| {
             let [inputs, outputs] = [widths[0], widths[1]];

@@ -5,9 +5,10 @@ use crate::common::problems::{
     exact_gradient_matches_differences, few_shot, labelled_images, normal, values,
 };
 use bilevel::hypergradient::{Draw, Memory, Workers, estimate};
+use bilevel::kernel::Window;
 use bilevel::{Bilevel, Params};
 use burn::tensor::{DType, Device};
-use metaburn::model::{Conv4Config, MlpConfig};
+use metaburn::model::{Architecture, Conv4, Initialisation, Mlp, Pool, ResNet, Sequential};
 use metaburn::task::BatchNorm;
 use metaburn::task::{Batch, HyperCleaning, Hyperparameters};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 #[test]
 fn conv4_in_both_batch_norm_modes() {
     for batch_norm in [BatchNorm::Transductive, BatchNorm::Support] {
-        let network = Arc::new(Conv4Config::new(7, 2, 3, 3));
+        let network = Arc::new(Conv4::new(3, 2).build(7, 3).unwrap());
         let (problem, theta) = few_shot(network, [2, 3, 2, 2, 49], 0.3, batch_norm);
         exact_gradient_matches_differences(&problem, &theta, 3);
     }
@@ -24,9 +25,47 @@ fn conv4_in_both_batch_norm_modes() {
 #[test]
 fn mlp_in_both_batch_norm_modes() {
     for batch_norm in [BatchNorm::Transductive, BatchNorm::Support] {
-        let network = Arc::new(MlpConfig::new(6, &[5, 4], 3));
+        let network = Arc::new(Mlp::new(&[5, 4]).build(6, 3).unwrap());
         let (problem, theta) = few_shot(network, [2, 3, 2, 2, 6], 0.3, batch_norm);
         exact_gradient_matches_differences(&problem, &theta, 4);
+    }
+}
+
+#[test]
+fn networks_with_max_pooling_biases_leaky_relu_and_residual_sums() {
+    let init = Initialisation::Xavier;
+    let conv4 = Conv4 { pool: Pool::Max, bias: true, negative_slope: 0.1, init, ..Conv4::new(3, 2) };
+    let resnet = ResNet { filters: 2, layers: 4, negative_slope: 0.0, init };
+    // Every layer, without batch norm after it, and windows that overlap or leave pixels over.
+    let window = |size, stride| Window { size, stride, padding: 1 };
+    let layers = Sequential::on_images(7)
+        .residual(
+            |x| {
+                x.convolution(3, window(3, 1))
+                    .bias()
+                    .leaky_relu(0.2)
+                    .convolution(3, window(3, 2))
+                    .batch_norm()
+            },
+            |x| x.convolution(3, Window { size: 1, stride: 2, padding: 0 }),
+        )
+        .relu()
+        .mean_pool(2)
+        .residual(|x| x.convolution(3, window(3, 1)).bias(), |x| x)
+        .max_pool(2)
+        .linear(4)
+        .bias()
+        .leaky_relu(0.5);
+    let networks: [Arc<dyn Architecture>; 3] = [
+        Arc::new(conv4.build(7, 3).unwrap()),
+        Arc::new(resnet.build(7, 3).unwrap()),
+        Arc::new(layers.head(3).unwrap()),
+    ];
+    for (network, steps) in networks.into_iter().zip([3, 2, 3]) {
+        for batch_norm in [BatchNorm::Transductive, BatchNorm::Support] {
+            let (problem, theta) = few_shot(network.clone(), [2, 3, 2, 2, 49], 0.1, batch_norm);
+            exact_gradient_matches_differences(&problem, &theta, steps);
+        }
     }
 }
 
@@ -65,7 +104,7 @@ fn first_order_gradient_is_zero<P: Bilevel>(problem: &P, theta: &Params) {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let network = Arc::new(Conv4Config::new(9, 2, 4, 3));
+    let network = Arc::new(Conv4::new(4, 2).build(9, 3).unwrap());
     let (problem, theta) = few_shot(network, [5, 3, 1, 2, 81], 0.3, BatchNorm::Transductive);
     let mut draw = Draw::truncated(5, 3, 1).observed();
     draw.add(1, 3, 4.0);

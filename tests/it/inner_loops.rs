@@ -9,7 +9,7 @@ use crate::common::relative_error;
 use bilevel::hypergradient::{Draw, LossWeights, Memory, adapt, estimate};
 use bilevel::{Bilevel, Params, Proximal, Rates};
 use burn::tensor::{DType, Device, Tensor};
-use metaburn::model::{Architecture, Conv4Config, Layout, MlpConfig, initialise_leaves};
+use metaburn::model::{Architecture, Conv4, Layout, Mlp, initialise_leaves};
 use metaburn::task::{Adaptation, Adapts, BatchNorm, FewShot, Head, InnerRates, RateEach};
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn theta(network: &dyn Architecture, adaptation: &Adaptation) -> Params {
 
 /// Two tasks with this adaptation, and θ.
 fn adapting(adaptation: &Adaptation, batch_norm: BatchNorm) -> (FewShot, Params) {
-    let network = Arc::new(MlpConfig::new(6, &[5, 4], 3));
+    let network = Arc::new(Mlp::new(&[5, 4]).build(6, 3).unwrap());
     let theta = theta(&*network, adaptation);
     let (plain, _) = few_shot(network, [2, 3, 2, 2, 6], 0.3, batch_norm);
     (plain.adapting(adaptation), theta)
@@ -62,7 +62,7 @@ fn learned_rates_have_an_exact_gradient() {
 
 #[test]
 fn learned_rates_of_a_convolutional_network_have_an_exact_gradient() {
-    let network = Arc::new(Conv4Config::new(7, 2, 3, 3));
+    let network = Arc::new(Conv4::new(3, 2).build(7, 3).unwrap());
     let (plain, _) = few_shot(network.clone(), [2, 3, 2, 2, 49], 0.3, BatchNorm::Support);
     let adaptation = adaptation(Adapts::All, LEARNED);
     let problem = plain.adapting(&adaptation);
@@ -206,7 +206,7 @@ fn a_prototype_head_without_inner_steps_is_the_prototypical_network() {
     let logits = problem.query_logits(0, &outer, &problem.start(&outer));
 
     // The features of Burn's own operations, and squared distances to the class means of the support images.
-    let network = MlpConfig::new(6, &[5, 4], 3);
+    let network = Mlp::new(&[5, 4]).build(6, 3).unwrap();
     let features = |images: Tensor<3>| network.features(&outer.constant(), &images, images.dims()[1]).primal;
     let [support, query] = [(6, 1), (6, 2)].map(|(count, seed)| features(normal([2, count, 6], seed)));
     let distances = |query: Tensor<3>| {
@@ -233,7 +233,7 @@ fn a_prototype_head_without_inner_steps_is_the_prototypical_network() {
 fn heads_that_do_not_depend_on_the_classes_fit_any_number_of_them() {
     for head in [Head::Shared, Head::Prototype] {
         let adaptation = Adaptation { head, ..Adaptation::maml(0.3) };
-        let network: Arc<dyn Architecture> = Arc::new(MlpConfig::new(6, &[5, 4], 3));
+        let network: Arc<dyn Architecture> = Arc::new(Mlp::new(&[5, 4]).build(6, 3).unwrap());
         let theta = theta(&*network, &adaptation);
         for ways in [2, 3, 7] {
             let (problem, _) = few_shot(network.clone(), [2, ways, 2, 2, 6], 0.3, BatchNorm::Support);
@@ -256,7 +256,7 @@ fn more_steps_than_trained_use_the_last_rates_and_norms() {
     let five = Adaptation { rates, norm_steps: Some(5), ..two };
     let (longer, _) = adapting(&five, BatchNorm::Transductive);
     // The same θ with its last column and row repeated.
-    let shapes = five.leaves(&MlpConfig::new(6, &[5, 4], 3));
+    let shapes = five.leaves(&Mlp::new(&[5, 4]).build(6, 3).unwrap());
     let extended = theta.leaves().iter().zip(&shapes).map(|(leaf, shape)| {
         let repeated = |dim: usize| {
             let last = leaf.clone().narrow(dim, 1, 1);
@@ -279,7 +279,7 @@ fn more_steps_than_trained_use_the_last_rates_and_norms() {
 
 #[test]
 fn parameters_have_names_and_layouts() {
-    let network = MlpConfig::new(6, &[5], 3);
+    let network = Mlp::new(&[5]).build(6, 3).unwrap();
     let leaves = adaptation(Adapts::Head, LEARNED).leaves(&network);
     let names: Vec<&str> = leaves.iter().map(|leaf| leaf.name.as_str()).collect();
     let expected = [

@@ -2,22 +2,40 @@
 
 use super::data;
 use crate::config::checker::Checker;
-use crate::config::key::{Fixed, Is, keys};
-use crate::config::kind::{Count, OneOf, Widths, at_least, between, one_of, widths};
-use crate::model::{Network, halvings};
+use crate::config::key::{AnyKey, Fixed, Is, keys};
+use crate::config::kind::{
+    Count, Flag, Number, OneOf, Widths, at_least, between, non_negative, one_of, widths,
+};
+use crate::model::{Conv4, Initialisation, Mlp, Network, Pool, ResNet};
 use crate::task::BatchNorm;
 use bilevel::choice;
 use serde::Serialize;
 
+/// The most filters in the first stage of a "resnet".
+const MOST_RESNET_FILTERS: usize = 512;
+
 keys! {
     /// Network architecture.
     KIND: Fixed<OneOf<Kind>> = "model.kind", one_of(), Is(|| Kind::Conv4);
-    /// Number of filters in each convolution of a "conv4".
+    /// Number of filters in each convolution of a "conv4", or in the first of a "resnet"'s four stages; each later stage has
+    /// twice as many.
     FILTERS: Fixed<Count> = "model.filters", between(1, 4096), Is(|| 64);
     /// Number of blocks of a "conv4". Each halves the height and width of the image.
     BLOCKS: Fixed<Count> = "model.blocks", at_least(1), Is(|| 4);
+    /// How a block of a "conv4" halves the image: by a convolution of stride 2, which rounds odd sides up, or by 2×2
+    /// max-pooling after a convolution of stride 1, which rounds them down.
+    POOL: Fixed<OneOf<Pool>> = "model.pool", one_of(), Is(|| Pool::Stride);
+    /// Whether the convolutions of a "conv4" have a bias. Batch norm subtracts it again.
+    BIAS: Fixed<Flag> = "model.bias", Flag, Is(|| false);
+    /// Number of residual blocks of a "resnet": 4, 8 or 12. Each has two 3×3 convolutions.
+    LAYERS: Fixed<Count> = "model.layers", between(4, 12), Is(|| 8);
     /// Widths of the hidden layers of an "mlp".
     HIDDEN: Fixed<Widths> = "model.hidden", widths(16, 65_536), Is(|| vec![256, 128, 64, 64]);
+    /// Slope of the activation for negative values: 0 is ReLU, more is leaky ReLU.
+    NEGATIVE_SLOPE: Fixed<Number> = "model.negative_slope", non_negative(), Is(|| 0.0);
+    /// Initial weights: normal with variance 2/inputs and, for the last layer, 1/inputs (He et al.), or uniform with variance
+    /// 2/(inputs + outputs) (Xavier, as in PyTorch). Biases begin at 0.
+    INIT: Fixed<OneOf<Initialisation>> = "model.init", one_of(), Is(|| Initialisation::He);
     /// Images over which batch norm takes its statistics: those of the current batch, or always the support images.
     BATCH_NORM: Fixed<OneOf<BatchNorm>> = "model.batch_norm", one_of(), Is(|| BatchNorm::Transductive);
 }
@@ -29,6 +47,8 @@ choice! {
         Conv4 = "conv4",
         /// Fully connected network.
         Mlp = "mlp",
+        /// Residual convolutional network.
+        ResNet = "resnet",
     }
 }
 
@@ -45,23 +65,40 @@ pub struct Model {
 /// Checks the section, for images of `image_size` × `image_size` pixels.
 pub fn check(checker: &mut Checker, image_size: usize) -> Model {
     let kind = checker.get(&KIND);
+    let no_conv4: [(&dyn AnyKey, &str); 3] = [
+        (&BLOCKS, "only a \"conv4\" has blocks"),
+        (&POOL, "only a \"conv4\" can choose how to halve the image"),
+        (&BIAS, "only the convolutions of a \"conv4\" can have a bias"),
+    ];
+    let no_filters = "only a \"conv4\" and a \"resnet\" have filters";
+    let no_mlp = "only an \"mlp\" has hidden layers";
+    let no_resnet = "only a \"resnet\" has residual blocks";
+    let without = |checker: &mut Checker, keys: &[(&dyn AnyKey, &str)]| {
+        keys.iter().for_each(|(key, why)| checker.unused(*key, &KIND, kind, why));
+    };
     let architecture = match kind {
         Kind::Conv4 => {
-            checker.unused(&HIDDEN, &KIND, kind, "only an \"mlp\" has hidden layers");
-            conv4(checker, image_size)
+            without(checker, &[(&HIDDEN, no_mlp), (&LAYERS, no_resnet)]);
+            Network::Conv4(conv4(checker, image_size))
         }
         Kind::Mlp => {
-            checker.unused(&FILTERS, &KIND, kind, "only a \"conv4\" has filters");
-            checker.unused(&BLOCKS, &KIND, kind, "only a \"conv4\" has blocks");
-            Network::Mlp { hidden: checker.get(&HIDDEN) }
+            without(checker, &no_conv4);
+            without(checker, &[(&FILTERS, no_filters), (&LAYERS, no_resnet)]);
+            let (negative_slope, init) = (checker.get(&NEGATIVE_SLOPE), checker.get(&INIT));
+            Network::Mlp(Mlp { hidden: checker.get(&HIDDEN), negative_slope, init })
+        }
+        Kind::ResNet => {
+            without(checker, &no_conv4);
+            without(checker, &[(&HIDDEN, no_mlp)]);
+            Network::ResNet(resnet(checker))
         }
     };
     Model { architecture, batch_norm: checker.get(&BATCH_NORM) }
 }
 
-fn conv4(checker: &mut Checker, image_size: usize) -> Network {
-    let (filters, blocks) = (checker.get(&FILTERS), checker.get(&BLOCKS));
-    let most = halvings(image_size);
+fn conv4(checker: &mut Checker, image_size: usize) -> Conv4 {
+    let (filters, blocks, pool) = (checker.get(&FILTERS), checker.get(&BLOCKS), checker.get(&POOL));
+    let most = pool.halvings(image_size);
     if blocks > most {
         let reason = format!(
             "`model.blocks` (= {blocks}) must be a whole number from 1 to {most}: each block halves the \
@@ -69,5 +106,22 @@ fn conv4(checker: &mut Checker, image_size: usize) -> Network {
         );
         checker.contradicts(&BLOCKS, &data::IMAGE_SIZE, reason);
     }
-    Network::Conv4 { filters, blocks }
+    let (bias, negative_slope, init) = (checker.get(&BIAS), checker.get(&NEGATIVE_SLOPE), checker.get(&INIT));
+    Conv4 { filters, blocks, pool, bias, negative_slope, init }
+}
+
+fn resnet(checker: &mut Checker) -> ResNet {
+    let (filters, layers) = (checker.get(&FILTERS), checker.get(&LAYERS));
+    if layers % 4 != 0 {
+        checker.refuse(&LAYERS, format!("`model.layers` must be 4, 8 or 12, got {layers}"));
+    }
+    if filters > MOST_RESNET_FILTERS {
+        let reason = format!(
+            "`model.filters` (= {filters}) must be at most {MOST_RESNET_FILTERS} with model.kind = \"resnet\": \
+             its last stage has eight times as many"
+        );
+        checker.contradicts(&FILTERS, &KIND, reason);
+    }
+    let (negative_slope, init) = (checker.get(&NEGATIVE_SLOPE), checker.get(&INIT));
+    ResNet { filters, layers, negative_slope, init }
 }

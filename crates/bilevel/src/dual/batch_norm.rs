@@ -16,10 +16,23 @@ use burn::tensor::Tensor;
 impl Dual<3> {
     /// [`Self::batch_norm`] followed by [`Self::relu`], in one pass where a kernel exists for it.
     pub fn batch_norm_relu(self, gamma: Dual<3>, beta: Dual<3>, rows: usize, epsilon: f64) -> Self {
+        self.batch_norm_leaky_relu(gamma, beta, rows, epsilon, 0.0)
+    }
+
+    /// [`Self::batch_norm`] followed by [`Self::leaky_relu`], in one pass where a kernel exists for it. A
+    /// `negative_slope` of 1 is batch norm alone.
+    pub fn batch_norm_leaky_relu(
+        self,
+        gamma: Dual<3>,
+        beta: Dual<3>,
+        rows: usize,
+        epsilon: f64,
+        negative_slope: f64,
+    ) -> Self {
         if !kernel::is_fused(&self.primal) {
-            return self.batch_norm(gamma, beta, rows, epsilon).relu();
+            return self.batch_norm(gamma, beta, rows, epsilon).leaky_relu(negative_slope);
         }
-        let norm = Norm { counted: rows, epsilon };
+        let norm = Norm { counted: rows, epsilon, negative_slope };
         let moves = [&self, &gamma, &beta].iter().any(|part| part.tangent.is_some());
         let weights = [gamma.primal.clone(), beta.primal.clone()];
         let tangent = moves.then(|| {

@@ -9,6 +9,7 @@
 mod batch_norm;
 mod convolve;
 mod ops;
+mod pool;
 
 use burn::tensor::Tensor;
 

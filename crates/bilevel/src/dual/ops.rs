@@ -1,6 +1,6 @@
 //! Differentiation rules: what each operation does to a value and its tangent.
 //!
-//! Linear operations act on both in the same way, and bilinear ones obey the product rule, so only the three nonlinear
+//! Linear operations act on both in the same way, and bilinear ones obey the product rule, so only the nonlinear
 //! functions have derivatives of their own.
 
 use super::Dual;
@@ -62,6 +62,20 @@ impl<const D: usize> Dual<D> {
     /// `max(x, 0)`; the derivative at 0 is taken to be 0.
     pub fn relu(self) -> Self {
         self.nonlinear(activation::relu, |tangent, y| tangent.mask_fill(y.clone().lower_equal_scalar(0), 0))
+    }
+
+    /// x where x > 0 and `negative_slope`·x elsewhere; the derivative at 0 is `negative_slope`, which must be ≥ 0.
+    pub fn leaky_relu(self, negative_slope: f64) -> Self {
+        if negative_slope == 0.0 {
+            return self.relu();
+        }
+        if negative_slope == 1.0 {
+            return self;
+        }
+        let below = |x: Tensor<D>, y: &Tensor<D>| {
+            x.clone().mask_where(y.clone().lower_equal_scalar(0), x.mul_scalar(negative_slope))
+        };
+        self.nonlinear(|x| below(x.clone(), &x), below)
     }
 
     /// `σ(x) = 1/(1 + e^{-x})`, with derivative `σ(1 − σ)`.

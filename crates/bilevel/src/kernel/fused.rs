@@ -1,5 +1,5 @@
-//! Convolution and batch normalisation with ReLU as backend operations with hand-written derivatives, for the backend
-//! that has kernels for them (flex).
+//! Convolution, max-pooling, and batch normalisation with leaky ReLU as backend operations with hand-written derivatives,
+//! for the backend that has kernels for them (flex).
 //!
 //! Convolution is bilinear: each of its two gradients is a product of the same kind, and its tangent is a sum of two
 //! convolutions, computed in one pass.
@@ -30,6 +30,16 @@ pub trait Fused: Backend {
         grid: Arc<Grid>,
     ) -> FloatTensor<Self>;
 
+    /// The largest values of `x [tasks, n·sources, channels]` in each window.
+    fn max_pool(x: FloatTensor<Self>, grid: Arc<Grid>) -> FloatTensor<Self>;
+
+    /// The derivative of [`Self::max_pool`] along `x_tangent`.
+    fn max_pool_tangent(
+        x: FloatTensor<Self>,
+        x_tangent: FloatTensor<Self>,
+        grid: Arc<Grid>,
+    ) -> FloatTensor<Self>;
+
     /// y of [`Norm`].
     fn norm_relu(
         x: FloatTensor<Self>,
@@ -57,6 +67,14 @@ impl Fused for Flex {
 
     fn convolve_two(a: Values, v: Values, b: Values, w: Values, grid: Arc<Grid>) -> Values {
         flex::convolve(&grid, &[(&a, &v), (&b, &w)])
+    }
+
+    fn max_pool(x: Values, grid: Arc<Grid>) -> Values {
+        flex::max_pool(&grid, &x, &x)
+    }
+
+    fn max_pool_tangent(x: Values, x_tangent: Values, grid: Arc<Grid>) -> Values {
+        flex::max_pool(&grid, &x, &x_tangent)
     }
 
     fn norm_relu(x: Values, gamma: Values, beta: Values, norm: Norm) -> Values {
@@ -158,7 +176,31 @@ impl Operation<4> for Convolution {
     }
 }
 
-/// Batch normalisation with ReLU: the value.
+/// Max-pooling: the value of x, or the tangent of (x, ẋ).
+#[derive(Clone, Debug)]
+struct MaxPool(Arc<Grid>);
+
+impl Operation<1> for MaxPool {
+    fn value(&self, [x]: [Values; 1]) -> Values {
+        Flex::max_pool(x, self.0.clone())
+    }
+
+    fn gradients(&self, [x]: &[Values; 1], g: Values, _: [bool; 1]) -> [Option<Values>; 1] {
+        [Some(flex::max_pool_gradient(&self.0, x, &g))]
+    }
+}
+
+impl Operation<2> for MaxPool {
+    fn value(&self, [x, x_tangent]: [Values; 2]) -> Values {
+        Flex::max_pool_tangent(x, x_tangent, self.0.clone())
+    }
+
+    fn gradients(&self, [x, _]: &[Values; 2], g: Values, [_, moving]: [bool; 2]) -> [Option<Values>; 2] {
+        [None, moving.then(|| flex::max_pool_gradient(&self.0, x, &g))]
+    }
+}
+
+/// Batch normalisation with leaky ReLU: the value.
 #[derive(Clone, Debug)]
 struct NormRelu(Norm);
 
@@ -172,7 +214,7 @@ impl Operation<3> for NormRelu {
     }
 }
 
-/// Batch normalisation with ReLU: the tangent.
+/// Batch normalisation with leaky ReLU: the tangent.
 #[derive(Clone, Debug)]
 struct NormReluTangent(Norm);
 
@@ -202,6 +244,18 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         grid: Arc<Grid>,
     ) -> FloatTensor<Self> {
         tracked::<C, _, 4>(Convolution(grid), [first_images, first_weights, second_images, second_weights])
+    }
+
+    fn max_pool(x: FloatTensor<Self>, grid: Arc<Grid>) -> FloatTensor<Self> {
+        tracked::<C, _, 1>(MaxPool(grid), [x])
+    }
+
+    fn max_pool_tangent(
+        x: FloatTensor<Self>,
+        x_tangent: FloatTensor<Self>,
+        grid: Arc<Grid>,
+    ) -> FloatTensor<Self> {
+        tracked::<C, _, 2>(MaxPool(grid), [x, x_tangent])
     }
 
     fn norm_relu(

@@ -1,25 +1,45 @@
-//! Geometry of a 3×3 convolution: which source pixels contribute to which target pixels, computed once per image size.
+//! Geometry of a convolution or a pooling: which source pixels contribute to which target pixels, computed once per image
+//! size.
 //!
-//! Images are channels-last, one row per pixel. A target pixel is the sum over its taps of (source pixel's row) ×
-//! (the tap's matrix `[channels, filters]`). A [`Grid`] lists these connections: the (source, tap) pairs of each
-//! target pixel, and the (target, tap) pairs of each source pixel. Taps that fall on the padding are left out, so
+//! Images are channels-last, one row per pixel. A target pixel of a convolution is the sum over its taps of (source
+//! pixel's row) × (the tap's matrix `[channels, filters]`). A [`Grid`] lists these connections: the (source, tap) pairs of
+//! each target pixel, and the (target, tap) pairs of each source pixel. Taps that fall on the padding are left out, so
 //! padding costs nothing.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::sync::Mutex;
 
-const KERNEL: usize = 3;
+/// A square window that moves over an image: the kernel of a convolution, or the window of a pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its height and width in pixels.
+    pub size: usize,
+    /// Pixels from one position to the next.
+    pub stride: usize,
+    /// Pixels that are added on every side of the image.
+    pub padding: usize,
+}
+
+impl Window {
+    /// The number of positions along `side` pixels: the side of the output. A position that would extend beyond the
+    /// padded image is left out. 0 if there is none, or if the size or the stride is 0.
+    pub fn positions(self, side: usize) -> usize {
+        let spare = (side + 2 * self.padding).checked_sub(self.size);
+        let moves = spare.and_then(|spare| spare.checked_div(self.stride));
+        if self.size == 0 { 0 } else { moves.map_or(0, |moves| moves + 1) }
+    }
+}
 
 /// A connection of one pixel to another by one tap of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// The other pixel.
     pub pixel: usize,
-    /// The tap, 0 to 8, row by row.
+    /// The tap, row by row of the window.
     pub tap: usize,
 }
 
-/// The geometry of a convolution from images of `source` pixels to images of `target` pixels.
+/// The geometry of a convolution or a pooling from images of `source` pixels to images of `target` pixels.
 #[derive(Debug)]
 pub struct Grid {
     source: usize,
@@ -46,21 +66,22 @@ pub struct GatherIndices {
 }
 
 impl Grid {
-    /// A 3×3 kernel with the given `stride` on images of `height` × `width` pixels, zero-padded by `padding` pixels on
-    /// every side.
+    /// A `window` on images of `height` × `width` pixels.
     ///
     /// # Panics
-    /// Panics if the padded image is smaller than the kernel, or if the stride is 0.
-    pub fn new(height: usize, width: usize, stride: usize, padding: usize) -> Self {
-        let [rows, columns] = [height, width].map(|side| Self::output_side(side, stride, padding));
+    /// Panics if the window has no [position](Window::positions) in the image.
+    pub fn new([height, width]: [usize; 2], window: Window) -> Self {
+        let Window { size, stride, padding } = window;
+        let [rows, columns] = [height, width].map(|side| window.positions(side));
+        assert!(rows * columns > 0, "{window:?} does not fit in an image of {height} × {width} pixels");
         let inside = |at: usize, tap: usize, side| {
             (at * stride + tap).checked_sub(padding).filter(|at: &usize| *at < side)
         };
-        let mut grid = Self::unconnected(height * width, rows * columns, KERNEL * KERNEL);
+        let mut grid = Self::unconnected(height * width, rows * columns, size * size);
         for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
-            for (dy, dx) in (0..KERNEL).flat_map(|dy| (0..KERNEL).map(move |dx| (dy, dx))) {
+            for (dy, dx) in (0..size).flat_map(|dy| (0..size).map(move |dx| (dy, dx))) {
                 if let (Some(from_y), Some(from_x)) = (inside(y, dy, height), inside(x, dx, width)) {
-                    grid.connect(from_y * width + from_x, y * columns + x, dy * KERNEL + dx);
+                    grid.connect(from_y * width + from_x, y * columns + x, dy * size + dx);
                 }
             }
         }
@@ -74,14 +95,6 @@ impl Grid {
         grid
     }
 
-    /// The side, in pixels, of the output image for an input of `side` pixels.
-    ///
-    /// # Panics
-    /// Panics in the cases of [`Self::new`].
-    pub fn output_side(side: usize, stride: usize, padding: usize) -> usize {
-        (side + 2 * padding - KERNEL) / stride + 1
-    }
-
     /// Pixels of an input image.
     pub fn source_pixels(&self) -> usize {
         self.source
@@ -92,9 +105,21 @@ impl Grid {
         self.target
     }
 
-    /// Taps of the kernel, each a matrix `[channels, filters]`.
+    /// Pixels of the window; for a convolution each is a matrix `[channels, filters]`.
     pub fn taps(&self) -> usize {
         self.taps
+    }
+
+    /// Whether every target pixel is the source pixel at the same place.
+    pub(super) fn is_pointwise(&self) -> bool {
+        let itself =
+            |(target, own): (usize, &Vec<Connection>)| *own == [Connection { pixel: target, tap: 0 }];
+        self.taps == 1 && self.source == self.target && self.forward.iter().enumerate().all(itself)
+    }
+
+    /// Whether every window lies inside the image.
+    pub fn is_unpadded(&self) -> bool {
+        self.pairs.iter().all(|pairs| pairs.len() == self.target)
     }
 
     pub(super) fn forward(&self) -> &[Vec<Connection>] {

@@ -1,5 +1,5 @@
-//! Operations that Burn does not provide: convolution of many tasks, each with its own weights, and batch normalisation
-//! fused with ReLU.
+//! Operations that Burn does not provide: convolution of many tasks, each with its own weights, batch normalisation fused
+//! with leaky ReLU, and max-pooling with a tangent.
 //!
 //! Images are channels-last, one row per pixel: `[tasks, n·h·w, channels]`. On flex, Burn's CPU backend, hand-written
 //! loops (`flex`) work on these rows directly, as operations with hand-written derivatives (`fused`). Every other
@@ -13,7 +13,7 @@ pub mod reference;
 mod threads;
 
 pub use flex::Norm;
-pub use grid::Grid;
+pub use grid::{Grid, Window};
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
@@ -47,7 +47,39 @@ pub fn convolve_two(first: [Tensor<3>; 2], second: [Tensor<3>; 2], grid: &Arc<Gr
     Tensor::from_dispatch(Dispatch::convolve_two(a, v, b, w, grid.clone()))
 }
 
-/// max(0, γ x̂ + β) for `x [tasks, rows, channels]` and `weights` γ and β, `[tasks, 1, channels]` each. x̂ is x
+/// The largest values of `x [tasks, n·sources, channels]` in each window, per channel: `[tasks, n·targets, channels]`.
+///
+/// A NaN counts as larger than any number. The whole derivative goes to the pixel with the largest value; of equal
+/// values, to the first one, row by row of the window.
+///
+/// # Panics
+/// Panics if a window extends beyond the image.
+pub fn max_pool(x: Tensor<3>, grid: &Arc<Grid>) -> Tensor<3> {
+    check_windows(grid);
+    if !is_fused(&x) {
+        return reference::max_pool(x.clone(), x, grid);
+    }
+    Tensor::from_dispatch(Dispatch::max_pool(x.into_dispatch(), grid.clone()))
+}
+
+/// The derivative of [`max_pool`] along `x_tangent`: its values at the pixels where x is largest.
+///
+/// # Panics
+/// Panics if a window extends beyond the image.
+pub fn max_pool_tangent(x: Tensor<3>, x_tangent: Tensor<3>, grid: &Arc<Grid>) -> Tensor<3> {
+    check_windows(grid);
+    if !is_fused(&x) {
+        return reference::max_pool(x, x_tangent, grid);
+    }
+    let [x, x_tangent] = [x, x_tangent].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::max_pool_tangent(x, x_tangent, grid.clone()))
+}
+
+fn check_windows(grid: &Grid) {
+    assert!(grid.is_unpadded(), "the windows of a max-pooling must lie inside the image");
+}
+
+/// f(γ x̂ + β), where f is a leaky ReLU, for `x [tasks, rows, channels]` and `weights` γ and β, `[tasks, 1, channels]` each. x̂ is x
 /// normalised per task and channel by the mean and standard deviation of its first `norm.counted` rows.
 ///
 /// Available only where [`is_fused`] holds; elsewhere compose it from tensor operations.

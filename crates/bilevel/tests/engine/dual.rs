@@ -2,7 +2,9 @@
 
 use super::problems::{normal, relative_error};
 use bilevel::Dual;
+use bilevel::kernel::{Grid, Window};
 use burn::tensor::Tensor;
+use std::sync::Arc;
 
 /// Asserts that the tangent of `function` along random directions is its central difference.
 fn check(name: &str, shapes: &[[usize; 3]], function: impl Fn(Vec<Dual<3>>) -> Dual<3>) {
@@ -49,6 +51,12 @@ fn every_tangent_matches_central_differences() {
     check("squared norm", &[[2, 3, 4]], |x| x[0].clone().squared_norm().reshape([2, 1, 1]));
     check("reshape, narrow", &[[2, 3, 4]], |x| x[0].clone().reshape([2, 4, 3]).narrow(1, 1, 2));
     check("relu", &[[2, 30, 4]], |x| x[0].clone().relu());
+    check("leaky relu", &[[2, 30, 4]], |x| x[0].clone().leaky_relu(0.2));
+    for (size, stride) in [(2, 2), (3, 1), (2, 3)] {
+        let grid = Arc::new(Grid::new([5, 6], Window { size, stride, padding: 0 }));
+        check("max-pool", &[[2, 60, 4]], |x| x[0].clone().max_pool(&grid));
+        check("mean-pool", &[[2, 60, 4]], |x| x[0].clone().mean_pool(&grid));
+    }
     check("sigmoid", &[[2, 3, 4]], |x| x[0].clone().sigmoid());
     check("log_softmax", &[[2, 3, 4]], |x| x[0].clone().log_softmax(2));
     for rows in [3, 6] {

@@ -2,9 +2,9 @@
 //! gradients, tangents and gradients of tangents.
 
 use super::problems::relative_error;
-use bilevel::kernel::{self, Grid, reference};
+use bilevel::kernel::{self, Grid, Window, reference};
 use bilevel::{Dual, rng};
-use burn::tensor::{DType, Tensor, module, ops::ConvOptions};
+use burn::tensor::{DType, Device, Tensor, TensorData, module, ops::ConvOptions};
 use rand::RngExt;
 use std::sync::Arc;
 
@@ -40,16 +40,16 @@ fn differentiated(inputs: &[Tensor<3>], function: impl Fn(&[Tensor<3>]) -> Tenso
 fn convolution(index: u64, dtype: DType) -> (String, Arc<Grid>, [Tensor<3>; 2]) {
     let mut random = rng::generator(1, "convolution", index);
     let mut draw = |from: usize, to: usize| random.random_range(from..=to);
-    let (tasks, images, stride, padding) = (draw(1, 3), draw(1, 9), draw(1, 3), draw(0, 2));
-    let (height, width) = (draw(3, 9), draw(3, 9));
+    let (tasks, images) = (draw(1, 3), draw(1, 9));
+    let window = Window { size: draw(1, 5), stride: draw(1, 3), padding: draw(0, 2) };
+    let (height, width) = (draw(5, 9), draw(5, 9));
     let (channels, filters) = (draw(1, 20), draw(1, 70));
     let grid = match draw(0, 5) {
         0 => Grid::pointwise(),
-        _ => Grid::new(height, width, stride, padding),
+        _ => Grid::new([height, width], window),
     };
     let name = format!(
-        "{tasks} tasks, {images} images, {height}x{width}, stride {stride}, padding {padding}, \
-         {channels} to {filters} channels, {} taps, {dtype:?}",
+        "{tasks} tasks, {images} images, {height}x{width}, {window:?}, {channels} to {filters} channels, {} taps, {dtype:?}",
         grid.taps()
     );
     let x = normal([tasks, images * grid.source_pixels(), channels], dtype, 2 * index);
@@ -100,30 +100,136 @@ fn the_reference_matches_burns_convolution() {
         let mut random = rng::generator(2, "convolution", index);
         let mut draw = |from: usize, to: usize| random.random_range(from..=to);
         let (images, channels, filters) = (draw(1, 4), draw(1, 5), draw(1, 5));
-        let ([height, width], stride, padding) = ([draw(3, 9), draw(3, 9)], draw(1, 3), draw(0, 2));
-        let grid = Grid::new(height, width, stride, padding);
+        let (size, stride, padding) = (draw(1, 5), draw(1, 3), draw(0, 2));
+        let [height, width] = [draw(5, 9), draw(5, 9)];
+        let grid = Grid::new([height, width], Window { size, stride, padding });
         let x = normal([images, height * width, channels], DType::F64, 2 * index);
-        let w = normal([1, 9 * channels, filters], DType::F64, 2 * index + 1);
+        let w = normal([1, size * size * channels, filters], DType::F64, 2 * index + 1);
         let image = x.clone().reshape([images, height, width, channels]).permute([0, 3, 1, 2]);
-        let weight = w.clone().reshape([3, 3, channels, filters]).permute([3, 2, 0, 1]);
+        let weight = w.clone().reshape([size, size, channels, filters]).permute([3, 2, 0, 1]);
         let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
         let expected = module::conv2d(image, weight, None, options).permute([0, 2, 3, 1]);
         let expected = expected.reshape([1, images * grid.target_pixels(), filters]);
         let found = reference::convolve(x.reshape([1, images * height * width, channels]), w, &grid);
-        assert_same(&format!("{height}x{width}, {stride}, {padding}"), &found, &expected, 1e-12);
+        assert_same(&format!("{height}x{width}, {size}, {stride}, {padding}"), &found, &expected, 1e-12);
     }
 }
 
-/// Batch norm and ReLU; if `moving`, its value combined with its tangent, so that all six inputs have gradients.
-fn norm_relu(x: &[Tensor<3>], rows: usize, moving: bool, fused: bool) -> Tensor<3> {
+/// A random max-pooling: geometry, and images for it. Equal values are frequent if `ties`.
+fn pooling(index: u64, dtype: DType, ties: bool) -> (String, Arc<Grid>, [Tensor<3>; 2]) {
+    let mut random = rng::generator(1, "pooling", index);
+    let mut draw = |from: usize, to: usize| random.random_range(from..=to);
+    let (tasks, images, channels) = (draw(1, 3), draw(1, 4), draw(1, 40));
+    let window = Window { size: draw(1, 3), stride: draw(1, 3), padding: 0 };
+    let (height, width) = (draw(3, 9), draw(3, 9));
+    let grid = Grid::new([height, width], window);
+    let name = format!("{tasks} tasks, {images} images, {height}x{width}, {window:?}, {channels}, {dtype:?}");
+    let shape = [tasks, images * height * width, channels];
+    let x = normal(shape, dtype, 2 * index);
+    let x = if ties { (x * 1.5).round() } else { x };
+    (name, Arc::new(grid), [x, normal(shape, dtype, 2 * index + 1)])
+}
+
+#[test]
+fn max_pooling_and_its_tangent_match_their_reference() {
+    for (dtype, tolerance) in TYPES {
+        for index in 0..40 {
+            let (name, grid, inputs) = pooling(index, dtype, index % 2 == 0);
+            let reference = |x: &Tensor<3>, v: &Tensor<3>| reference::max_pool(x.clone(), v.clone(), &grid);
+            let value = differentiated(&inputs[..1], |x| kernel::max_pool(x[0].clone(), &grid));
+            let tangent =
+                differentiated(&inputs, |x| kernel::max_pool_tangent(x[0].clone(), x[1].clone(), &grid));
+            let expected = differentiated(&inputs[..1], |x| reference(&x[0], &x[0]));
+            let expected_tangent = differentiated(&inputs, |x| reference(&x[0], &x[1]));
+            let found = value.iter().chain(&tangent).zip(expected.iter().chain(&expected_tangent));
+            for ((found, expected), what) in
+                found.zip(["value", "gradient", "tangent", "x of the tangent", "tangent of the tangent"])
+            {
+                assert_same(&format!("{what}, {name}"), found, expected, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn max_and_mean_pooling_match_burns() {
+    for index in 0..20 {
+        let mut random = rng::generator(2, "pooling", index);
+        let mut draw = |from: usize, to: usize| random.random_range(from..=to);
+        let (images, channels, size, stride) = (draw(1, 3), draw(1, 9), draw(1, 3), draw(1, 3));
+        let [height, width] = [draw(3, 9), draw(3, 9)];
+        let grid = Grid::new([height, width], Window { size, stride, padding: 0 });
+        let x = normal([1, images * height * width, channels], DType::F64, index);
+        let image = x.clone().reshape([images, height, width, channels]).permute([0, 3, 1, 2]);
+        let rows =
+            |y: Tensor<4>| y.permute([0, 2, 3, 1]).reshape([1, images * grid.target_pixels(), channels]);
+        let largest = module::max_pool2d(image.clone(), [size; 2], [stride; 2], [0; 2], [1; 2], false);
+        let mean = module::avg_pool2d(image, [size; 2], [stride; 2], [0; 2], true, false);
+        let name = format!("{height}x{width}, {size}, {stride}");
+        assert_same(&name, &reference::max_pool(x.clone(), x.clone(), &grid), &rows(largest), 1e-15);
+        assert_same(&name, &reference::mean_pool(x, &grid), &rows(mean), 1e-14);
+    }
+}
+
+#[test]
+fn of_equal_values_the_first_takes_the_derivative_and_nan_is_the_largest() {
+    let grid = Arc::new(Grid::new([2; 2], Window { size: 2, stride: 2, padding: 0 }));
+    let nan = f64::NAN;
+    // Four values of a window, the largest value, and its place.
+    let windows = [
+        ([3.0, 3.0, 1.0, 3.0], 3.0, 0),
+        ([1.0, 2.0, 2.0, 0.0], 2.0, 1),
+        ([-1.0, -2.0, -1.0, -0.5], -0.5, 3),
+        ([0.0, -0.0, 0.0, 0.0], 0.0, 0),
+        ([1.0, nan, 2.0, nan], nan, 1),
+        ([nan, 5.0, 6.0, 7.0], nan, 0),
+        ([f64::NEG_INFINITY; 4], f64::NEG_INFINITY, 0),
+        ([1.0, 2.0, f64::INFINITY, nan], nan, 3),
+    ];
+    let values: Vec<f64> = (0..4).flat_map(|at| windows.iter().map(move |(window, ..)| window[at])).collect();
+    for dtype in [DType::F64, DType::F32] {
+        let data = TensorData::new(values.clone(), [1, 4, windows.len()]);
+        let x = Tensor::<3>::from_data(data, (&Device::flex(), dtype));
+        let composed = |x: Tensor<3>| reference::max_pool(x.clone(), x, &grid);
+        let kernel = |x: Tensor<3>| kernel::max_pool(x, &grid);
+        for (name, function) in
+            [("composed", &composed as &dyn Fn(Tensor<3>) -> Tensor<3>), ("kernel", &kernel)]
+        {
+            let leaf = x.clone().autodiff().require_grad();
+            let y = function(leaf.clone());
+            let gradient = leaf.grad(&y.clone().sum().backward()).unwrap();
+            let [y, gradient] =
+                [y.inner(), gradient].map(|tensor| tensor.into_data().iter::<f64>().collect::<Vec<_>>());
+            for (at, (window, largest, place)) in windows.iter().enumerate() {
+                assert!(y[at] == *largest || y[at].is_nan() && largest.is_nan(), "{name}: {window:?}");
+                let own: Vec<f64> = (0..4).map(|pixel| gradient[pixel * windows.len() + at]).collect();
+                let expected: Vec<f64> = (0..4).map(|pixel| f64::from(pixel == *place)).collect();
+                assert_eq!(own, expected, "{name}: {window:?}");
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "inside the image")]
+fn max_pooling_refuses_padding() {
+    let grid = Arc::new(Grid::new([2; 2], Window { size: 2, stride: 2, padding: 1 }));
+    kernel::max_pool(normal([1, 4, 1], DType::F64, 1), &grid);
+}
+
+/// Slopes below zero: of ReLU, of two leaky ReLUs, and of the identity.
+const SLOPES: [f64; 4] = [0.0, 0.01, 0.3, 1.0];
+
+/// Batch norm and leaky ReLU; if `moving`, its value combined with its tangent, so that all six inputs have gradients.
+fn norm_relu(x: &[Tensor<3>], rows: usize, slope: f64, moving: bool, fused: bool) -> Tensor<3> {
     let dual = |at: usize| match moving {
         true => Dual::moving(x[at].clone(), x[at + 3].clone()),
         false => Dual::constant(x[at].clone()),
     };
     let (x, gamma, beta) = (dual(0), dual(1), dual(2));
     let out = match fused {
-        true => x.batch_norm_relu(gamma, beta, rows, 1e-5),
-        false => x.batch_norm(gamma, beta, rows, 1e-5).relu(),
+        true => x.batch_norm_leaky_relu(gamma, beta, rows, 1e-5, slope),
+        false => x.batch_norm(gamma, beta, rows, 1e-5).leaky_relu(slope),
     };
     match out.tangent {
         None => out.primal,
@@ -139,18 +245,20 @@ fn fused_norm_relu_and_its_tangent_match_the_composed_rules() {
             let mut draw = |from: usize, to: usize| random.random_range(from..=to);
             let (tasks, rows, width) = (draw(1, 3), draw(2, 600), draw(1, 40));
             let counted = if index % 2 == 0 { rows } else { draw(2, rows) };
+            let slope = SLOPES[index as usize / 2 % 4];
             let shapes = [[tasks, rows, width], [tasks, 1, width], [tasks, 1, width]];
             let shapes = shapes.iter().chain(&shapes).zip(100 * index..);
             let inputs: Vec<Tensor<3>> = shapes.map(|(shape, seed)| normal(*shape, dtype, seed)).collect();
             for moving in [false, true] {
-                let found = differentiated(&inputs, |x| norm_relu(x, counted, moving, true));
-                let expected = differentiated(&inputs, |x| norm_relu(x, counted, moving, false));
+                let found = differentiated(&inputs, |x| norm_relu(x, counted, slope, moving, true));
+                let expected = differentiated(&inputs, |x| norm_relu(x, counted, slope, moving, false));
                 // Without tangents there are no gradients in the directions.
                 let count = if moving { 7 } else { 4 };
                 let names = ["value", "x", "gamma", "beta", "x along", "gamma along", "beta along"];
                 for ((found, expected), what) in found.iter().zip(&expected).zip(names).take(count) {
-                    let name =
-                        format!("{what}: {tasks}x{rows}x{width}, {counted} counted, {moving}, {dtype:?}");
+                    let name = format!(
+                        "{what}: {tasks}x{rows}x{width}, {counted} counted, slope {slope}, {moving}, {dtype:?}"
+                    );
                     assert_same(&name, found, expected, tolerance);
                 }
             }

@@ -1,7 +1,7 @@
 //! Small bi-level problems on flex, in float64, and what their tests share.
 
 use bilevel::hypergradient::{self, Draw, LossWeights, Memory, estimate};
-use bilevel::kernel::Grid;
+use bilevel::kernel::{Grid, Window};
 use bilevel::rng::generator;
 use bilevel::{Bilevel, Dual, Rates};
 use bilevel::{Params, task_indices};
@@ -193,10 +193,11 @@ impl FewShotLike {
     pub fn convolutional(sizes: Sizes, blocks: usize, filters: usize, rate: f64) -> (Self, Params) {
         let mut leaves = Leaves::default();
         let (mut side, mut channels, mut layers) = (sizes.pixels, 1, Vec::new());
+        let window = Window { size: 3, stride: 2, padding: 1 };
         for _ in 0..blocks {
-            layers.push(Some(Arc::new(Grid::new(side, side, 2, 1))));
+            layers.push(Some(Arc::new(Grid::new([side; 2], window))));
             leaves.layer(filters, channels, 9);
-            (side, channels) = (Grid::output_side(side, 2, 1), filters);
+            (side, channels) = (window.positions(side), filters);
         }
         leaves.weight(sizes.ways, channels, side * side, 1.0);
         leaves.vector(sizes.ways, 0.0);

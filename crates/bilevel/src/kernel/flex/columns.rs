@@ -22,11 +22,13 @@ pub trait ColumnFn<T: Number, const K: usize, const N: usize, const M: usize>: C
     fn apply<S: Simd>(self, coefficients: [Vector<S, T>; K], values: [Vector<S, T>; N]) -> [Vector<S, T>; M];
 }
 
-/// A [`ColumnFn`] written like a closure; it captures nothing.
+/// A [`ColumnFn`] written like a closure. It captures nothing but the number `$captured`, an `f64`.
 macro_rules! column_fn {
-    (|[$($coefficient:ident),*], [$($value:ident),*]| -> $results:literal $body:block) => {{
+    ($(with $captured:ident,)? |[$($coefficient:ident),*], [$($value:ident),*]| -> $results:literal $body:block) => {{
         #[derive(Clone, Copy)]
-        struct Function;
+        struct Function {
+            $($captured: f64,)?
+        }
         impl<T: Number> ColumnFn<T, { [$(stringify!($coefficient)),*].len() }, { [$(stringify!($value)),*].len() }, $results>
             for Function
         {
@@ -35,9 +37,12 @@ macro_rules! column_fn {
                 self,
                 [$($coefficient),*]: [Vector<S, T>; [$(stringify!($coefficient)),*].len()],
                 [$($value),*]: [Vector<S, T>; [$(stringify!($value)),*].len()],
-            ) -> [Vector<S, T>; $results] $body
+            ) -> [Vector<S, T>; $results] {
+                $(let $captured = self.$captured;)?
+                $body
+            }
         }
-        Function
+        Function { $($captured)? }
     }};
 }
 pub(super) use column_fn;
@@ -259,7 +264,7 @@ fn vector<S: Simd, T: Number, const N: usize, const V: usize>(
 /// Loads `count` values of each slice, beginning at `first`: V whole vectors, or less than one vector, padded with
 /// zeros.
 #[inline(always)]
-fn load<S: Simd, T: Number, const N: usize, const V: usize>(
+pub(super) fn load<S: Simd, T: Number, const N: usize, const V: usize>(
     all: [&[T]; N],
     first: usize,
     count: usize,
@@ -285,7 +290,11 @@ fn load<S: Simd, T: Number, const N: usize, const V: usize>(
 
 /// Stores the first `count` values of the vectors to the front of `to`.
 #[inline(always)]
-fn store<S: Simd, T: Number, const V: usize>(vectors: [Vector<S, T>; V], to: UninitSlice<T>, count: usize) {
+pub(super) fn store<S: Simd, T: Number, const V: usize>(
+    vectors: [Vector<S, T>; V],
+    to: UninitSlice<T>,
+    count: usize,
+) {
     let lanes = T::lanes::<S>();
     let to = &mut to[..count];
     if count == V * lanes {

@@ -3,6 +3,7 @@
 
 mod columns;
 mod convolution;
+mod max_pool;
 mod norm_relu;
 mod tile;
 mod transpose;
@@ -88,6 +89,32 @@ pub fn weight_gradient(grid: &Grid, images: &Values, gradient: &Values) -> Value
         unsafe { assume_init(w, shape) }
     }
     typed!(images, work(grid, images, gradient))
+}
+
+/// The values of `v` where `x` is largest in each window, both `[tasks, n·sources, channels]`: `[tasks, n·targets,
+/// channels]`.
+pub fn max_pool(grid: &Grid, x: &Values, v: &Values) -> Values {
+    fn work<T: Number>(grid: &Grid, x: &Values, v: &Values) -> Values {
+        let [tasks, rows, channels] = dims(x);
+        let shape = [tasks, rows / grid.source_pixels() * grid.target_pixels(), channels];
+        let mut to = uninit::<T>(shape);
+        max_pool::take(grid, channels, &slice(x), &slice(v), to.as_mut_slice());
+        // SAFETY: the kernel writes every value.
+        unsafe { assume_init(to, shape) }
+    }
+    typed!(x, work(grid, x, v))
+}
+
+/// The gradient with respect to v of [`max_pool`], given the gradient `g` of its result.
+pub fn max_pool_gradient(grid: &Grid, x: &Values, g: &Values) -> Values {
+    fn work<T: Number>(grid: &Grid, x: &Values, g: &Values) -> Values {
+        let shape = dims(x);
+        let mut to = uninit::<T>(shape);
+        max_pool::spread(grid, shape[2], &slice(x), &slice(g), to.as_mut_slice());
+        // SAFETY: the kernel writes every value.
+        unsafe { assume_init(to, shape) }
+    }
+    typed!(x, work(grid, x, g))
 }
 
 /// y of [`Norm`], `[tasks, rows, channels]`, for `x` and `weights` `[γ, β]`, `[tasks, 1, channels]` each.

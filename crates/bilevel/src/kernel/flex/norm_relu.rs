@@ -1,8 +1,8 @@
-//! Batch normalisation fused with ReLU: value, tangent, and the gradients of both.
+//! Batch normalisation fused with leaky ReLU: value, tangent, and the gradients of both.
 //!
 //! Per channel, with μ and σ² the mean and biased variance of the M counted rows, r = 1/√(σ² + ε), x̂ = (x − μ) r, m
-//! = 1 where γ x̂ + β > 0 and 0 elsewhere, u = ẋ − μ̇, c = mean(x̂ ẋ), sums over all rows, and 1_S = 1 on counted
-//! rows only:
+//! = 1 where γ x̂ + β > 0 and the negative slope elsewhere, u = ẋ − μ̇, c = mean(x̂ ẋ), sums over all rows, and 1_S = 1
+//! on counted rows only:
 //!
 //! ```text
 //! y  = m (γ x̂ + β)
@@ -22,13 +22,15 @@ use super::tile::Number;
 use super::uninit::UninitSlice;
 use macerator::{Simd, Vector};
 
-/// Settings of a batch normalisation.
+/// Settings of a batch normalisation and the leaky ReLU after it.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm {
     /// M: the statistics are those of the first M rows of each task.
     pub counted: usize,
     /// ε.
     pub epsilon: f64,
+    /// Slope of the leaky ReLU for negative values: 0 for ReLU, 1 for the identity.
+    pub negative_slope: f64,
 }
 
 /// One task's statistics, `[channels]` each.
@@ -50,11 +52,12 @@ pub struct WeightGradients<T> {
 impl Norm {
     /// Writes y of one task; `x` and `y` are `[rows, channels]`, `gamma` and `beta` `[channels]`.
     pub fn value<T: Number>(self, x: &[T], [gamma, beta]: [&[T]; 2], y: UninitSlice<T>) {
+        let Self { negative_slope, .. } = self;
         let Statistics { mean, inverse } = self.statistics(x, gamma.len());
         let slope = channels([gamma, &inverse], |[gamma, inverse]| gamma * inverse);
-        let value = column_fn!(|[mean, slope, beta], [x]| -> 1 {
+        let value = column_fn!(with negative_slope, |[mean, slope, beta], [x]| -> 1 {
             let y = (x - mean) * slope + beta;
-            [masked(y, y)]
+            [rectified(negative_slope, y, y)]
         });
         map([&mean, &slope, beta], [x], [y], value);
     }
@@ -67,11 +70,12 @@ impl Norm {
         g: &[T],
         to: UninitSlice<T>,
     ) -> WeightGradients<T> {
+        let Self { negative_slope, .. } = self;
         let Statistics { mean, inverse } = self.statistics(x, gamma.len());
         let slope = channels([gamma, &inverse], |[gamma, inverse]| gamma * inverse);
-        let terms = column_fn!(|[mean, slope, beta, inverse], [x, g]| -> 2 {
+        let terms = column_fn!(with negative_slope, |[mean, slope, beta, inverse], [x, g]| -> 2 {
             let centred = x - mean;
-            let h = masked(centred * slope + beta, g);
+            let h = rectified(negative_slope, centred * slope + beta, g);
             [h, h * centred * inverse]
         });
         let rows = x.len() / gamma.len();
@@ -79,9 +83,9 @@ impl Norm {
         let weight = self.row_weight();
         let offset = channels([&slope, &sum_h], |[slope, sum]| slope * weight * sum);
         let factor = channels([&slope, &inverse, &sum_h_normal], |[slope, r, sum]| slope * r * weight * sum);
-        let value = column_fn!(|[mean, slope, beta, offset, factor], [x, g]| -> 1 {
+        let value = column_fn!(with negative_slope, |[mean, slope, beta, offset, factor], [x, g]| -> 1 {
             let centred = x - mean;
-            [slope * masked(centred * slope + beta, g) - offset - centred * factor]
+            [slope * rectified(negative_slope, centred * slope + beta, g) - offset - centred * factor]
         });
         let zeros = vec![T::default(); gamma.len()];
         let [(x, x_rest), (g, g_rest)] = [x, g].map(|all| all.split_at(self.counted * gamma.len()));
@@ -100,15 +104,17 @@ impl Norm {
         [gamma_tangent, beta_tangent]: [&[T]; 2],
         to: UninitSlice<T>,
     ) {
+        let Self { negative_slope, .. } = self;
         let Statistics { mean, inverse } = self.statistics(x, gamma.len());
         let StatisticsTangent { mean: mean_tangent, slope, e, .. } =
             self.statistics_tangent(x, gamma, x_tangent, gamma_tangent, &mean, &inverse);
         let slope_tangent = channels([&inverse, &e], |[r, e]| r * e);
         let value = column_fn!(
+            with negative_slope,
             |[mean, slope, beta, mean_tangent, slope_tangent, beta_tangent], [x, x_tangent]| -> 1 {
                 let centred = x - mean;
                 let tangent = centred * slope_tangent + (x_tangent - mean_tangent) * slope + beta_tangent;
-                [masked(centred * slope + beta, tangent)]
+                [rectified(negative_slope, centred * slope + beta, tangent)]
             }
         );
         map([&mean, &slope, beta, &mean_tangent, &slope_tangent, beta_tangent], [x, x_tangent], [to], value);
@@ -125,12 +131,13 @@ impl Norm {
         g: &[T],
         [to_x, to_x_tangent]: [UninitSlice<T>; 2],
     ) -> (Vec<T>, WeightGradients<T>) {
+        let Self { negative_slope, .. } = self;
         let Statistics { mean, inverse } = self.statistics(x, gamma.len());
         let StatisticsTangent { mean: mean_tangent, c, slope, e } =
             self.statistics_tangent(x, gamma, x_tangent, gamma_tangent, &mean, &inverse);
-        let terms = column_fn!(|[mean, slope, beta, inverse, mean_tangent], [x, x_tangent, g]| -> 3 {
+        let terms = column_fn!(with negative_slope, |[mean, slope, beta, inverse, mean_tangent], [x, x_tangent, g]| -> 3 {
             let centred = x - mean;
-            let h = masked(centred * slope + beta, g);
+            let h = rectified(negative_slope, centred * slope + beta, g);
             [h, h * centred * inverse, h * (x_tangent - mean_tangent) * inverse]
         });
         let coefficients = [&mean, &slope, beta, &inverse, &mean_tangent];
@@ -153,10 +160,11 @@ impl Norm {
         let normal_factor = channels([&inverse, &sum_normal], |[r, sum]| r * r * weight * sum);
         let tangent_offset = channels([&slope, &sum_h], |[slope, sum]| slope * weight * sum);
         let values = column_fn!(
+            with negative_slope,
             |[mean, slope, beta, mean_tangent, slope_tangent, x_offset, factor, normal_factor, tangent_offset],
              [x, x_tangent, g]| -> 2 {
                 let centred = x - mean;
-                let h = masked(centred * slope + beta, g);
+                let h = rectified(negative_slope, centred * slope + beta, g);
                 [
                     slope_tangent * h - x_offset - (x_tangent - mean_tangent) * factor - centred * normal_factor,
                     slope * h - tangent_offset - centred * factor,
@@ -265,9 +273,11 @@ fn number<T: Number>(value: f64) -> T {
     T::from(value).unwrap_or_default()
 }
 
-/// 0 where `y` ≤ 0, `value` elsewhere, also where `y` is NaN: a NaN never becomes 0.
+/// `value`, times the slope where `y` ≤ 0. Where `y` is NaN, `value` is left as it is: a NaN never becomes 0.
 #[inline(always)]
-fn masked<S: Simd, T: Number>(y: Vector<S, T>, value: Vector<S, T>) -> Vector<S, T> {
+fn rectified<S: Simd, T: Number>(negative_slope: f64, y: Vector<S, T>, value: Vector<S, T>) -> Vector<S, T> {
     let zero = T::default().splat();
-    y.le(zero).select(zero, value)
+    // Not 0 × value, which would be −0 or NaN.
+    let below = if negative_slope == 0.0 { zero } else { value * number::<T>(negative_slope).splat() };
+    y.le(zero).select(below, value)
 }
