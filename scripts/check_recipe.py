@@ -33,14 +33,6 @@ SIDE, BLOCKS, FILTERS, STEPS = 20, 4, 3, 3  # 20 -> 10 -> 5 -> 2 -> 1 pixels: on
 SLOPE, EPSILON, TOLERANCE = 0.01, 1e-5, 1e-9
 # w_1 .. w_r of the multi-step loss, 40 % along its annealing.
 LOSS_WEIGHTS = [0.2, 0.2, 0.6]
-SETTINGS = [
-    "model.pool=max",
-    "model.bias=true",
-    f"model.negative_slope={SLOPE}",
-    "inner.adapts=all-but-norm",
-    "inner.norm_per_step=true",
-    "inner.rates=per-tensor-and-step",
-]
 
 
 def make_case(seed):
@@ -154,7 +146,9 @@ def main():
         "inner_steps": str(STEPS),
         "alpha": "0.3",
         "bn_eps": str(EPSILON),
-        "settings": json.dumps(SETTINGS),
+        "pool": "max",
+        "negative_slope": str(SLOPE),
+        "adapts": "all-but-norm",
         "loss_weights": json.dumps([0.0, *LOSS_WEIGHTS]),
     }
     if arguments.write:

@@ -2,17 +2,22 @@
 //! those of other frameworks.
 //!
 //! Arrays read: `support_x`, `query_x` `[T, n, 1, side, side]`; `support_y`, `query_y` `[T, n]`;
-//! `theta.X` for every parameter X of a Conv4 in PyTorch's layout; convolutions have biases if `theta.conv1.bias` is there.
-//! Text read: `n_way`, `inner_steps`, `alpha`, `bn_eps`, and optionally `pool` (`stride` or `max`) and
-//! `negative_slope`. Arrays written: `theta_support_logits [T, n, ways]`, `support_loss [T, r+1]`,
-//! `query_loss [T]`, `phi.X [T, …]`, and the requested gradients, per task and averaged.
+//! `theta.X` for every parameter X of a Conv4 in PyTorch's layout. Convolutions have biases if `theta.conv1.bias` is there;
+//! γ and β of batch norm are `[steps, filters]` if they differ from inner step to inner step. `rate.X`, if there are any,
+//! are the inner rates of each X that adapts: `[steps]`, or in the shape of X for a rate of every weight.
+//!
+//! Text read: `n_way`, `inner_steps`, `alpha` (the inner rate without `rate.X`), `bn_eps`, and optionally `pool` (`stride` or
+//! `max`), `negative_slope`, `adapts` (`all`, `all-but-norm` or `head`) and `loss_weights` (JSON: w_0 … w_r).
+//!
+//! Arrays written: `theta_support_logits [T, n, ways]`, `support_loss [T, r+1]`, `query_loss [T]` after the last inner step,
+//! `phi.X [T, …]`, and the requested gradients, per task and averaged, those of the rates as `exact.rate.X`.
 
-use crate::model::{Architecture, Conv4, EPSILON, Pool};
+use crate::model::{Architecture, Conv4, EPSILON, Leaf, Pool};
 use crate::support::archive::{self, Archive};
 use crate::support::classified::Classified;
-use crate::task::{Batch, BatchNorm, FewShot};
-use bilevel::hypergradient::{self, Draw, Memory};
-use bilevel::{Bilevel, Params};
+use crate::task::{Adaptation, Adapts, Batch, BatchNorm, FewShot, Head, InnerRates, RateEach};
+use bilevel::hypergradient::{self, Draw, LossWeights, Memory};
+use bilevel::{Bilevel, Params, Rates};
 use burn::tensor::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -38,9 +43,10 @@ pub enum Error {
 /// A gradient case, ready to run.
 pub struct Case {
     problem: FewShot,
-    architecture: Arc<dyn Architecture>,
+    /// The parameters of φ and of θ.
+    leaves: [Vec<Leaf>; 2],
     theta: Params,
-    steps: usize,
+    losses: LossWeights,
     /// Every iterate is stored if they fit into [`MAX_VALUES`].
     memory: Memory,
     text: BTreeMap<String, String>,
@@ -164,13 +170,14 @@ impl Case {
             steps,
         };
         let memory = size.memory().map_err(unusable)?;
+        let adaptation = adaptation(archive, rate)?;
+        let losses = loss_weights(archive, steps)?;
         let options = (device, dtype);
-        let theta: Result<Vec<_>, archive::Error> = architecture
-            .leaves()
+        let leaves = [adaptation.fast_leaves(&*architecture), adaptation.leaves(&*architecture)];
+        let theta: Result<Vec<_>, archive::Error> = leaves[1]
             .iter()
             .map(|leaf| {
-                let name = format!("theta.{}", leaf.name);
-                let flat = archive.flat(&name, &leaf.layout.shape(), options)?;
+                let flat = archive.flat(&leaf.name, &leaf.layout.shape(), options)?;
                 Ok(leaf.layout.pack(flat))
             })
             .collect();
@@ -186,9 +193,9 @@ impl Case {
             Ok(Batch::new(&*architecture, images.reshape([tasks, count, side * side]), &labels, ways))
         };
         let (support, query) = (batch("support")?, batch("query")?);
-        let problem = FewShot::new(architecture.clone(), support, query, rate, BatchNorm::Transductive);
-        let theta = Params::new(theta?);
-        Ok(Self { problem, architecture, theta, steps, memory, text: archive.text.clone() })
+        let problem = FewShot::new(architecture, support, query, rate, BatchNorm::Transductive);
+        let (problem, theta) = (problem.adapting(&adaptation), Params::new(theta?));
+        Ok(Self { problem, leaves, theta, losses, memory, text: archive.text.clone() })
     }
 
     /// Computes the results, in the layout of the case, with the case's text.
@@ -196,11 +203,13 @@ impl Case {
         let problem = &self.problem;
         let tasks = problem.tasks();
         let theta = self.theta.repeat(tasks);
-        let logits = problem.support_logits(1, &theta.constant(), &theta.constant()).primal;
-        let (fast, mut losses) = hypergradient::adapt(problem, &theta, self.steps);
+        let start = problem.start(&theta).constant();
+        let logits = problem.support_logits(1, &theta.constant(), &start).primal;
+        let steps = self.losses.steps();
+        let (fast, mut losses) = hypergradient::adapt(problem, &theta, steps);
         losses.push(problem.inner_loss(losses.len() + 1, &theta.constant(), &fast.constant()).primal);
-        let depth = if which == Which::Exact { self.steps } else { 0 };
-        let draw = Draw::truncated(tasks, self.steps, depth);
+        let depth = if which == Which::Exact { steps } else { 0 };
+        let draw = Draw::truncated(tasks, steps, depth).with_losses(self.losses.clone());
         let estimate = hypergradient::estimate(problem, &self.theta, &draw, self.memory);
 
         let mut out = Archive::default();
@@ -210,21 +219,65 @@ impl Case {
         out.set_tensor("support_loss", &[tasks, losses.len()], Tensor::stack::<2>(losses, 1));
         out.set_tensor("query_loss", &[tasks], estimate.outer_loss);
         let name = if which == Which::Exact { "exact" } else { "fo" };
-        self.write_stack(&mut out, "phi", fast, true);
-        self.write_stack(&mut out, name, estimate.gradient.clone(), true);
-        self.write_stack(&mut out, &format!("mean_{name}"), estimate.gradient.mean(), false);
+        let [of_fast, of_theta] = &self.leaves;
+        write_stack(&mut out, "phi", of_fast, fast, true);
+        write_stack(&mut out, name, of_theta, estimate.gradient.clone(), true);
+        write_stack(&mut out, &format!("mean_{name}"), of_theta, estimate.gradient.mean(), false);
         out
     }
+}
 
-    fn write_stack(&self, out: &mut Archive, prefix: &str, stack: Params, per_task: bool) {
-        for (leaf, matrix) in self.architecture.leaves().iter().zip(stack.into_leaves()) {
-            let mut shape = leaf.layout.shape();
-            if per_task {
-                shape.insert(0, matrix.dims()[0]);
-            }
-            out.set_tensor(format!("{prefix}.{}", leaf.name), &shape, leaf.layout.unpack(matrix));
+/// Writes `stack` with these `leaves` under their names without `theta.`: `PREFIX.conv1.weight`, `PREFIX.rate.conv1.weight`.
+fn write_stack(out: &mut Archive, prefix: &str, leaves: &[Leaf], stack: Params, per_task: bool) {
+    for (leaf, matrix) in leaves.iter().zip(stack.into_leaves()) {
+        let mut shape = leaf.layout.shape();
+        if per_task {
+            shape.insert(0, matrix.dims()[0]);
         }
+        let name = leaf.name.strip_prefix("theta.").unwrap_or(&leaf.name);
+        out.set_tensor(format!("{prefix}.{name}"), &shape, leaf.layout.unpack(matrix));
     }
+}
+
+/// What adapts, and at which rates: `adapts` in the text, and the shapes of the arrays.
+fn adaptation(archive: &Archive, rate: f64) -> Result<Adaptation, Error> {
+    let unusable = |reason: String| Error::Unusable { path: archive.path.clone(), reason };
+    let adapts = optional(archive, "adapts")?.unwrap_or(Adapts::All);
+    let norm_steps = match *archive.get("theta.bn1.weight")?.0 {
+        [rows, _] if adapts == Adapts::All => {
+            return Err(unusable(format!(
+                "theta.bn1.weight has {rows} rows, one for each inner step, so it cannot adapt; write adapts = \
+                 \"all-but-norm\" in the metadata"
+            )));
+        }
+        [0, _] => return Err(unusable("theta.bn1.weight is empty".into())),
+        [rows, _] => Some(rows),
+        _ => None,
+    };
+    let rates = if archive.contains("rate.linear.weight") {
+        let each = match *archive.get("rate.linear.weight")?.0 {
+            [0] => return Err(unusable("rate.linear.weight is empty".into())),
+            [steps] => RateEach::TensorAndStep { steps },
+            _ => RateEach::Weight,
+        };
+        InnerRates::Learned { start: rate, each }
+    } else {
+        InnerRates::Fixed(Rates::Scalar(rate))
+    };
+    Ok(Adaptation { adapts, rates, norm_steps, head: Head::Learned })
+}
+
+/// The weights of the outer losses: `loss_weights` in the text, a JSON list of w_0 … w_r; by default the last loss alone.
+fn loss_weights(archive: &Archive, steps: usize) -> Result<LossWeights, Error> {
+    let Some(text) = archive.text.get("loss_weights") else { return Ok(LossWeights::last(steps)) };
+    let weights: Option<Vec<f64>> = serde_json::from_str(text).ok();
+    let weights =
+        weights.filter(|weights| weights.len() == steps + 1 && weights.iter().all(|w| w.is_finite()));
+    let unusable = || Error::Unusable {
+        path: archive.path.clone(),
+        reason: format!("loss_weights = `{text}` is not a JSON list of {} numbers, w_0 … w_r", steps + 1),
+    };
+    weights.map(LossWeights::new).ok_or_else(unusable)
 }
 
 /// The text of `key`, read; `None` if it is not there.

@@ -84,11 +84,9 @@ impl Adaptation {
         Plan::new(self, architecture).rates
     }
 
-    /// The number of weights that adapt to an episode.
-    pub fn fast_weights(&self, architecture: &dyn Architecture) -> usize {
-        let leaves = architecture.leaves();
-        let adapting = leaves.iter().filter(|leaf| self.adapts.includes(leaf.role));
-        adapting.map(|leaf| leaf.layout.count()).sum()
+    /// The network's parameters that adapt to an episode, in the order of φ's leaves.
+    pub fn fast_leaves(&self, architecture: &dyn Architecture) -> Vec<Leaf> {
+        architecture.leaves().into_iter().filter(|leaf| self.adapts.includes(leaf.role)).collect()
     }
 }
 

@@ -55,7 +55,8 @@ impl Learner {
 
     /// Number of weights that adapt to an episode.
     pub fn fast_weights(&self) -> usize {
-        self.adaptation.fast_weights(&*self.architecture)
+        let adapting = self.adaptation.fast_leaves(&*self.architecture);
+        adapting.iter().map(|leaf| leaf.layout.count()).sum()
     }
 
     /// Whether one θ classifies episodes of any number of classes: whether the head does not depend on that number.
