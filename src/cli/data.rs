@@ -212,6 +212,7 @@ impl Info {
         let (set, split) = (sampler.set(), sampler.split());
         let images: usize = (0..set.classes().len()).map(|class| set.examples(class)).sum();
         let shape = train::evaluation_shape(&config);
+        let augmentation = sampler.augmentation();
         let (accuracy, ci95) = nearest_neighbour(&sampler, Part::Test, &shape, u64::from(self.episodes))?;
         let [train, validation, test] =
             [&split.train, &split.validation, &split.test].map(|classes| classes.len());
@@ -219,7 +220,7 @@ impl Info {
             output::print(json!({
                 "source": config.data.source, "classes": set.classes().len(), "images": images,
                 "size": set.size(), "digest": set.digest(),
-                "train_classes": train, "validation_classes": validation, "test_classes": test,
+                "augmentation": augmentation, "train_classes": train, "validation_classes": validation, "test_classes": test,
                 "nearest_neighbour_accuracy": accuracy, "ci95": ci95, "episodes": self.episodes,
                 "ways": shape.ways, "shots": shape.shots,
             }))?;
@@ -233,6 +234,7 @@ impl Info {
         output::print(format!(
             "train: {train} classes\nvalidation: {validation} classes\ntest: {test} classes"
         ))?;
+        output::print(format!("augmentation of training episodes: {augmentation}"))?;
         output::print(format!(
             "nearest neighbour of pixels, {}-way {}-shot: {accuracy:.1} % ± {ci95:.1} ({} test episodes)",
             shape.ways, shape.shots, self.episodes

@@ -1,7 +1,7 @@
 //! Tests of configurations: from text and overrides to a configuration or a message.
 
 use super::{Config, Data, Error, Fault, KeyDoc, Place, RawConfig, keys};
-use crate::data::{SplitRule, folder};
+use crate::data::{Rotations, SplitRule, folder};
 use crate::model::{Conv4, Mlp, Network};
 use bilevel::Budget;
 use bilevel::device::Backend;
@@ -101,7 +101,8 @@ fn every_variant_round_trips() {
         "data = { source = 'folder', path = 'a \"b\"\\é' }",
         "data = { source = 'folder', path = 'x', split = 'listed', invert = true, validation = 0 }\n\
          eval.every = 0",
-        "data = { source = 'omniglot', split = 'alphabets', rotations = true }",
+        "data = { source = 'omniglot', split = 'alphabets', rotations = 'classes' }",
+        "data = { rotations = 'episode', flips = true, shift = 27 }",
         "model = { kind = 'mlp', hidden = [3, 2], batch_norm = 'support' }",
         "estimator.name = 'first-order'",
         "estimator = { name = 'truncated', truncate = 1 }",
@@ -164,9 +165,9 @@ fn defaults_follow_the_keys_they_depend_on() {
 
     let omniglot = with_budget("data.source = 'omniglot'").data;
     assert_eq!(omniglot.path.as_deref(), Some(Path::new("datasets/omniglot")));
-    assert_eq!((omniglot.split, omniglot.rotations), (Some(SplitRule::RANDOM_1200), true));
+    assert_eq!((omniglot.split, omniglot.rotations), (Some(SplitRule::RANDOM_1200), Rotations::Classes));
     let alphabets = with_budget("data = { source = 'omniglot', split = 'alphabets' }").data;
-    assert!(!alphabets.rotations);
+    assert_eq!(alphabets.rotations, Rotations::None);
 
     let folder = with_budget("data = { source = 'folder', path = 'letters' }").data;
     let expected = Data {
@@ -174,7 +175,9 @@ fn defaults_follow_the_keys_they_depend_on() {
         path: Some("letters".into()),
         split: None,
         validation: None,
-        rotations: false,
+        rotations: Rotations::None,
+        flips: false,
+        shift: 0,
         image_size: 28,
         invert: None,
     };
@@ -210,6 +213,15 @@ fn settings_are_written_as_before_without_a_schedule_final_rate_and_warm_up() {
     assert!(written.contains("[estimator]\nname = \"exact\"\n\n"), "{written}");
 }
 
+#[test]
+fn rotations_as_earlier_versions_wrote_them_are_read() {
+    for (old, new) in [("true", Rotations::Classes), ("false", Rotations::None)] {
+        let config = with_budget(&format!("data.rotations = {old}"));
+        assert_eq!(config.data.rotations, new);
+        assert!(config.to_toml().unwrap().contains(&format!("rotations = \"{new}\"")));
+    }
+}
+
 // Overrides.
 
 #[test]
@@ -217,7 +229,7 @@ fn overrides_are_toml_or_bare_strings() {
     let overrides = [
         "outer.optimizer=sgd",
         "inner.rate = 1",
-        "data.rotations=true",
+        "data.rotations=episode",
         "backend=\"flex\"",
         "model={kind='mlp',hidden=[8]}",
         "seed=1",
@@ -225,7 +237,7 @@ fn overrides_are_toml_or_bare_strings() {
     ];
     let config = checked(BUDGET, &overrides);
     assert_eq!(config.outer.optimizer, Optimizer::Sgd { momentum: 0.0 });
-    assert_eq!((config.inner.rate, config.data.rotations, config.seed), (1.0, true, 2));
+    assert_eq!((config.inner.rate, config.data.rotations, config.seed), (1.0, Rotations::Episode, 2));
     assert_eq!(config.model.architecture, Network::Mlp(Mlp::new(&[8])));
 }
 
@@ -352,7 +364,9 @@ fn wrong_types_and_ranges_name_the_values_allowed() {
         ("inner.rate = 1e300", "must be a number > 0 in single precision, got 1"),
         ("outer.beta_1 = 1.0", "`outer.beta_1` must be a number ≥ 0 and < 1, got 1.0"),
         ("outer.clip = 0.0", "`outer.clip` must be a number > 0, got 0.0"),
-        ("data.rotations = 1", "`data.rotations` must be true or false, got 1"),
+        ("data.rotations = 1", "`data.rotations` must be one of \"none\", \"classes\", \"episode\", got 1"),
+        ("data.flips = 1", "`data.flips` must be true or false, got 1"),
+        ("data.shift = -1", "`data.shift` must be a whole number ≥ 0, got -1"),
         (
             "memory = { plan = 'snapshots', snapshots = 0 }",
             "`memory.snapshots` must be a whole number ≥ 1, got 0",
@@ -556,6 +570,8 @@ fn contradictions_name_both_keys() {
         ("data.source = 'folder'", "`data.path` is missing"),
         ("data.invert = true", "has no effect with data.source = \"glyphs\""),
         ("data.split = 'listed'", "must be \"fraction\" for data.source = \"glyphs\""),
+        ("data.shift = 28", "`data.shift` (= 28) must be less than data.image_size = 28: a larger shift"),
+        ("data = { image_size = 8, shift = 9 }", "must be less than data.image_size = 8"),
         ("data.validation = 4", "must be at least task.ways = 5"),
     ] {
         let refusal = refusal(wrong);

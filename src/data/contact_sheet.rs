@@ -32,7 +32,7 @@ pub fn contact_sheet(set: &ImageSet, classes: &[RotatedClass], drawings: usize, 
     for (class, top) in classes.iter().zip(tops) {
         for example in 0..columns.min(set.examples(class.class)) as u32 {
             let left = GAP + example * (side + GAP);
-            let drawn = render(set, ImageRef { class: *class, example: example as usize });
+            let drawn = render(set, ImageRef::new(*class, example as usize));
             let large = imageops::resize(&drawn, side * scale, side * scale, FilterType::Nearest);
             imageops::replace(&mut sheet, &large, i64::from(left * scale), i64::from(top * scale));
         }

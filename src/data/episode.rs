@@ -1,6 +1,6 @@
 //! Episodes: few-shot classification tasks.
 
-use super::RotatedClass;
+use super::{Placement, RotatedClass};
 
 /// The size of an episode.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -16,7 +16,7 @@ pub struct EpisodeShape {
 /// The pixels of an episode, in order of its classes. Labels number the episode's own classes from 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
-    /// The classes, in the order of their labels, `[ways]`.
+    /// The classes as they are turned in this episode, in the order of their labels, `[ways]`.
     pub classes: Vec<RotatedClass>,
     /// Height and width of every image, in pixels.
     pub size: usize,
@@ -41,6 +41,15 @@ pub struct ImageRef {
     pub class: RotatedClass,
     /// Its index within the class.
     pub example: usize,
+    /// How it is mirrored and shifted, after the rotation of its class.
+    pub placement: Placement,
+}
+
+impl ImageRef {
+    /// Image number `example` of `class`, neither mirrored nor shifted.
+    pub fn new(class: RotatedClass, example: usize) -> Self {
+        Self { class, example, placement: Placement::default() }
+    }
 }
 
 /// References to the images of an episode, in order of its classes; with n images per class, image i has label i / n.

@@ -15,7 +15,8 @@ use super::decode::{Grey, PHOTOGRAPH, decode};
 use super::image_set::check_size;
 use super::resize::resize;
 use super::{
-    Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Source, SplitRule,
+    Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Rotations, Source,
+    SplitRule,
 };
 use crate::support::atomic_file;
 
@@ -25,8 +26,8 @@ pub static SOURCE: Source = Source {
     summary: "your own images, one folder per class",
     location: Location::Required,
     splits: &[
-        Offer { rule: SplitRule::FRACTION, rotations: false },
-        Offer { rule: SplitRule::Listed, rotations: false },
+        Offer { rule: SplitRule::FRACTION, rotations: Rotations::None },
+        Offer { rule: SplitRule::Listed, rotations: Rotations::None },
     ],
     defaults: Defaults::FromImages,
     may_invert: true,

@@ -6,8 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::rotated;
-use super::{Error, ImageRef, Part};
+use super::{Error, ImageRef, Part, placed};
 use crate::support::hex::hex;
 
 /// The largest height and width that images may be resized to, in pixels.
@@ -96,7 +95,7 @@ impl ImageSet {
         class.first + example
     }
 
-    /// One image, `[size·size]` in row-major order, ink 255 and paper 0.
+    /// One image as it is stored, `[size·size]` in row-major order, ink 255 and paper 0.
     ///
     /// # Panics
     /// Panics if there is no such class or example.
@@ -106,15 +105,24 @@ impl ImageSet {
         &self.pixels[start..start + area]
     }
 
-    /// The images that `refs` refer to, `[refs, size·size]`, rotated as their classes are, ink 1 and paper 0.
+    /// The image that `image_ref` refers to as it is shown: rotated, mirrored and shifted; `[size·size]`, ink 255 and
+    /// paper 0.
+    ///
+    /// # Panics
+    /// Panics if there is no such class or example.
+    pub fn shown(&self, image_ref: &ImageRef) -> impl Iterator<Item = u8> {
+        let ImageRef { class, example, placement } = *image_ref;
+        placed(self.image(class.class, example), self.size, class.quarter_turns, placement)
+    }
+
+    /// The images that `refs` refer to as they are [shown](Self::shown), `[refs, size·size]`, ink 1 and paper 0.
     ///
     /// # Panics
     /// Panics if there is no such class or example.
     pub fn ink<'a>(&self, refs: impl Iterator<Item = &'a ImageRef> + Clone) -> Vec<f32> {
         let mut ink = Vec::with_capacity(refs.clone().count() * self.size * self.size);
-        for ImageRef { class, example } in refs {
-            let image = self.image(class.class, *example);
-            rotated(image, self.size, class.quarter_turns).for_each(|byte| ink.push(intensity(byte)));
+        for image_ref in refs {
+            self.shown(image_ref).for_each(|byte| ink.push(intensity(byte)));
         }
         ink
     }

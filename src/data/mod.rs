@@ -3,7 +3,8 @@
 //! - A [`Source`] of the [`registry`] loads an [`ImageSet`].
 //! - A [`Split`] divides its classes into training, validation and test classes.
 //! - A [`Sampler`] draws episodes. Each is a function of (seed, part, index) alone: first a [`Selection`] of
-//!   image references, then the pixels of one [`Episode`] or of a batch of them.
+//!   image references, then the pixels of one [`Episode`] or of a batch of them. Those of training may be changed at
+//!   random ([`Augmentation`]).
 //!
 //! For prediction, a [`Request`] holds the support images and the query images to classify.
 //!
@@ -11,6 +12,7 @@
 //!
 //! To add a source of images, write its file with a [`Source`] in it and list that in [`registry`].
 
+mod augmentation;
 pub mod cache;
 mod contact_sheet;
 pub mod decode;
@@ -26,6 +28,7 @@ pub mod mnist;
 mod nearest_neighbour;
 pub mod omniglot;
 mod part;
+mod placement;
 mod prediction;
 pub mod registry;
 mod render;
@@ -35,6 +38,7 @@ mod sampler;
 mod source;
 mod split;
 
+pub use augmentation::Augmentation;
 pub use contact_sheet::contact_sheet;
 pub use episode::{Episode, EpisodeShape, ImageRef, Selection};
 pub use error::Error;
@@ -45,9 +49,10 @@ pub use labelled::{Labelled, Mislabelled};
 pub use mnist::Mnist;
 pub use nearest_neighbour::nearest_neighbour;
 pub use part::Part;
+pub use placement::{PixelOrder, Placement, placed};
 pub use prediction::{Query, Request};
 pub use render::{display_name, render, write_episode};
-pub use rotation::{RotatedClass, rotated};
+pub use rotation::{RotatedClass, Rotations};
 pub use sampler::Sampler;
 pub use source::{Defaults, LoadOptions, Loaded, Location, Offer, Source};
 pub use split::{Split, SplitRule, TRAINING_FRACTION};

@@ -1,6 +1,6 @@
 //! Images of a set rendered for people: dark ink on white paper.
 
-use super::{EpisodeShape, Error, ImageRef, ImageSet, Selection, rotated};
+use super::{EpisodeShape, Error, ImageRef, ImageSet, Selection};
 use image::{GrayImage, Luma};
 use std::fs;
 use std::path::Path;
@@ -8,9 +8,9 @@ use std::path::Path;
 const PAPER: u8 = 255;
 
 /// The image that `image` refers to, dark on white.
-pub fn render(set: &ImageSet, ImageRef { class, example }: ImageRef) -> GrayImage {
+pub fn render(set: &ImageSet, image: ImageRef) -> GrayImage {
     let side = set.size() as u32;
-    let mut ink = rotated(set.image(class.class, example), set.size(), class.quarter_turns);
+    let mut ink = set.shown(&image);
     GrayImage::from_fn(side, side, |_, _| Luma([PAPER - ink.next().unwrap_or_default()]))
 }
 
@@ -54,17 +54,21 @@ pub fn write_episode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Glyphs, RotatedClass};
+    use crate::data::{Glyphs, Placement, RotatedClass};
 
     #[test]
-    fn images_are_rotated_and_dark_on_white() {
+    fn images_are_shown_as_drawn_and_dark_on_white() {
         let set = Glyphs { alphabets: 1, ..Glyphs::default() }.draw(9).unwrap();
         let class = RotatedClass { class: 3, quarter_turns: 1 };
-        let image = ImageRef { class, example: 2 };
+        let image = ImageRef::new(class, 2);
         let drawn = render(&set, image);
         let ink = set.image(3, 2);
         // A counter-clockwise quarter turn moves the last column to the first row.
         (0..9).for_each(|at| assert_eq!(255 - drawn.get_pixel(at, 0)[0], ink[at as usize * 9 + 8]));
         assert!(display_name(&set, image).ends_with(" (90°)"));
+        let placement = Placement { mirrored: true, down: 1, right: 0 };
+        let changed = render(&set, ImageRef { placement, ..image });
+        (0..9).for_each(|at| assert_eq!(changed.get_pixel(at, 0)[0], PAPER));
+        (0..9).for_each(|at| assert_eq!(changed.get_pixel(at, 1), drawn.get_pixel(8 - at, 0)));
     }
 }

@@ -1,9 +1,22 @@
-//! Rotations by quarter turns. A rotated character counts as another class, which enlarges the training set
-//! (Santoro et al., *Meta-learning with memory-augmented neural networks*, 2016).
+//! Rotations by quarter turns, which enlarge the training set in one of two ways. A rotated class counts as another class
+//! (Santoro et al., *Meta-learning with memory-augmented neural networks*, 2016), or each class of an episode is turned
+//! at random (Antoniou et al., *How to train your MAML*, 2019).
 
 use serde::{Deserialize, Serialize};
 
-/// A class, perhaps rotated, as a class of its own.
+bilevel::choice! {
+    /// How training classes are rotated.
+    pub enum Rotations {
+        /// They are not.
+        None = "none",
+        /// Each class rotated by 90°, 180° and 270° counts as three further classes.
+        Classes = "classes",
+        /// In each episode all images of a class are turned by the same random multiple of 90°.
+        Episode = "episode",
+    }
+}
+
+/// A class, perhaps rotated.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct RotatedClass {
     /// Index of the class in its [`ImageSet`](super::ImageSet).
@@ -17,45 +30,9 @@ impl RotatedClass {
     pub fn upright(class: usize) -> Self {
         Self { class, quarter_turns: 0 }
     }
-}
 
-/// The pixels of a square image, `[size·size]`, rotated counter-clockwise by `quarter_turns`.
-pub fn rotated<P: Copy>(image: &[P], size: usize, quarter_turns: u8) -> impl Iterator<Item = P> {
-    let (side, last) = (size as isize, size as isize - 1);
-    // The index of the rotated image's first pixel, and the steps from a pixel to those below and to the right of it.
-    let (first, down, right) = match quarter_turns % 4 {
-        0 => (0, side, 1),
-        1 => (last, -1, side),
-        2 => (last * side + last, -side, -1),
-        _ => (last * side, 1, -side),
-    };
-    (0..side).flat_map(move |row| {
-        (0..side).map(move |column| image[(first + row * down + column * right) as usize])
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rotated;
-
-    #[test]
-    fn rotations_are_counter_clockwise() {
-        let turn = |turns| rotated(&[1, 2, 3, 4], 2, turns).collect::<Vec<_>>();
-        assert_eq!(turn(0), [1, 2, 3, 4]);
-        assert_eq!(turn(1), [2, 4, 1, 3]);
-        assert_eq!(turn(2), [4, 3, 2, 1]);
-        assert_eq!(turn(3), [3, 1, 4, 2]);
-    }
-
-    #[test]
-    fn quarter_turns_compose() {
-        for size in 1..=5 {
-            let image: Vec<usize> = (0..size * size).collect();
-            let mut by_ones = image.clone();
-            for turns in 0..=4 {
-                assert!(rotated(&image, size, turns).eq(by_ones.iter().copied()), "{size}, {turns}");
-                by_ones = rotated(&by_ones, size, 1).collect();
-            }
-        }
+    /// Turns the class by `quarter_turns` more.
+    pub(super) fn turn(&mut self, quarter_turns: u8) {
+        self.quarter_turns = (self.quarter_turns + quarter_turns) % 4;
     }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use rand::seq::index;
 
-use super::{Episode, EpisodeShape, Error, ImageRef, ImageSet, Part, RotatedClass, Selection, Split};
+use super::{
+    Augmentation, Episode, EpisodeShape, Error, ImageRef, ImageSet, Part, RotatedClass, Selection, Split,
+};
 use bilevel::rng::generator;
 
 /// Draws episodes from the parts of a split; cheap to clone and to share between threads.
@@ -15,13 +17,25 @@ use bilevel::rng::generator;
 pub struct Sampler {
     set: Arc<ImageSet>,
     split: Arc<Split>,
+    augmentation: Augmentation,
     seed: u64,
 }
 
 impl Sampler {
     /// A sampler of the classes in `split`, which was made for `set`.
     pub fn new(set: Arc<ImageSet>, split: Split, seed: u64) -> Self {
-        Self { set, split: Arc::new(split), seed }
+        Self { set, split: Arc::new(split), augmentation: Augmentation::default(), seed }
+    }
+
+    /// The sampler of the same classes and images, with training episodes changed by `augmentation`.
+    ///
+    /// # Panics
+    /// Panics if images could be shifted out of sight: if the shift is not less than their size.
+    #[must_use]
+    pub fn with_augmentation(self, augmentation: Augmentation) -> Self {
+        let (shift, size) = (augmentation.shift, self.set.size());
+        assert!(shift < size, "a shift of {shift} pixels is too large for images of {size} pixels");
+        Self { augmentation, ..self }
     }
 
     /// The images.
@@ -32,6 +46,11 @@ impl Sampler {
     /// The classes of each part.
     pub fn split(&self) -> &Split {
         &self.split
+    }
+
+    /// How training episodes are changed.
+    pub fn augmentation(&self) -> Augmentation {
+        self.augmentation
     }
 
     /// Checks that `part` has enough classes and images for episodes of this `shape`.
@@ -67,7 +86,7 @@ impl Sampler {
     }
 
     /// The references to the images of episode number `index` of `part`. Classes are distinct, and so are the images of
-    /// a class.
+    /// a class. Only training episodes are augmented.
     ///
     /// # Panics
     /// Panics if [`check`](Self::check) returns an error for the shape.
@@ -81,11 +100,15 @@ impl Sampler {
         let mut query = Vec::with_capacity(ways * queries);
         for class in classes {
             let drawn = index::sample(&mut random, self.set.examples(class.class), shots + queries);
-            let mut drawn = drawn.into_iter().map(|example| ImageRef { class, example });
+            let mut drawn = drawn.into_iter().map(|example| ImageRef::new(class, example));
             support.extend(drawn.by_ref().take(shots));
             query.extend(drawn);
         }
-        Selection { support, query }
+        let mut selection = Selection { support, query };
+        if part == Part::Train {
+            self.augmentation.apply(self.seed, index, shape, &mut selection);
+        }
+        selection
     }
 
     /// The pixels of episode number `index` of `part`.
@@ -124,26 +147,35 @@ mod tests {
     use rayon::prelude::*;
 
     use super::*;
-    use crate::data::{Class, SplitRule};
+    use crate::data::{Class, Placement, SplitRule};
 
     const SHAPE: EpisodeShape = EpisodeShape { ways: 5, shots: 2, queries: 3 };
 
     /// Thirty classes of six 2×2 images whose first two pixels are the indices of class and example.
     fn sampler(seed: u64) -> Result<Sampler, Error> {
+        sampler_of(true, seed)
+    }
+
+    /// The same without rotated classes.
+    fn upright_sampler(seed: u64) -> Result<Sampler, Error> {
+        sampler_of(false, seed)
+    }
+
+    fn sampler_of(rotations: bool, seed: u64) -> Result<Sampler, Error> {
         let classes = (0..30).map(|i| Class::new(format!("c{i}"), "g", None, 6)).collect();
         let pixels = (0..30 * 6_u8).flat_map(|i| [i / 6, i % 6, 255, 0]).collect();
         let set = ImageSet::new(2, classes, pixels)?;
-        let split = Split::new(&set, SplitRule::Random { train: 18 }, 6, true, seed)?;
+        let split = Split::new(&set, SplitRule::Random { train: 18 }, 6, rotations, seed)?;
         Ok(Sampler::new(Arc::new(set), split, seed))
     }
 
     #[test]
     fn an_episode_depends_on_seed_part_and_index_alone() -> Result<(), Error> {
-        let one = sampler(3)?;
+        let one = sampler(3)?.with_augmentation(ALL);
         let parts = [Part::Train, Part::Validation, Part::Test];
         let in_order: Vec<Episode> =
             (0..90).map(|i| one.episode(parts[i as usize % 3], i / 3, &SHAPE)).collect();
-        let other = sampler(3)?;
+        let other = sampler(3)?.with_augmentation(ALL);
         let backwards: Vec<Episode> =
             (0..90_u64).rev().map(|i| other.episode(parts[i as usize % 3], i / 3, &SHAPE)).collect();
         assert!(in_order.iter().eq(backwards.iter().rev()));
@@ -169,6 +201,106 @@ mod tests {
         assert_eq!(names(&support[6..]), [(4, 2, 5), (4, 2, 3), (1, 3, 2), (1, 3, 1)]);
         assert_eq!(names(&query[..6]), [(1, 0, 1), (1, 0, 4), (1, 0, 5), (24, 0, 5), (24, 0, 0), (24, 0, 3)]);
         Ok(())
+    }
+
+    /// All kinds of augmentation of the 2×2 images.
+    const ALL: Augmentation = Augmentation { turns: true, flips: true, shift: 1 };
+
+    /// The episodes of `part` with and without `augmentation`, without rotated classes.
+    fn pairs(augmentation: Augmentation, part: Part) -> Result<Vec<[Selection; 2]>, Error> {
+        let plain = upright_sampler(3)?;
+        let augmented = plain.clone().with_augmentation(augmentation);
+        Ok((0..200).map(|index| [&plain, &augmented].map(|one| one.select(part, index, &SHAPE))).collect())
+    }
+
+    fn images(selection: &Selection) -> impl Iterator<Item = &ImageRef> {
+        selection.support.iter().chain(&selection.query)
+    }
+
+    #[test]
+    fn augmentation_does_not_change_which_classes_and_images_are_drawn() -> Result<(), Error> {
+        for [plain, augmented] in pairs(ALL, Part::Train)? {
+            let names = |selection| images(selection).map(|image| (image.class.class, image.example));
+            assert!(names(&plain).eq(names(&augmented)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn each_kind_of_augmentation_draws_as_it_does_alone() -> Result<(), Error> {
+        let kinds = [
+            Augmentation { flips: false, shift: 0, ..ALL },
+            Augmentation { turns: false, shift: 0, ..ALL },
+            Augmentation { turns: false, flips: false, ..ALL },
+        ];
+        let [turns, flips, shifts] = kinds.map(|kind| pairs(kind, Part::Train));
+        let alone = turns?.into_iter().zip(flips?).zip(shifts?);
+        for ([_, all], (([_, turns], [_, flips]), [_, shifts])) in pairs(ALL, Part::Train)?.iter().zip(alone)
+        {
+            for (((all, turned), flipped), shifted) in
+                images(all).zip(images(&turns)).zip(images(&flips)).zip(images(&shifts))
+            {
+                assert_eq!(all.class, turned.class);
+                assert_eq!(
+                    all.placement,
+                    Placement { mirrored: flipped.placement.mirrored, ..shifted.placement }
+                );
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn only_training_episodes_are_augmented() -> Result<(), Error> {
+        for part in [Part::Validation, Part::Test] {
+            assert!(pairs(ALL, part)?.iter().all(|[plain, augmented]| plain == augmented));
+        }
+        assert!(pairs(ALL, Part::Train)?.iter().all(|[plain, augmented]| plain != augmented));
+        Ok(())
+    }
+
+    #[test]
+    fn all_images_of_a_class_are_turned_alike_and_each_turn_is_equally_frequent() -> Result<(), Error> {
+        let turns_only = Augmentation { flips: false, shift: 0, ..ALL };
+        let mut counts = [0; 4];
+        for [_, Selection { support, query }] in pairs(turns_only, Part::Train)? {
+            for (support, query) in support.chunks(SHAPE.shots).zip(query.chunks(SHAPE.queries)) {
+                assert!(support.iter().chain(query).all(|image| image.class == support[0].class));
+                counts[usize::from(support[0].class.quarter_turns)] += 1;
+            }
+        }
+        counts.iter().for_each(|count| assert_share(*count, 1000, 0.25));
+        Ok(())
+    }
+
+    #[test]
+    fn half_of_the_images_are_mirrored_and_all_shifts_are_equally_frequent() -> Result<(), Error> {
+        let mut mirrored = 0;
+        let mut shifts = [0; 9];
+        for [_, augmented] in pairs(ALL, Part::Train)? {
+            for ImageRef { placement: Placement { mirrored: is_mirrored, down, right }, .. } in
+                images(&augmented)
+            {
+                mirrored += usize::from(*is_mirrored);
+                shifts[usize::try_from(3 * (down + 1) + right + 1).expect("shifts from -1 to 1")] += 1;
+            }
+        }
+        assert_share(mirrored, 5000, 0.5);
+        shifts.iter().for_each(|count| assert_share(*count, 5000, 1.0 / 9.0));
+        Ok(())
+    }
+
+    /// Asserts that `count` of `draws` independent draws is the share `p` to within four standard errors.
+    fn assert_share(count: usize, draws: usize, p: f64) {
+        let error = (p * (1.0 - p) / draws as f64).sqrt();
+        let share = count as f64 / draws as f64;
+        assert!((share - p).abs() < 4.0 * error, "{share} instead of {p} ± {error}");
+    }
+
+    #[test]
+    #[should_panic(expected = "a shift of 2 pixels is too large for images of 2 pixels")]
+    fn shifts_out_of_sight_are_refused() {
+        let _ = upright_sampler(0).expect("images").with_augmentation(Augmentation { shift: 2, ..ALL });
     }
 
     #[test]

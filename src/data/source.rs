@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use super::{Dataset, Error, ImageSet, SplitRule};
+use super::{Dataset, Error, ImageSet, Rotations, SplitRule};
 
 /// A source of images for few-shot learning. Each is a static in a file of its own, listed in the
 /// [`registry`](super::registry); everything else asks it.
@@ -44,8 +44,8 @@ pub enum Location {
 pub struct Offer {
     /// How classes are divided.
     pub rule: SplitRule,
-    /// Whether, by default, training classes rotated by 90°, 180° and 270° count as further classes.
-    pub rotations: bool,
+    /// How training classes are rotated by default.
+    pub rotations: Rotations,
 }
 
 /// Which split and how many validation classes a source has by default.
@@ -126,10 +126,11 @@ impl Source {
         }
     }
 
-    /// Whether rotated training classes count as further classes where the configuration does not say; `rule` is
-    /// the split, `None` where the images decide it.
-    pub fn default_rotations(&self, rule: Option<SplitRule>) -> bool {
-        self.splits.iter().any(|offer| Some(offer.rule) == rule && offer.rotations)
+    /// How training classes are rotated where the configuration does not say; `rule` is the split, `None` where the
+    /// images decide it.
+    pub fn default_rotations(&self, rule: Option<SplitRule>) -> Rotations {
+        let offer = self.splits.iter().find(|offer| Some(offer.rule) == rule);
+        offer.map_or(Rotations::None, |offer| offer.rotations)
     }
 }
 

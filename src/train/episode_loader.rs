@@ -1,13 +1,14 @@
 //! Loads episodes as tensors onto a device.
 //!
 //! A CPU shares the memory of the host, so the host assembles the pixels; those of the next meta-batch are assembled
-//! while the current one is used. Other devices hold all images in their memory. Only the indices of images and their
-//! quarter turns are sent to them, a few bytes each, and the device gathers the pixels.
+//! while the current one is used. Other devices hold all images in their memory. Only the indices of images and how
+//! they are turned, mirrored and shifted are sent to them, a few bytes each, and the device gathers the pixels.
 
-use crate::data::{EpisodeShape, ImageRef, ImageSet, Part, Sampler, Selection, intensity, rotated};
+use super::device_images::DeviceImages;
+use crate::data::{EpisodeShape, ImageRef, Part, Sampler, Selection};
 use crate::support::prefetch::Prefetcher;
 use bilevel::device::Opened;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use std::ops::Range;
 
 /// The largest image set that is held on a device: the buffer size that every graphics API supports. Omniglot at
@@ -48,7 +49,8 @@ impl EpisodeLoader {
     pub fn new(sampler: Sampler, opened: &Opened) -> Self {
         let set = sampler.set();
         let fits = set.pixels().len().saturating_mul(size_of::<f32>()) <= MOST_RESIDENT_BYTES;
-        let resident = (!opened.is_cpu() && fits).then(|| DeviceImages::new(set, &opened.device));
+        let margin = sampler.augmentation().shift;
+        let resident = (!opened.is_cpu() && fits).then(|| DeviceImages::new(set, margin, &opened.device));
         let prefetches = resident.is_none() && opened.workers.threads > 1;
         Self { sampler, device: opened.device.clone(), resident, prefetches }
     }
@@ -127,64 +129,38 @@ impl HostBatch {
     }
 }
 
-/// All images of a set on a device.
-#[derive(Clone)]
-struct DeviceImages {
-    /// `[images, pixels]`
-    images: Tensor<2>,
-    /// For 0 to 3 quarter turns, the index of the source pixel of each pixel: `[4, pixels]`.
-    turns: Tensor<2, Int>,
-}
-
-impl DeviceImages {
-    fn new(set: &ImageSet, device: &Device) -> Self {
-        let (size, area) = (set.size(), set.size() * set.size());
-        let ink: Vec<f32> = set.pixels().iter().copied().map(intensity).collect();
-        let upright: Vec<i32> = (0..area as i32).collect();
-        let turns: Vec<i32> = (0..4).flat_map(|turns| rotated(&upright, size, turns)).collect();
-        Self {
-            images: Tensor::from_data(TensorData::new(ink, [set.pixels().len() / area, area]), device),
-            turns: Tensor::from_data(TensorData::new(turns, [4, area]), device),
-        }
-    }
-
-    fn gather(&self, set: &ImageSet, selections: &[Selection], shape: &EpisodeShape) -> Images {
-        let support = selections.iter().flat_map(|selection| &selection.support);
-        let query = selections.iter().flat_map(|selection| &selection.query);
-        let refs: Vec<&ImageRef> = support.chain(query).collect();
-        let list = |each: &dyn Fn(&ImageRef) -> i32| -> Tensor<1, Int> {
-            let list: Vec<i32> = refs.iter().map(|image_ref| each(image_ref)).collect();
-            Tensor::from_data(TensorData::new(list, [refs.len()]), &self.images.device())
-        };
-        let numbers = list(&|image_ref| set.index(image_ref.class.class, image_ref.example) as i32);
-        let mut images = self.images.clone().select(0, numbers);
-        if refs.iter().any(|image_ref| image_ref.class.quarter_turns > 0) {
-            let turns = list(&|image_ref| i32::from(image_ref.class.quarter_turns % 4));
-            images = images.gather(1, self.turns.clone().select(0, turns));
-        }
-        let (tasks, area) = (selections.len(), set.size() * set.size());
-        let part = |first: usize, count: usize| {
-            images.clone().narrow(0, first, tasks * count).reshape([tasks, count, area])
-        };
-        let (supports, queries) = (shape.ways * shape.shots, shape.ways * shape.queries);
-        Images { support: part(0, supports), query: part(tasks * supports, queries) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Error, Glyphs, Split, SplitRule};
+    use crate::data::{Augmentation, Error, Glyphs, Split, SplitRule};
     use bilevel::device::{Backend, open};
+    use std::collections::HashSet;
     use std::sync::Arc;
 
     const SHAPE: EpisodeShape = EpisodeShape { ways: 4, shots: 2, queries: 3 };
+    const PLAIN: Augmentation = Augmentation { turns: false, flips: false, shift: 0 };
 
-    fn loader(rotations: bool, threads: usize) -> Result<EpisodeLoader, Error> {
+    /// A loader of images with 9 pixels a side.
+    fn loader(rotations: bool, augmentation: Augmentation, threads: usize) -> Result<EpisodeLoader, Error> {
         let set = Glyphs { alphabets: 2, ..Glyphs::default() }.draw(9)?;
         let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 5, rotations, 1)?;
         let opened = open(Backend::Flex).unwrap().with_threads(Some(threads));
-        Ok(EpisodeLoader::new(Sampler::new(Arc::new(set), split, 1), &opened))
+        let sampler = Sampler::new(Arc::new(set), split, 1).with_augmentation(augmentation);
+        Ok(EpisodeLoader::new(sampler, &opened))
+    }
+
+    /// The same loader with all images on its device.
+    fn resident(loader: &EpisodeLoader) -> EpisodeLoader {
+        let sampler = loader.sampler();
+        let images = DeviceImages::new(sampler.set(), sampler.augmentation().shift, &loader.device);
+        EpisodeLoader { resident: Some(images), ..loader.clone() }
+    }
+
+    /// Every combination of turns, flips and some shifts, the largest included.
+    fn augmentations() -> impl Iterator<Item = Augmentation> {
+        [0, 1, 4, 8].into_iter().flat_map(|shift| {
+            (0..4).map(move |bits| Augmentation { turns: bits & 1 > 0, flips: bits & 2 > 0, shift })
+        })
     }
 
     fn bits(images: Images) -> [Vec<u32>; 2] {
@@ -194,7 +170,7 @@ mod tests {
 
     #[test]
     fn images_equal_those_of_the_episodes() -> Result<(), Error> {
-        let loader = loader(true, 1)?;
+        let loader = loader(true, PLAIN, 1)?;
         let images = loader.images(Part::Train, 5..8, &SHAPE);
         assert_eq!((images.support.dims(), images.query.dims()), ([3, 8, 81], [3, 12, 81]));
         let episodes: Vec<_> =
@@ -209,28 +185,34 @@ mod tests {
     #[test]
     fn images_gathered_on_the_device_are_the_same() -> Result<(), Error> {
         for rotations in [false, true] {
-            let plain = loader(rotations, 1)?;
-            let resident = DeviceImages::new(plain.sampler().set(), &plain.device);
-            let resident = EpisodeLoader { resident: Some(resident), ..plain.clone() };
-            let mut turns = [false; 4];
-            for part in [Part::Train, Part::Validation, Part::Test] {
-                for first in 0..20 {
-                    let [here, there] =
-                        [&plain, &resident].map(|loader| loader.images(part, first..first + 3, &SHAPE));
-                    assert_eq!(here.query.dims(), there.query.dims());
-                    assert_eq!(bits(here), bits(there), "{part}, {first}, rotations {rotations}");
-                    let Selection { query, .. } = plain.sampler().select(part, first, &SHAPE);
-                    query.iter().for_each(|p| turns[usize::from(p.class.quarter_turns)] = true);
+            for augmentation in augmentations() {
+                let host = loader(rotations, augmentation, 1)?;
+                let device = resident(&host);
+                let mut orientations = HashSet::new();
+                for part in [Part::Train, Part::Validation, Part::Test] {
+                    for first in 0..10 {
+                        let [here, there] =
+                            [&host, &device].map(|loader| loader.images(part, first..first + 3, &SHAPE));
+                        assert_eq!(here.query.dims(), there.query.dims());
+                        let case = format!("{part}, {first}, rotations {rotations}, {augmentation:?}");
+                        assert_eq!(bits(here), bits(there), "{case}");
+                        let Selection { query, .. } = host.sampler().select(part, first, &SHAPE);
+                        let orientation =
+                            |image: ImageRef| (image.class.quarter_turns, image.placement.mirrored);
+                        orientations.extend(query.into_iter().map(orientation));
+                    }
                 }
+                let turns = if rotations || augmentation.turns { 4 } else { 1 };
+                assert_eq!(orientations.len(), turns * if augmentation.flips { 2 } else { 1 });
             }
-            assert_eq!(turns, [true, rotations, rotations, rotations]);
         }
         Ok(())
     }
 
     #[test]
     fn prefetched_batches_equal_those_loaded_on_demand() -> Result<(), Error> {
-        let (single, threaded) = (loader(true, 1)?, loader(true, 2)?);
+        let augmentation = Augmentation { flips: true, shift: 2, ..PLAIN };
+        let (single, threaded) = (loader(true, augmentation, 1)?, loader(true, augmentation, 2)?);
         let (mut on_demand, mut prefetched) = (single.batches(SHAPE, 3, 4), threaded.batches(SHAPE, 3, 4));
         assert!(on_demand.prefetcher.is_none() && prefetched.prefetcher.is_some());
         for batch in 4..12 {

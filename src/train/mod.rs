@@ -1,5 +1,6 @@
 //! Training: the outer loop with evaluation, checkpoints and records.
 
+mod device_images;
 mod divergence;
 mod episode_loader;
 mod error;

@@ -3,7 +3,8 @@
 use super::{Error, Watcher};
 use crate::config::Config;
 use crate::data::{
-    EpisodeShape, ImageSet, LoadOptions, Loaded, Part, Sampler, Split, SplitRule, TRAINING_FRACTION,
+    Augmentation, EpisodeShape, ImageSet, LoadOptions, Loaded, Part, Rotations, Sampler, Split, SplitRule,
+    TRAINING_FRACTION,
 };
 use crate::run::TrainingState;
 use std::path::Path;
@@ -32,7 +33,7 @@ pub fn evaluation_shape(config: &Config) -> EpisodeShape {
 pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Error> {
     let set = images(config, watcher)?;
     let split = split(config, &set)?;
-    let sampler = Sampler::new(Arc::new(set), split, config.seed);
+    let sampler = Sampler::new(Arc::new(set), split, config.seed).with_augmentation(augmentation(config));
     sampler.check(Part::Train, &training_shape(config))?;
     if config.eval.every > 0 {
         sampler.check(Part::Validation, &evaluation_shape(config))?;
@@ -62,7 +63,12 @@ fn split(config: &Config, set: &ImageSet) -> Result<Split, Error> {
     let share = TRAINING_FRACTION * VALIDATION_FRACTION * set.classes().len() as f64;
     let few = (share.round() as usize).max(config.task.ways);
     let validation = data.validation.unwrap_or(if config.eval.every > 0 { few } else { 0 });
-    Ok(Split::new(set, rule, validation, data.rotations, config.seed)?)
+    Ok(Split::new(set, rule, validation, data.rotations == Rotations::Classes, config.seed)?)
+}
+
+fn augmentation(config: &Config) -> Augmentation {
+    let data = &config.data;
+    Augmentation { turns: data.rotations == Rotations::Episode, flips: data.flips, shift: data.shift }
 }
 
 /// Checks that a resumed run uses the images that it started with.

@@ -3,7 +3,7 @@
 use crate::common::optional::{lacks_ndarray, lacks_wgpu};
 use crate::common::{metaburn, relative_error, run, run_command};
 use bilevel::device::{Backend, open};
-use metaburn::data::{EpisodeShape, Glyphs, Part, Sampler, Split, SplitRule};
+use metaburn::data::{Augmentation, EpisodeShape, Glyphs, Part, Sampler, Split, SplitRule};
 use metaburn::support::archive::{Archive, Values};
 use metaburn::train::{EpisodeLoader, Images};
 use serde_json::Value;
@@ -118,20 +118,23 @@ fn wgpu_and_flex_draw_the_same_pixels() {
     }
     let set = Glyphs { alphabets: 2, ..Glyphs::default() }.draw(14).unwrap();
     let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 5, true, 1).unwrap();
-    let sampler = Sampler::new(Arc::new(set), split, 1);
+    let plain = Sampler::new(Arc::new(set), split, 1);
+    let augmented = plain.clone().with_augmentation(Augmentation { turns: true, flips: true, shift: 3 });
     let shape = EpisodeShape { ways: 5, shots: 2, queries: 3 };
-    let [flex, wgpu] = [Backend::Flex, Backend::Wgpu].map(|backend| {
-        let opened = open(backend).unwrap();
-        assert_eq!(opened.is_cpu(), backend == Backend::Flex);
-        let loader = EpisodeLoader::new(sampler.clone(), &opened);
-        let mut feed = loader.batches(shape, 2, 3);
-        let drawn = [feed.take(), feed.take(), loader.images(Part::Test, 0..3, &shape)];
-        drawn.map(|Images { support, query }| {
-            [support, query]
-                .map(|images| (images.dims(), images.into_data().iter::<f32>().collect::<Vec<_>>()))
-        })
-    });
-    assert!(flex == wgpu);
-    assert_eq!(flex[0][0].0, [2, 10, 196]);
-    assert!(flex[0][0].1.iter().any(|ink| *ink > 0.5) && flex[0][0].1.contains(&0.0));
+    for sampler in [plain, augmented] {
+        let [flex, wgpu] = [Backend::Flex, Backend::Wgpu].map(|backend| {
+            let opened = open(backend).unwrap();
+            assert_eq!(opened.is_cpu(), backend == Backend::Flex);
+            let loader = EpisodeLoader::new(sampler.clone(), &opened);
+            let mut feed = loader.batches(shape, 2, 3);
+            let drawn = [feed.take(), feed.take(), loader.images(Part::Test, 0..3, &shape)];
+            drawn.map(|Images { support, query }| {
+                [support, query]
+                    .map(|images| (images.dims(), images.into_data().iter::<f32>().collect::<Vec<_>>()))
+            })
+        });
+        assert!(flex == wgpu);
+        assert_eq!(flex[0][0].0, [2, 10, 196]);
+        assert!(flex[0][0].1.iter().any(|ink| *ink > 0.5) && flex[0][0].1.contains(&0.0));
+    }
 }

@@ -49,6 +49,30 @@ fn predict_reads_the_folders_that_data_episode_writes() {
 }
 
 #[test]
+fn data_episode_shows_training_episodes_as_they_are_augmented() {
+    let folder = TempDir::new().unwrap();
+    let augmented = "--set data.rotations=episode --set data.flips=true --set data.shift=3";
+    for split in ["train", "test"] {
+        let line = format!("data episode --set data.image_size=14 --split {split}");
+        run(folder.path(), &format!("{line} --out {split}")).ok();
+        run(folder.path(), &format!("{line} {augmented} --out {split}-augmented")).ok();
+    }
+    // The class folders of an episode, with the support image in each.
+    let support = |out: &str| {
+        let support = folder.path().join(out).join("support");
+        let image = |class: String| (fs::read(support.join(&class).join("1.png")).unwrap(), class);
+        names(&support).into_iter().map(image).collect::<Vec<_>>()
+    };
+    assert_eq!(support("test"), support("test-augmented"));
+    let (plain, augmented) = (support("train"), support("train-augmented"));
+    for ((image, class), (changed, turned)) in plain.iter().zip(&augmented) {
+        assert_eq!(turned.split(" (").next(), Some(class.as_str()));
+        assert_ne!(image, changed, "{class}");
+    }
+    assert!(augmented.iter().any(|(_, class)| class.ends_with("°)")), "no class is turned");
+}
+
+#[test]
 fn info_counts_the_classes_and_images_of_a_folder() {
     let folder = folder_with_images();
     let line = format!("data info {IMAGES} {TINY} --episodes 20");
@@ -58,11 +82,16 @@ fn info_counts_the_classes_and_images_of_a_folder() {
         "train: 8 classes",
         "validation: 0 classes",
         "test: 2 classes",
+        "augmentation of training episodes: none",
         "2-way 1-shot",
         "(20 test episodes)",
     ] {
         assert!(stdout.contains(words), "{stdout}");
     }
+    let augmented =
+        run(folder.path(), &format!("{line} --set data.rotations=episode --set data.shift=2 --json"));
+    let expected = serde_json::json!({ "turns": true, "flips": false, "shift": 2 });
+    assert_eq!(augmented.json()["augmentation"], expected);
 }
 
 #[test]

@@ -317,6 +317,29 @@ fn kills_with_a_head_and_learned_rates_end_with_the_same_bits() {
 }
 
 #[test]
+fn kills_with_augmentation_end_with_the_same_bits() {
+    let augmentation = "--set data.rotations=episode --set data.flips=true --set data.shift=2";
+    killed_at_random(&format!("{augmentation} --set checkpoint.every=1"), 8);
+}
+
+#[test]
+fn a_run_with_rotations_as_earlier_versions_wrote_them_is_resumed_to_the_same_bits() {
+    let experiment = Experiment::new("--set data.rotations=classes --set checkpoint.every=1 --steps 4");
+    experiment.torn_after(2, 4);
+    let file = experiment.torn().join("config.toml");
+    let mut old = fs::read_to_string(&file).unwrap();
+    for (written, earlier) in
+        [("rotations = \"classes\"", "rotations = true"), ("flips = false\n", ""), ("shift = 0\n", "")]
+    {
+        assert!(old.contains(written), "{old}");
+        old = old.replace(written, earlier);
+    }
+    fs::write(&file, old).unwrap();
+    experiment.resume().ok();
+    experiment.assert_same();
+}
+
+#[test]
 fn a_run_killed_before_its_first_checkpoint_starts_over() {
     let experiment = Experiment::new(&format!("--steps {STEPS}"));
     fs::create_dir_all(experiment.torn().join("checkpoints")).unwrap();

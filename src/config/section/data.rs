@@ -2,12 +2,13 @@
 
 use crate::config::checker::Checker;
 use crate::config::key::{Computed, Fixed, Is, Key, Open, Otherwise, keys};
-use crate::config::kind::{self, Count, Flag, OneOf, at_least, between, one_of};
+use crate::config::kind::{self, Count, Flag, Kind, OneOf, at_least, between, one_of};
 use crate::data::registry::SOURCES;
-use crate::data::{Location, Source, SplitRule};
+use crate::data::{Location, Rotations, Source, SplitRule};
 use bilevel::Choice;
 use serde::Serialize;
 use std::path::PathBuf;
+use toml::Value;
 
 keys! {
     /// The source of the images.
@@ -19,12 +20,38 @@ keys! {
     /// Number of validation classes, taken from the training classes; 0 for none.
     VALIDATION: Open<Count> = "data.validation", at_least(0),
         Otherwise("100; for a folder, depends on its number of classes");
-    /// Whether training classes rotated by 90°, 180° and 270° are added as further classes.
-    ROTATIONS: Open<Flag> = "data.rotations", Flag, Otherwise("true for split random-1200, else false");
+    /// How training classes are rotated: not at all; by 90°, 180° and 270° as further classes ("classes"); or anew in
+    /// each episode, all images of a class by the same random multiple of 90° ("episode").
+    ROTATIONS: Open<RotationsOrFlag> = "data.rotations", RotationsOrFlag,
+        Otherwise("\"classes\" for split random-1200, else \"none\"");
+    /// Whether each image of a training episode is mirrored, left to right, with probability ½.
+    FLIPS: Fixed<Flag> = "data.flips", Flag, Is(|| false);
+    /// Largest shift of the images of a training episode, in pixels. Each image is moved down and to the right by two
+    /// random whole numbers, uniform from −shift to shift; what moves in is paper.
+    SHIFT: Fixed<Count> = "data.shift", at_least(0), Is(|| 0);
     /// Height and width of the images, in pixels.
     IMAGE_SIZE: Fixed<Count> = "data.image_size", between(8, 128), Is(|| 28);
     /// Whether a folder's images are dark on a light background and must be inverted.
     INVERT: Open<Flag> = "data.invert", Flag, Otherwise("detected from the images");
+}
+
+/// One of the names of [`Rotations`], or a flag as written by earlier versions: true for `classes`, false for `none`.
+pub struct RotationsOrFlag;
+
+impl Kind for RotationsOrFlag {
+    type Value = Rotations;
+
+    fn describe(&self) -> String {
+        one_of::<Rotations>().describe()
+    }
+
+    fn read(&self, value: &Value) -> Option<Rotations> {
+        match value {
+            Value::Boolean(true) => Some(Rotations::Classes),
+            Value::Boolean(false) => Some(Rotations::None),
+            other => one_of().read(other),
+        }
+    }
 }
 
 impl Choice for &'static Source {
@@ -70,8 +97,12 @@ pub struct Data {
     /// Number of validation classes, taken from the training classes; `None` to choose by the images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<usize>,
-    /// Whether training classes rotated by 90°, 180° and 270° are added as further classes.
-    pub rotations: bool,
+    /// How training classes are rotated.
+    pub rotations: Rotations,
+    /// Whether each image of a training episode is mirrored with probability ½.
+    pub flips: bool,
+    /// Largest shift of the images of training episodes, in pixels; less than `image_size`.
+    pub shift: usize,
     /// Height and width of the images in pixels, 8 to 128.
     pub image_size: usize,
     /// Whether images are dark on a light background and must be inverted; `None` to detect it from the images.
@@ -86,13 +117,16 @@ pub fn check(checker: &mut Checker) -> Data {
         checker.unused(&INVERT, &SOURCE, source, "the background of its images is known");
     }
     let (path, split) = (path(checker, source), split(checker, source));
+    let image_size = checker.get(&IMAGE_SIZE);
     Data {
         source,
         path,
         split,
         validation: checker.find(&VALIDATION).or(source.default_validation()),
         rotations: checker.find(&ROTATIONS).unwrap_or_else(|| source.default_rotations(split)),
-        image_size: checker.get(&IMAGE_SIZE),
+        flips: checker.get(&FLIPS),
+        shift: shift(checker, image_size),
+        image_size,
         invert: checker.find(&INVERT),
     }
 }
@@ -114,6 +148,19 @@ fn path(checker: &mut Checker, source: &Source) -> Option<PathBuf> {
             checker.find(&PATH)
         }
     }
+}
+
+/// The shift, which must leave something of every image in sight.
+fn shift(checker: &mut Checker, image_size: usize) -> usize {
+    let shift = checker.get(&SHIFT);
+    if shift >= image_size {
+        let reason = format!(
+            "`data.shift` (= {shift}) must be less than data.image_size = {image_size}: a larger shift could move an \
+             image out of sight"
+        );
+        checker.contradicts(&SHIFT, &IMAGE_SIZE, reason);
+    }
+    shift
 }
 
 fn split(checker: &mut Checker, source: &Source) -> Option<SplitRule> {

@@ -17,7 +17,9 @@ use rayon::prelude::*;
 use self::alphabet::Alphabet;
 use self::variation::Variation;
 use super::image_set::check_size;
-use super::{Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Source, SplitRule};
+use super::{
+    Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Rotations, Source, SplitRule,
+};
 use bilevel::rng::generator;
 
 /// The glyphs' entry in the registry.
@@ -25,7 +27,7 @@ pub static SOURCE: Source = Source {
     name: "glyphs",
     summary: "characters that this program draws; nothing to download",
     location: Location::Generated,
-    splits: &[Offer { rule: SplitRule::FRACTION, rotations: false }],
+    splits: &[Offer { rule: SplitRule::FRACTION, rotations: Rotations::None }],
     defaults: Defaults::Fixed { validation: 100 },
     may_invert: false,
     loader,

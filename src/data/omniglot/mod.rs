@@ -16,8 +16,8 @@ use super::decode::{DRAWING, decode};
 use super::image_set::check_size;
 use super::resize::resize;
 use super::{
-    Class, Dataset, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Remote, Source,
-    SplitRule,
+    Class, Dataset, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Remote, Rotations,
+    Source, SplitRule,
 };
 
 /// Omniglot's entry in the registry.
@@ -26,8 +26,8 @@ pub static SOURCE: Source = Source {
     summary: "1623 handwritten characters of 50 alphabets, 20 drawings each (Lake et al. 2015)",
     location: Location::Default(DATASET.folder),
     splits: &[
-        Offer { rule: SplitRule::RANDOM_1200, rotations: true },
-        Offer { rule: SplitRule::Alphabets, rotations: false },
+        Offer { rule: SplitRule::RANDOM_1200, rotations: Rotations::Classes },
+        Offer { rule: SplitRule::Alphabets, rotations: Rotations::None },
     ],
     defaults: Defaults::Fixed { validation: 100 },
     may_invert: false,

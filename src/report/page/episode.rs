@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_most_probable_way_is_predicted() {
-        let image_ref = |class| ImageRef { class: RotatedClass::upright(class), example: 0 };
+        let image_ref = |class| ImageRef::new(RotatedClass::upright(class), 0);
         let selection = Selection {
             support: [3, 8].map(image_ref).to_vec(),
             query: [3, 3, 8, 8].map(image_ref).to_vec(),

@@ -1,0 +1,113 @@
+//! All images of a set in a device's memory, and their assembly into episodes there.
+//!
+//! The host sends three numbers for each image of an episode: its index, its orientation, and how far it is shifted. The
+//! device adds a margin of paper as wide as the largest shift, and gathers the pixels of all images at once. In an image
+//! with margin, turned and mirrored, neighbours are a constant number of pixels apart (see [`PixelOrder`]), so a shift
+//! adds one number to the indices of all pixels.
+
+use super::episode_loader::Images;
+use crate::data::{EpisodeShape, ImageRef, ImageSet, PixelOrder, Placement, Selection, intensity};
+use burn::tensor::ops::PadMode;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// All images of a set on a device.
+#[derive(Clone)]
+pub struct DeviceImages {
+    /// `[images, pixels]`
+    images: Tensor<2>,
+    /// Height and width of an image, in pixels.
+    size: usize,
+    /// Width of the margin: the largest shift, in pixels.
+    margin: usize,
+    /// For each [`orientation`] the index, in an image with its margin, of the source of each pixel: `[8, pixels]`.
+    orders: Tensor<2, Int>,
+}
+
+impl DeviceImages {
+    /// The images of `set` on `device`, to be shifted by at most `margin` pixels.
+    pub fn new(set: &ImageSet, margin: usize, device: &Device) -> Self {
+        let (size, area) = (set.size(), set.size() * set.size());
+        let ink: Vec<f32> = set.pixels().iter().copied().map(intensity).collect();
+        let inside = margin as isize..(margin + size) as isize;
+        let mut orders = Vec::with_capacity(8 * area);
+        for orientation in 0..8 {
+            let order = pixel_order(orientation, size + 2 * margin);
+            for row in inside.clone() {
+                orders.extend(inside.clone().map(|column| order.index(row, column) as i32));
+            }
+        }
+        Self {
+            images: Tensor::from_data(TensorData::new(ink, [set.pixels().len() / area, area]), device),
+            size,
+            margin,
+            orders: Tensor::from_data(TensorData::new(orders, [8, area]), device),
+        }
+    }
+
+    /// The images of `set` that `selections`, episodes of one `shape`, refer to. `set` must be that of [`new`](Self::new).
+    pub fn gather(&self, set: &ImageSet, selections: &[Selection], shape: &EpisodeShape) -> Images {
+        let support = selections.iter().flat_map(|selection| &selection.support);
+        let query = selections.iter().flat_map(|selection| &selection.query);
+        let refs: Vec<&ImageRef> = support.chain(query).collect();
+        let numbers =
+            self.each(&refs, |image_ref| set.index(image_ref.class.class, image_ref.example) as i32);
+        let mut images = self.images.clone().select(0, numbers);
+        if refs.iter().any(|image_ref| is_changed(image_ref)) {
+            images = self.with_margins(images).gather(1, self.sources(&refs));
+        }
+        let (tasks, area) = (selections.len(), self.size * self.size);
+        let part = |first: usize, count: usize| {
+            images.clone().narrow(0, first, tasks * count).reshape([tasks, count, area])
+        };
+        let (supports, queries) = (shape.ways * shape.shots, shape.ways * shape.queries);
+        Images { support: part(0, supports), query: part(tasks * supports, queries) }
+    }
+
+    /// The images `[refs, pixels]` with a margin of paper on each side.
+    fn with_margins(&self, images: Tensor<2>) -> Tensor<2> {
+        if self.margin == 0 {
+            return images;
+        }
+        let (count, side) = (images.dims()[0], self.size + 2 * self.margin);
+        let squares: Tensor<3> = images.reshape([count, self.size, self.size]);
+        squares.pad([(self.margin, self.margin); 2], PadMode::Constant(0.0)).reshape([count, side * side])
+    }
+
+    /// The index, in its image with its margin, of the source of each pixel: `[refs, pixels]`.
+    fn sources(&self, refs: &[&ImageRef]) -> Tensor<2, Int> {
+        let orders = self.each(refs, |image_ref| i32::from(orientation(image_ref)));
+        let sources = self.orders.clone().select(0, orders);
+        if self.margin == 0 {
+            return sources;
+        }
+        let side = self.size + 2 * self.margin;
+        // An image moves down and to the right if its pixels are read further up and to the left.
+        let shifts = self.each(refs, |image_ref| {
+            let (order, Placement { down, right, .. }) =
+                (pixel_order(orientation(image_ref), side), image_ref.placement);
+            -(down * order.down as i32 + right * order.right as i32)
+        });
+        sources + shifts.unsqueeze_dim(1)
+    }
+
+    /// A number for each image, on the device: `[refs]`.
+    fn each(&self, refs: &[&ImageRef], number: impl Fn(&ImageRef) -> i32) -> Tensor<1, Int> {
+        let numbers: Vec<i32> = refs.iter().map(|image_ref| number(image_ref)).collect();
+        Tensor::from_data(TensorData::new(numbers, [refs.len()]), &self.images.device())
+    }
+}
+
+/// Whether an image differs from the stored one.
+fn is_changed(image_ref: &ImageRef) -> bool {
+    orientation(image_ref) > 0 || image_ref.placement != Placement::default()
+}
+
+/// The number of an image's orientation: its quarter turns, 0 to 3, and 4 more if it is mirrored.
+fn orientation(image_ref: &ImageRef) -> u8 {
+    image_ref.class.quarter_turns % 4 + if image_ref.placement.mirrored { 4 } else { 0 }
+}
+
+/// The pixel order of an image of this [`orientation`] with `side` pixels a side.
+fn pixel_order(orientation: u8, side: usize) -> PixelOrder {
+    PixelOrder::new(side, orientation % 4, orientation >= 4)
+}
