@@ -42,24 +42,30 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class Conv4(nn.Module):
-    """Blocks of [3x3 convolution of stride 2, batch norm, ReLU], then a linear layer."""
+    """Blocks of [3x3 convolution, batch norm, leaky ReLU], then a linear layer.
 
-    def __init__(self, side, blocks, filters, ways, epsilon):
+    A convolution has stride 2, or stride 1 and 2x2 max-pooling after the activation.
+    """
+
+    def __init__(self, model, side, ways, epsilon):
         super().__init__()
-        self.blocks = blocks
-        for block in range(1, blocks + 1):
+        self.blocks, filters = model["blocks"], model["filters"]
+        self.max_pool, self.slope = model["pool"] == "max", model["negative_slope"]
+        stride = 1 if self.max_pool else 2
+        for block in range(1, self.blocks + 1):
             channels = 1 if block == 1 else filters
-            convolution = nn.Conv2d(channels, filters, 3, stride=2, padding=1, bias=False)
+            convolution = nn.Conv2d(channels, filters, 3, stride=stride, padding=1, bias=model["bias"])
             self.add_module(f"conv{block}", convolution)
             self.add_module(f"bn{block}", BatchNorm(filters, epsilon))
-            side = (side + 1) // 2
+            side = side // 2 if self.max_pool else (side + 1) // 2
         self.linear = nn.Linear(filters * side * side, ways)
 
     def forward(self, images, counted):
         x = images
         for block in range(1, self.blocks + 1):
             x = getattr(self, f"conv{block}")(x)
-            x = F.relu(getattr(self, f"bn{block}")(x, counted))
+            x = F.leaky_relu(getattr(self, f"bn{block}")(x, counted), self.slope)
+            x = F.max_pool2d(x, 2) if self.max_pool else x
         return self.linear(x.flatten(1))
 
 
@@ -74,7 +80,7 @@ def load(path):
     arrays = load_file(path)
     rates = {name.removeprefix("rate."): arrays.pop(name) for name in list(arrays) if name.startswith("rate.")}
     side, ways = config["data"]["image_size"], config["task"]["ways"]
-    network = Conv4(side, model["blocks"], model["filters"], ways, epsilon)
+    network = Conv4(model, side, ways, epsilon)
     network.load_state_dict(arrays, strict=True)
     return network, rates, config
 

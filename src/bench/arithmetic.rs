@@ -1,7 +1,8 @@
 //! Counts the arithmetic of an outer step: the multiply-adds of convolutions and linear layers, 2 flop each. Operations
 //! whose cost is linear in the activations (batch norm, ReLU, the loss) are left out.
 //!
-//! Let f_ℓ be the multiply-adds of layer ℓ, y = x·w, on one image. The costs per image are
+//! Let f_ℓ be the multiply-adds of layer ℓ, y = x·w, on one image, and f_1 those of the layers on the images themselves.
+//! The costs per image are
 //!
 //! ```text
 //!                   on the images   others

@@ -3,7 +3,9 @@
 use crate::common::optional::{lacks_ndarray, lacks_wgpu};
 use crate::common::{metaburn, relative_error, run, run_command};
 use bilevel::device::{Backend, open};
+use burn::tensor::DType;
 use metaburn::data::{Augmentation, EpisodeShape, Glyphs, Part, Sampler, Split, SplitRule};
+use metaburn::gradient_case::{Case, Which};
 use metaburn::support::archive::{Archive, Values};
 use metaburn::train::{EpisodeLoader, Images};
 use serde_json::Value;
@@ -109,6 +111,53 @@ fn wgpu_matches_the_golden_case_to_three_digits() {
         return;
     }
     gradient_command_matches("golden_f32.safetensors", "--backend wgpu", 1e-3);
+}
+
+/// The golden case with max-pooling, biases of the convolutions, and leaky ReLU.
+fn max_pooling_case() -> Archive {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/golden.safetensors");
+    let mut case = Archive::read(&path).unwrap();
+    case.text
+        .extend([("pool", "max"), ("negative_slope", "0.1")].map(|(key, value)| (key.into(), value.into())));
+    // Four blocks leave one pixel, not four.
+    let [ways, features] = case.get("theta.linear.weight").unwrap().0[..] else { panic!("a matrix") };
+    let weight = values(&case, "theta.linear.weight")[..ways * features / 4].to_vec();
+    case.set("theta.linear.weight", &[ways, features / 4], Values::F64(weight));
+    for block in 1..=4 {
+        let filters = case.get(&format!("theta.bn{block}.bias")).unwrap().0[0];
+        let bias = (0..filters).map(|filter| 0.1 * filter as f64).collect();
+        case.set(format!("theta.conv{block}.bias"), &[filters], Values::F64(bias));
+    }
+    case
+}
+
+#[test]
+fn max_pooling_biases_and_leaky_relu_have_the_same_gradient_on_every_backend() {
+    let case = max_pooling_case();
+    let run = |backend, dtype| {
+        let opened = open(backend).unwrap();
+        Case::read(&case, &opened.device, dtype).unwrap().run(Which::Exact)
+    };
+    let expected = run(Backend::Flex, DType::F64);
+    assert!(expected.contains("exact.conv1.bias"));
+    let mut others = vec![(Backend::Flex, DType::F32, 1e-3)];
+    if !lacks_ndarray() {
+        others.extend([(Backend::Ndarray, DType::F64, 1e-9), (Backend::Ndarray, DType::F32, 1e-3)]);
+    }
+    if !lacks_wgpu() {
+        others.push((Backend::Wgpu, DType::F32, 1e-3));
+    }
+    for (backend, dtype, tolerance) in others {
+        let found = run(backend, dtype);
+        for group in ["theta_support_logits", "query_loss", "phi.", "mean_exact."] {
+            let gather = |archive: &Archive| -> Vec<f64> {
+                let own = expected.names().filter(|name| name.starts_with(group));
+                own.flat_map(|name| values(archive, name)).collect()
+            };
+            let error = relative_error(&gather(&found), &gather(&expected));
+            assert!(error < tolerance, "{backend}, {dtype:?}, {group}: relative error {error:e}");
+        }
+    }
 }
 
 #[test]

@@ -565,6 +565,17 @@ mod gradient_cases {
             };
             refused(spoil, &[key, "several"]);
         }
+        for (key, value, word) in [
+            ("pool", "mean", "stride, max"),
+            ("negative_slope", "few", "few"),
+            ("negative_slope", "-1", "slope"),
+        ] {
+            let spoil = |mut case: Archive| {
+                case.text.insert(key.into(), value.into());
+                case
+            };
+            refused(spoil, &[word]);
+        }
     }
 
     #[test]

@@ -186,14 +186,21 @@ mod export_and_import {
 
     #[test]
     fn export_uses_pytorch_names_and_import_restores_every_bit() {
-        for settings in ["", "--set inner.rates=learned", "--set inner.adapts=head --set inner.rates=learned"]
-        {
+        let max_pooling = "--set model.blocks=3 --set model.pool=max --set model.bias=true \
+                           --set model.negative_slope=0.01 --set model.init=xavier";
+        for settings in [
+            "",
+            "--set inner.rates=learned",
+            "--set inner.adapts=head --set inner.rates=learned",
+            max_pooling,
+        ] {
             let folder = trained(&format!("{TINY} {settings}"), 2);
             let (archive, before) =
                 (exported(&folder), Archive::read(&checkpoint(&folder.path().join("run"), 2)).unwrap());
             assert!(archive.names().all(|name| !name.starts_with("theta.")));
             assert_eq!(archive.get("conv1.weight").unwrap().0, [4, 1, 3, 3]);
             assert_eq!(archive.get("linear.weight").unwrap().0, [WAYS, 4]);
+            assert_eq!(archive.contains("conv3.bias"), settings == max_pooling);
             assert_eq!(archive.text["format"], "pt");
             assert!(!archive.text["config"].contains("backend"));
             run(folder.path(), "import out.safetensors --run-dir again --backend flex").ok();
@@ -206,6 +213,24 @@ mod export_and_import {
             let resumed = run(folder.path(), "resume again --json").json();
             assert_eq!(resumed["steps"], 2);
         }
+    }
+
+    #[test]
+    fn a_resnet_is_exported_with_torchvisions_names() {
+        let resnet = "--set model.kind=resnet --set model.filters=2 --set model.layers=4";
+        let folder = trained(&format!("{QUICK} {resnet}").replacen("--set model.filters=16", "", 1), 1);
+        let archive = exported(&folder);
+        for (name, shape) in [
+            ("layer1.0.conv1.weight", &[2, 1, 3, 3][..]),
+            ("layer1.0.downsample.0.weight", &[2, 1, 1, 1]),
+            ("layer1.0.downsample.1.bias", &[2]),
+            ("layer4.0.conv2.weight", &[16, 16, 3, 3]),
+            ("layer4.0.bn2.weight", &[16]),
+            ("linear.weight", &[WAYS, 16]),
+        ] {
+            assert_eq!(archive.get(name).unwrap().0, shape, "{name}");
+        }
+        run(folder.path(), "import out.safetensors --run-dir again --backend flex").ok();
     }
 
     #[test]
@@ -237,7 +262,7 @@ mod export_and_import {
         change(&|archive| archive.set("linear.bias", &[WAYS], Values::F32(vec![f32::NAN; WAYS])));
         import("changed.safetensors").refused(&["linear.bias", "not finite"]);
         change(&|archive| archive.set("conv1.bias", &[4], Values::F32(vec![0.0; 4])));
-        import("changed.safetensors").refused(&["conv1.bias", "batch norm"]);
+        import("changed.safetensors").refused(&["conv1.bias", "model.bias=true"]);
         change(&|archive| archive.set("rate.linear.bias", &[WAYS], Values::F32(vec![0.1; WAYS])));
         import("changed.safetensors").refused(&["rate.linear.bias", "inner.rates=learned"]);
         assert!(!names(folder.path()).contains(&"again".to_string()));
@@ -274,6 +299,7 @@ mod pytorch {
             "--set model.batch_norm=support --set inner.proximal=0.5",
             "--set inner.adapts=head",
             "--set inner.rates=learned",
+            "--set model.pool=max --set model.bias=true --set model.negative_slope=0.01 --set model.init=xavier",
         ] {
             let folder = trained(&format!("{QUICK} {settings}"), 20);
             exported(&folder);

@@ -5,7 +5,8 @@ use crate::common::problems::normal;
 use crate::common::relative_error;
 use bilevel::Params;
 use bilevel::kernel::Window;
-use burn::tensor::{DType, Device, Tensor, TensorData, module, ops::ConvOptions};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
+use burn::tensor::{DType, Device, Tensor, TensorData, module};
 use metaburn::model::{
     Architecture, BuildError, Conv4, EPSILON, Initialisation, Layout, Mlp, Pool, ResNet, Role, Sequential,
     initialise,
@@ -78,7 +79,7 @@ impl Burn {
             let max = settings.pool == Pool::Max;
             let x = self.convolution(&format!("conv{block}"), x, if max { 1 } else { 2 });
             let x = leaky_relu(self.batch_norm(&format!("bn{block}"), x), settings.negative_slope);
-            if max { module::max_pool2d(x, [2; 2], [2; 2], [0; 2], [1; 2], false) } else { x }
+            if max { module::max_pool2d(x, MaxPoolOptions::new([2; 2]).with_stride([2; 2])) } else { x }
         });
         self.linear("linear", features.flatten(1, 3))
     }
@@ -193,9 +194,9 @@ fn a_network_of_any_layers_equals_burns() {
     assert_eq!(names, expected);
     assert_same_as_burn(&network, [6, 1, 13, 13], |burn, x| {
         let x = leaky_relu(burn.convolution("conv1", x, 2), 0.3);
-        let x = module::max_pool2d(x, [2; 2], [2; 2], [0; 2], [1; 2], false);
+        let x = module::max_pool2d(x, MaxPoolOptions::new([2; 2]).with_stride([2; 2]));
         let x = burn.convolution("middle", x, 1);
-        let x = module::avg_pool2d(x, [2; 2], [2; 2], [0; 2], true, false);
+        let x = module::avg_pool2d(x, AvgPoolOptions::new([2; 2]).with_stride([2; 2]));
         burn.linear("linear", burn.linear("linear1", x.flatten(1, 3)))
     });
 }

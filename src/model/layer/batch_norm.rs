@@ -1,8 +1,7 @@
 //! Batch normalisation, and the leaky ReLU after it if there is one: y = f(γ x̂ + β) (Ioffe & Szegedy 2015).
 
-use super::super::leaf::vector;
-use super::super::{Leaf, Role};
 use super::{EPSILON, Layer, Shape};
+use crate::model::{Leaf, Role, leaf::vector};
 use bilevel::Dual;
 
 /// Batch normalisation of each channel.
@@ -40,6 +39,8 @@ impl Layer for BatchNorm {
     }
 
     fn absorb_leaky_relu(&mut self, negative_slope: f64) -> bool {
-        self.negative_slope.is_none() && self.negative_slope.replace(negative_slope).is_none()
+        let is_free = self.negative_slope.is_none();
+        self.negative_slope.get_or_insert(negative_slope);
+        is_free
     }
 }

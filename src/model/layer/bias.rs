@@ -1,8 +1,7 @@
 //! Bias of a convolution or a linear layer: y = x + b.
 
-use super::super::leaf::vector;
-use super::super::{Leaf, Role};
 use super::{Layer, Shape};
+use crate::model::{Leaf, Role, leaf::vector};
 use bilevel::Dual;
 
 /// A bias for each channel.

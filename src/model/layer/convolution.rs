@@ -1,8 +1,7 @@
 //! Convolution without bias: y_p = Σ_(q, tap) x_q W_tap (see [`bilevel::kernel`]).
 
-use super::super::leaf::weight;
-use super::super::{Initialisation, Layout, Leaf};
 use super::{Layer, Product, Shape};
+use crate::model::{Initialisation, Layout, Leaf, leaf::weight};
 use bilevel::Dual;
 use bilevel::kernel::{Grid, Window, reference};
 use burn::tensor::Tensor;

@@ -1,8 +1,7 @@
 //! Linear layer without bias on flattened inputs: y = x·W.
 
-use super::super::leaf::weight;
-use super::super::{Initialisation, Layout, Leaf};
 use super::{Layer, Product, Shape};
+use crate::model::{Initialisation, Layout, Leaf, leaf::weight};
 use bilevel::Dual;
 
 /// A linear layer. Its output has one pixel.

@@ -19,7 +19,7 @@ pub use linear::Linear;
 pub use pool::{GlobalMeanPool, MaxPool, MeanPool};
 pub use residual::Residual;
 
-use super::Leaf;
+use crate::model::Leaf;
 use bilevel::Dual;
 use burn::tensor::Tensor;
 use std::fmt::Debug;

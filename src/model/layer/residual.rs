@@ -1,7 +1,7 @@
 //! Residual sum: y = body(x) + shortcut(x) (He et al., *Deep residual learning*, 2016).
 
-use super::super::Leaf;
 use super::{Layer, Product, Shape, forward, leaves};
+use crate::model::Leaf;
 use bilevel::Dual;
 
 /// The sum of two stacks of layers on the same input.

@@ -4,7 +4,8 @@
 use super::problems::relative_error;
 use bilevel::kernel::{self, Grid, Window, reference};
 use bilevel::{Dual, rng};
-use burn::tensor::{DType, Device, Tensor, TensorData, module, ops::ConvOptions};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
+use burn::tensor::{DType, Device, Tensor, TensorData, module};
 use rand::RngExt;
 use std::sync::Arc;
 
@@ -163,8 +164,9 @@ fn max_and_mean_pooling_match_burns() {
         let image = x.clone().reshape([images, height, width, channels]).permute([0, 3, 1, 2]);
         let rows =
             |y: Tensor<4>| y.permute([0, 2, 3, 1]).reshape([1, images * grid.target_pixels(), channels]);
-        let largest = module::max_pool2d(image.clone(), [size; 2], [stride; 2], [0; 2], [1; 2], false);
-        let mean = module::avg_pool2d(image, [size; 2], [stride; 2], [0; 2], true, false);
+        let largest =
+            module::max_pool2d(image.clone(), MaxPoolOptions::new([size; 2]).with_stride([stride; 2]));
+        let mean = module::avg_pool2d(image, AvgPoolOptions::new([size; 2]).with_stride([stride; 2]));
         let name = format!("{height}x{width}, {size}, {stride}");
         assert_same(&name, &reference::max_pool(x.clone(), x.clone(), &grid), &rows(largest), 1e-15);
         assert_same(&name, &reference::mean_pool(x, &grid), &rows(mean), 1e-14);
