@@ -584,7 +584,7 @@ fn contradictions_name_both_keys() {
         ("data.invert = true", "has no effect with data.source = \"glyphs\""),
         ("data.split = 'listed'", "must be \"fraction\" for data.source = \"glyphs\""),
         ("data.shift = 28", "`data.shift` (= 28) must be less than data.image_size = 28: a larger shift"),
-        ("data = { image_size = 8, shift = 9 }", "must be less than data.image_size = 8"),
+        ("data = { image_size = 16, shift = 17 }", "must be less than data.image_size = 16"),
         ("data.validation = 4", "must be at least task.ways = 5"),
     ] {
         let refusal = refusal(wrong);

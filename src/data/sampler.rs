@@ -218,6 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn augmentation_draws_are_the_same_in_every_version() -> Result<(), Error> {
+        let augmented = upright_sampler(3)?.with_augmentation(ALL);
+        let Selection { support, .. } = augmented.select(Part::Train, 7, &SHAPE);
+        let changes = |image: &ImageRef| {
+            let Placement { mirrored, down, right } = image.placement;
+            (image.class.quarter_turns, mirrored, down, right)
+        };
+        let drawn: Vec<_> = support.iter().take(4).map(changes).collect();
+        assert_eq!(drawn, [(3, false, -1, -1), (3, true, 1, 0), (3, true, -1, 1), (3, false, 1, 0)]);
+        Ok(())
+    }
+
+    #[test]
     fn augmentation_does_not_change_which_classes_and_images_are_drawn() -> Result<(), Error> {
         for [plain, augmented] in pairs(ALL, Part::Train)? {
             let names = |selection| images(selection).map(|image| (image.class.class, image.example));
