@@ -7,7 +7,7 @@ use metaburn::bilevel::{device, kernel::Window};
 use metaburn::config::Config;
 use metaburn::data::Part;
 use metaburn::model::{NetworkBuilder, Sequential};
-use metaburn::train::{self, EpisodeLoader, Learner, Watcher};
+use metaburn::train::{self, EpisodeLoader, Evaluation, Learner, Watcher};
 use std::sync::Arc;
 
 struct Silent;
@@ -31,15 +31,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let loader = EpisodeLoader::new(train::sampler(&config, &mut Silent)?, &learner.opened);
     let shape = train::training_shape(&config);
     let mut batches = loader.batches(shape, config.outer.meta_batch, 0);
-    let mut outer = train::outer_loop(&config, learner.initialise(config.seed), learner.opened.workers);
+    let mut outer = learner.outer_loop(&config, learner.initialise(config.seed));
     while outer.progress() < 1.0 {
         let loss = outer.step(&learner.classify(batches.take(), &shape))?.loss;
         if outer.steps().is_multiple_of(50) {
             println!("step {:>3}: query loss {loss:.3}", outer.steps());
         }
     }
-    let steps = config.inner.eval_steps;
-    let accuracy = learner.evaluate(outer.theta(), &loader, Part::Test, &shape, (100, steps), |_| ());
+    let test = Evaluation::new(&config, Part::Test, 100);
+    let theta = outer.theta().clone();
+    let [accuracy] = learner.evaluate(&[theta], &loader, &test, [config.model.batch_norm], |_| ());
     println!("accuracy on new characters: {:.1} ± {:.1} %", accuracy.mean, accuracy.ci95);
     Ok(())
 }
