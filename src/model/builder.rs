@@ -150,15 +150,17 @@ impl NetworkBuilder {
     }
 
     /// Adds a residual block, `body`(x) + `shortcut`(x). A shortcut without layers is the identity. The names of the
-    /// block's parameters begin with the block's own: `block1.conv1.weight`.
+    /// block's parameters begin with the block's own, `block1.conv1.weight`; the shortcut's numbers follow the body's.
     pub fn residual(mut self, body: impl FnOnce(Self) -> Self, shortcut: impl FnOnce(Self) -> Self) -> Self {
         let name = self.next_name("block");
-        let part = || Self {
+        let part = |numbers| Self {
             prefix: format!("{name}."),
             on_images: self.on_images,
+            numbers,
             ..Self::new(self.shape, self.initialisation)
         };
-        let (body, shortcut) = (body(part()), shortcut(part()));
+        let body = body(part(HashMap::new()));
+        let shortcut = shortcut(part(body.numbers.clone()));
         if let Some(error) = body.error.or(shortcut.error) {
             return Self { error: self.error.or(Some(error)), ..self };
         }
