@@ -255,6 +255,15 @@ fn kills_with_adaptive_telescoping_end_with_the_same_bits() {
     killed_at_random(&format!("{telescoping} --set inner.steps=3 --set checkpoint.every=3"), 6);
 }
 
+/// The numbers of the estimator in a checkpoint without its measured times, which differ between runs.
+fn estimator_state(file: &Path) -> serde_json::Value {
+    let mut state = Saved::read(file).unwrap().training_state.estimator;
+    if let Some(numbers) = state.as_object_mut() {
+        numbers.remove("prices");
+    }
+    state
+}
+
 /// A schedule of three estimators. The values of `--set` have no spaces here, since the tests split lines at them.
 fn scheduled(first: u64, second: u64) -> String {
     let phase = |name, until| format!("\"{name}\\u0020until\\u0020{until}\"");
@@ -288,8 +297,7 @@ fn runs_resumed_around_a_change_of_estimator_end_with_the_same_bits() {
             let [torn, whole] = [experiment.torn(), experiment.whole()].map(|run| checkpoint(&run, later));
             let digest = |file| Archive::read(file).unwrap().digest();
             assert_eq!(digest(&torn), digest(&whole), "outer step {later}");
-            let state = |file| Saved::read(file).unwrap().training_state.estimator;
-            assert_eq!(state(&torn), state(&whole), "outer step {later}");
+            assert_eq!(estimator_state(&torn), estimator_state(&whole), "outer step {later}");
         }
         fs::remove_dir_all(experiment.torn()).unwrap();
     }

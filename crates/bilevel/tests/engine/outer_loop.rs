@@ -175,7 +175,8 @@ fn values_at_their_floor_rise_again_also_after_a_resumption() {
         pull(&mut outer, 12);
         pull(&mut again, 12);
         assert_eq!(values(outer.theta()), values(again.theta()), "{optimizer:?}");
-        assert!(values(outer.theta()).iter().all(|value| *value > floor), "{optimizer:?}");
+        let risen = values(&outer.theta().part(0..1));
+        assert!(risen.iter().all(|value| *value > floor), "{optimizer:?}: {risen:?}");
     }
 }
 
@@ -227,12 +228,20 @@ fn regression(estimator: impl Into<EstimatorSchedule>) -> (WeightedRegression, O
     (problem, OuterLoop::new(theta, estimator, settings).inner_steps(4).seed(5))
 }
 
+/// The numbers of an estimator's state without its measured times, which differ between runs.
+fn without_times(mut values: Value) -> Value {
+    if let Some(numbers) = values.as_object_mut() {
+        numbers.remove("prices");
+    }
+    values
+}
+
 /// θ, the optimiser's state and the estimator's, to the bit.
 fn state(outer: &OuterLoop) -> (Vec<u64>, String, Value, Option<Vec<u64>>) {
     let bits = |params: &Params| values(params).into_iter().map(f64::to_bits).collect();
     let estimator = outer.estimator().state();
     let optimizer = format!("{:?}", outer.optimizer().state());
-    (bits(outer.theta()), optimizer, estimator.values, estimator.vector.as_ref().map(bits))
+    (bits(outer.theta()), optimizer, without_times(estimator.values), estimator.vector.as_ref().map(bits))
 }
 
 fn name(metrics: &serde_json::Map<String, Value>) -> &str {
