@@ -288,7 +288,6 @@ fn step_with_only_diverged_tasks_is_skipped_and_can_be_repeated() {
 fn best(trainer: &Trainer) -> (Vec<u64>, Vec<u64>, u64) {
     let ranked = trainer.progress.ranking.validations().iter().map(|best| best.step).collect();
     let first = Saved::read(&trainer.run.best_file()).unwrap().training_state;
-    assert_eq!(first.best.unwrap().step, first.step);
     (ranked, trainer.run.best_steps().unwrap(), first.step)
 }
 
