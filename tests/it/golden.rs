@@ -46,6 +46,21 @@ fn flex_in_float64_matches_to_nine_digits() {
 }
 
 #[test]
+fn the_whole_recipe_of_mamlpp_matches_to_nine_digits() {
+    let golden = golden("recipe.safetensors");
+    let ours = Case::read(&golden, &Device::flex(), DType::F64).unwrap().run(Which::Exact);
+    // Of 18 parameters, γ and β of four batch norms do not adapt; the other 10 have rates.
+    for (kind, count) in [("query_loss", 1), ("phi.", 10), ("exact.", 28), ("mean_exact.", 28)] {
+        let names: Vec<&str> = ours.names().filter(|name| name.starts_with(kind)).collect();
+        assert_eq!(names.len(), count, "{kind}");
+        // All together: the gradient of a bias before batch norm is zero, up to rounding.
+        let gather = |archive| names.iter().flat_map(|name| values(archive, name)).collect::<Vec<_>>();
+        let error = relative_error(&gather(&ours), &gather(&golden));
+        assert!(error < 1e-9, "{kind}: relative error {error:e}");
+    }
+}
+
+#[test]
 fn flex_in_float32_matches_to_three_digits() {
     compare(&golden("golden_f32.safetensors"), &Device::flex(), DType::F32, 1e-3);
 }

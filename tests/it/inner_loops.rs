@@ -207,7 +207,10 @@ fn a_prototype_head_without_inner_steps_is_the_prototypical_network() {
 
     // The features of Burn's own operations, and squared distances to the class means of the support images.
     let network = Mlp::new(&[5, 4]).build(6, 3).unwrap();
-    let features = |images: Tensor<3>| network.features(&outer.constant(), &images, images.dims()[1]).primal;
+    let features = |images: Tensor<3>| {
+        let count = images.dims()[1];
+        network.features(&outer.constant(), &network.prepare(images), count).primal
+    };
     let [support, query] = [(6, 1), (6, 2)].map(|(count, seed)| features(normal([2, count, 6], seed)));
     let distances = |query: Tensor<3>| {
         let classes = (0..3).map(|class| {
