@@ -4,7 +4,8 @@
 use crate::common::problems::{
     exact_gradient_matches_differences, few_shot, labelled_images, normal, values,
 };
-use bilevel::hypergradient::{Draw, Memory, Workers, estimate};
+use crate::common::relative_error;
+use bilevel::hypergradient::{Draw, Memory, Workers, differences, estimate};
 use bilevel::kernel::Window;
 use bilevel::{Bilevel, Params};
 use burn::tensor::{DType, Device};
@@ -35,7 +36,7 @@ fn mlp_in_both_batch_norm_modes() {
 fn networks_with_max_pooling_biases_leaky_relu_and_residual_sums() {
     let init = Initialisation::Xavier;
     let conv4 = Conv4 { pool: Pool::Max, bias: true, negative_slope: 0.1, init, ..Conv4::new(3, 2) };
-    let resnet = ResNet { filters: 2, layers: 4, negative_slope: 0.0, init };
+    let resnet = ResNet { filters: 1, layers: 4, negative_slope: 0.1, init };
     // Every layer, without batch norm after it, and windows that overlap or leave pixels over.
     let window = |size, stride| Window { size, stride, padding: 1 };
     let layers = Sequential::on_images(7)
@@ -64,7 +65,15 @@ fn networks_with_max_pooling_biases_leaky_relu_and_residual_sums() {
     for (network, steps) in networks.into_iter().zip([3, 2, 3]) {
         for batch_norm in [BatchNorm::Transductive, BatchNorm::Support] {
             let (problem, theta) = few_shot(network.clone(), [2, 3, 2, 2, 49], 0.1, batch_norm);
-            exact_gradient_matches_differences(&problem, &theta, steps);
+            // Max-pooling has many kinks: a step of 1e-5 crosses some, after which nothing agrees.
+            let slope = values(&differences(&problem, &theta, steps, 1e-6));
+            let gradient = |depth| {
+                let draw = Draw::truncated(2, steps, depth);
+                values(&estimate(&problem, &theta, &draw, Memory::Store).gradient.mean())
+            };
+            let error = relative_error(&gradient(steps), &slope);
+            assert!(error < 1e-6, "{batch_norm}, {steps} steps: the exact gradient is off by {error:e}");
+            assert!(relative_error(&gradient(steps - 1), &slope) > 1e-3);
         }
     }
 }
