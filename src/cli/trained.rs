@@ -113,7 +113,8 @@ impl Overrides {
         if ways != own && !learner.any_ways() {
             return Err(format!(
                 "--ways {ways}: the last layer of this run's network has an output for each of task.ways = {own} classes, so \
-                 its episodes cannot have {ways}; leave --ways out, or train a run with --set task.ways={ways}"
+                 its episodes cannot have {ways}; leave --ways out, or train a run with --set task.ways={ways}, or one for any \
+                 number of classes with --set inner.head=prototype"
             ));
         }
         Ok(evaluation)

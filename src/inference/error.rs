@@ -24,7 +24,8 @@ pub enum Error {
     Archive(#[from] archive::Error),
     #[error(
         "there are images of {} classes ({}), but this network distinguishes exactly {ways}, with one \
-         output per class. Give {ways} class folders, or train a network with `--set task.ways={}`",
+         output per class. Give {ways} class folders, or train a network with `--set task.ways={}`, or one \
+         for any number of classes with `--set inner.head=prototype`",
         found.len(),
         some(found),
         found.len().max(2)

@@ -175,7 +175,7 @@ mod settings {
 
     #[test]
     fn a_value_of_the_wrong_type_is_refused_with_the_expected_type() {
-        refused("--set inner.steps=many", &["`inner.steps`", "a whole number ≥ 1", "\"many\""]);
+        refused("--set inner.steps=many", &["`inner.steps`", "a whole number ≥ 0", "\"many\""]);
         refused("--set outer.rate=true", &["`outer.rate`", "a number > 0", "true"]);
         refused("--set data.rotations=1", &["`data.rotations`", "\"none\", \"classes\", \"episode\""]);
     }

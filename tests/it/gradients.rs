@@ -5,7 +5,7 @@ use crate::common::problems::{
     exact_gradient_matches_differences, few_shot, labelled_images, normal, values,
 };
 use crate::common::relative_error;
-use bilevel::hypergradient::{Draw, Memory, Workers, differences, estimate};
+use bilevel::hypergradient::{Draw, LossWeights, Memory, Workers, differences, estimate};
 use bilevel::kernel::Window;
 use bilevel::{Bilevel, Params};
 use burn::tensor::{DType, Device};
@@ -66,7 +66,7 @@ fn networks_with_max_pooling_biases_leaky_relu_and_residual_sums() {
         for batch_norm in [BatchNorm::Transductive, BatchNorm::Support] {
             let (problem, theta) = few_shot(network.clone(), [2, 3, 2, 2, 49], 0.1, batch_norm);
             // Max-pooling has many kinks: a step of 1e-5 crosses some, after which nothing agrees.
-            let slope = values(&differences(&problem, &theta, steps, 1e-6));
+            let slope = values(&differences(&problem, &theta, &LossWeights::last(steps), 1e-6));
             let gradient = |depth| {
                 let draw = Draw::truncated(2, steps, depth);
                 values(&estimate(&problem, &theta, &draw, Memory::Store).gradient.mean())

@@ -33,6 +33,7 @@ mod methods;
 mod model;
 
 mod plots_and_reports;
+mod recipe;
 mod resume;
 mod setup;
 mod studies;

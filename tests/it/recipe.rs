@@ -1,0 +1,94 @@
+//! The parts of MAML++'s recipe and heads for any number of classes, as a user meets them: they train, resume to the same
+//! bits, are evaluated and exported.
+
+use crate::common::{TINY, checkpoint, json_lines, run};
+use metaburn::support::archive::Archive;
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Every part at once.
+const RECIPE: &str = "--set model.pool=max --set model.bias=true --set model.blocks=3 --set model.negative_slope=0.01 \
+                      --set model.init=xavier --set inner.steps=3 --set inner.rates=per-tensor-and-step \
+                      --set inner.rate_floor=0.39 --set inner.rates_learning_rate=0.01 --set inner.adapts=all-but-norm \
+                      --set inner.norm_per_step=true --set inner.eval_steps=5 --set estimator.name=step-coins \
+                      --set estimator.costs=counted --set outer.losses=all --set outer.losses_until=5 \
+                      --set outer.final_rate=1e-5 --set outer.warmup=2 --set data.rotations=episode --set data.shift=1";
+
+fn result(folder: &Path, line: &str) -> serde_json::Value {
+    run(folder, line).json()
+}
+
+#[test]
+fn a_run_with_the_whole_recipe_resumes_to_the_same_bits() {
+    let folder = TempDir::new().unwrap();
+    let train = |name: &str, more: &str| {
+        run(folder.path(), &format!("train {TINY} {RECIPE} --run-dir {name} {more}")).ok();
+    };
+    train("whole", "--steps 8");
+    train("parts", "--steps 8 --set checkpoint.every=3");
+    // The run is cut back to its third step, and goes on from there.
+    for step in [6, 8] {
+        fs::remove_file(checkpoint(&folder.path().join("parts"), step)).unwrap();
+    }
+    run(folder.path(), "resume parts").ok();
+    let metrics = |name: &str| fs::read(folder.path().join(name).join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics("whole"), metrics("parts"));
+
+    // Three inner and three outer gradients of each of two tasks until step 5, then one outer gradient.
+    let records = json_lines(&folder.path().join("whole/metrics.jsonl"));
+    let cost = |step: usize| {
+        let number = |key: &str| records[step - 1][key].as_u64().unwrap();
+        let before = if step == 1 { 0 } else { records[step - 2]["gradient_evaluations"].as_u64().unwrap() };
+        number("gradient_evaluations") - before - number("products")
+    };
+    assert_eq!([1, 5, 6, 8].map(cost), [12, 12, 8, 8]);
+
+    let theta = Archive::read(&checkpoint(&folder.path().join("whole"), 8)).unwrap();
+    let shape = |name: &str| theta.get(name).unwrap().0.to_vec();
+    assert_eq!(shape("theta.bn2.weight"), [3, 4], "a row for each inner step");
+    assert_eq!(shape("rate.conv2.weight"), [3], "a rate for each inner step");
+    assert!(!theta.contains("rate.bn2.weight"), "batch norm does not adapt");
+    let rates =
+        theta.flat("rate.conv2.bias", &[3], (&burn::tensor::Device::flex(), burn::tensor::DType::F32));
+    let rates: Vec<f32> = rates.unwrap().into_data().iter().collect();
+    assert!(rates.iter().all(|rate| *rate >= 0.39), "{rates:?}");
+}
+
+#[test]
+fn heads_for_any_number_of_classes_are_evaluated_and_used_with_others() {
+    for head in ["prototype", "shared"] {
+        let folder = TempDir::new().unwrap();
+        let train =
+            format!("train {TINY} --steps 3 --set task.ways=3 --set inner.head={head} --run-dir run --json");
+        let trained = result(folder.path(), &train);
+        // Two tasks: inner, outer and product, and the pass for the prototypes.
+        let per_task = if head == "prototype" { 4 } else { 3 };
+        assert_eq!(trained["gradient_evaluations"], 3 * 2 * per_task);
+        for ways in [2, 3, 7] {
+            let line = format!("eval run --ways {ways} --json");
+            assert_eq!(result(folder.path(), &line)["ways"], ways, "{head}");
+        }
+        run(folder.path(), "data episode --set task.ways=7 --out sample").ok();
+        let line = "predict run --support sample/support --query sample/query --json";
+        let predicted = result(folder.path(), line);
+        assert_eq!(predicted["classes"].as_array().unwrap().len(), 7, "{head}");
+    }
+}
+
+#[test]
+fn a_prototypical_network_trains_without_inner_steps() {
+    let folder = TempDir::new().unwrap();
+    let train = format!(
+        "train {TINY} --steps 30 --set task.ways=3 --set inner.head=prototype --set inner.steps=0 --set outer.rate=0.01 \
+         --run-dir run --json"
+    );
+    let trained = result(folder.path(), &train);
+    assert_eq!(trained["gradient_evaluations"], 30 * 2 * 2, "prototypes and the outer loss");
+    let losses: Vec<f64> = json_lines(&folder.path().join("run/metrics.jsonl"))
+        .iter()
+        .filter_map(|record| record["loss"].as_f64())
+        .collect();
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!(mean(&losses[20..]) < 0.8 * mean(&losses[..10]), "{losses:?}");
+}
