@@ -71,12 +71,14 @@ class Programs:
     def ours(self, config, steps, estimator, *more):
         command = (self.options.metaburn, "bench", "--json", "--config", config, "--steps", str(steps))
         once = ("--reps", "1") if self.options.quick else ()
-        return Program("metaburn", (*command, "--estimator", estimator, *once, *more), estimator)
+        net = ("--set=model.pool=max",) if self.options.net == "maxpool" else ()
+        return Program("metaburn", (*command, "--estimator", estimator, *once, *net, *more), estimator)
 
     def other(self, name, script, config, steps, estimator, *more, line=None):
         words = (*self.script(script), "--config", config, "--r", str(steps), "--est", estimator, *more)
         once = ("--min-reps", "1", "--min-seconds", "0") if self.options.quick else ()
-        return Program(name, (self.options.python, *words, *once), line or estimator, self.env())
+        net = ("--net", "maxpool") if self.options.net == "maxpool" else ()
+        return Program(name, (self.options.python, *words, *once, *net), line or estimator, self.env())
 
     def script(self, name):
         path = str(Path(self.options.peers) / name)
@@ -272,6 +274,8 @@ def main():
     parser.add_argument("--metaburn", required=True, help="our program, built")
     parser.add_argument("--peers", help="folder of jax_maml.py and torch_maml.py")
     parser.add_argument("--python", default=sys.executable, help="a Python that has what those need")
+    network = "Conv4 with strides, or with max-pooling, which the other programs must offer as --net maxpool"
+    parser.add_argument("--net", choices=["stride", "maxpool"], default="stride", help=network)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--full", action="store_true", help="every program, and UFOM")
     parser.add_argument("--quick", action="store_true", help="one step each; for a GPU a tiny network")

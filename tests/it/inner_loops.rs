@@ -6,7 +6,12 @@ use crate::common::problems::{
     values,
 };
 use crate::common::relative_error;
+use bilevel::Choice;
+use bilevel::estimator::{
+    Estimator, EstimatorName, EstimatorSettings, StepCoinsSettings, UfomSettings, learn,
+};
 use bilevel::hypergradient::{Draw, LossWeights, Memory, adapt, estimate};
+use bilevel::rng::generator;
 use bilevel::{Bilevel, Params, Proximal, Rates};
 use burn::tensor::{DType, Device, Tensor};
 use metaburn::model::{Architecture, Conv4, Layout, Mlp, initialise_leaves};
@@ -195,6 +200,73 @@ fn step_coins_average_to_the_exact_gradient_in_every_combination() {
         let (problem, theta) = adapting(&adaptation, BatchNorm::Transductive);
         let problem = Proximal { problem, strength: 0.7 };
         assert_coins_average_to_exact(&problem, &theta, &LossWeights::new(vec![0.0, 0.2, 0.3, 0.5]));
+    }
+}
+
+/// Draws of a random estimator, and how many of them are computed together.
+const DRAWS: usize = 2000;
+const TOGETHER: usize = 500;
+
+/// The largest distance of the mean of `DRAWS` estimates of task 0 from its exact gradient, in standard errors over
+/// coordinates.
+fn worst_deviation<P: Bilevel>(
+    problem: &P,
+    theta: &Params,
+    estimator: &mut dyn Estimator,
+    losses: &LossWeights,
+) -> f64 {
+    // An adaptive estimator learns first, and then stays as it is.
+    for step in 0..60 {
+        let draw = estimator.draw(&mut generator(7, "coin", step), 2, STEPS).with_losses(losses.clone());
+        learn(estimator, &draw, &estimate(problem, theta, &draw, Memory::Store), 1.0);
+    }
+    let draw = Draw::truncated(1, STEPS, STEPS).with_losses(losses.clone());
+    let exact = values(&estimate(&problem.select(&[0]), theta, &draw, Memory::Store).gradient);
+    let copies = problem.select(&[0; TOGETHER]);
+    let (mut sum, mut squares) = (vec![0.0; exact.len()], vec![0.0; exact.len()]);
+    for batch in 0..(DRAWS / TOGETHER) as u64 {
+        let draw = estimator.draw(&mut generator(5, "coin", batch), TOGETHER, STEPS);
+        let estimates = estimate(&copies, theta, &draw.with_losses(losses.clone()), Memory::Store).gradient;
+        for task in 0..TOGETHER {
+            for (at, value) in values(&estimates.select(&[task])).into_iter().enumerate() {
+                sum[at] += value;
+                squares[at] += value * value;
+            }
+        }
+    }
+    let count = DRAWS as f64;
+    let deviation = |at: usize| {
+        let mean = sum[at] / count;
+        let variance = (squares[at] / count - mean * mean).max(0.0);
+        (mean - exact[at]).abs() / ((variance / count).sqrt() + 1e-12)
+    };
+    (0..exact.len()).map(deviation).fold(0.0, f64::max)
+}
+
+#[test]
+fn every_unbiased_estimator_stays_unbiased_with_the_whole_recipe() {
+    let rates = InnerRates::Learned { start: 0.3, each: RateEach::TensorAndStep { steps: STEPS } };
+    let losses = LossWeights::new(vec![0.0, 0.2, 0.3, 0.5]);
+    for head in [Head::Learned, Head::Prototype] {
+        let rates = rates.clone();
+        let recipe = Adaptation { adapts: Adapts::AllButNorm, rates, head, norm_steps: Some(STEPS) };
+        let (problem, theta) = adapting(&recipe, BatchNorm::Transductive);
+        let (mut unbiased, mut biased) = (0, 0);
+        let settings = EstimatorName::ALL.iter().map(|name| name.default_settings());
+        let fixed: [EstimatorSettings; 2] =
+            [StepCoinsSettings::fixed(0.3).into(), UfomSettings::default().into()];
+        for settings in settings.chain(fixed).filter(|settings| settings.ignores_losses().is_none()) {
+            let mut estimator = settings.build();
+            let worst = worst_deviation(&problem, &theta, &mut *estimator, &losses);
+            if estimator.is_unbiased(STEPS) {
+                assert!(worst < 4.0, "{head}, {}: {worst} standard errors off", settings.name());
+                unbiased += 1;
+            } else {
+                assert!(worst > 1e3, "{head}, {}: only {worst} standard errors off", settings.name());
+                biased += 1;
+            }
+        }
+        assert_eq!((unbiased, biased), (7, 2));
     }
 }
 
