@@ -19,6 +19,9 @@
 //!
 //! where bars denote adjoints of the inner loss's tangent ∇L·v: a forward pass with tangents, then one backward pass
 //! ([`bilevel::dual`]). Recomputing an iterate that was not stored costs one gradient.
+//!
+//! If only the head f_h adapts, its inputs, the features, are the same at every inner step. The other layers then run once on
+//! the images of a task, forwards and backwards, and the inner loop costs 2 f_h, the outer loss 3 f_h, a product 5 f_h.
 
 use crate::config::Config;
 use crate::model::{Architecture, Product};
@@ -34,6 +37,8 @@ pub struct Arithmetic {
     pub outer: f64,
     /// A Hessian-vector product of L_in.
     pub product: f64,
+    /// What an outer step computes once, for all tasks.
+    pub once: f64,
 }
 
 impl Arithmetic {
@@ -45,7 +50,10 @@ impl Arithmetic {
             BatchNorm::Transductive => query,
             BatchNorm::Support => support + query,
         };
-        let products = architecture.products();
+        let fixed_body = config.inner.adaptation().has_fixed_body(architecture);
+        let mut products = architecture.products();
+        // The head is the last product.
+        let head = if fixed_body { products.pop().map_or(0, |head| head.multiply_adds()) } else { 0 };
         let sum = |on_images| -> usize {
             let own = products.iter().filter(|product| product.on_images == on_images);
             own.map(Product::multiply_adds).sum()
@@ -54,12 +62,24 @@ impl Arithmetic {
         let flop = |of_first, of_others, images: usize| {
             2.0 * (images * (of_first * first + of_others * others)) as f64
         };
-        Self { inner: flop(2, 3, support), outer: flop(2, 3, outer), product: flop(3, 8, support) }
+        if fixed_body {
+            let of_head = |times: usize, images: usize| 2.0 * (times * images * head) as f64;
+            let tasks = config.outer.meta_batch as f64;
+            return Self {
+                inner: of_head(2, support),
+                outer: of_head(3, query),
+                product: of_head(5, support),
+                once: tasks * flop(2, 3, support + outer),
+            };
+        }
+        let [inner, outer, product] = [flop(2, 3, support), flop(2, 3, outer), flop(3, 8, support)];
+        Self { inner, outer, product, once: 0.0 }
     }
 
     /// The total flop of `evaluations`.
     pub fn flop(&self, evaluations: &Evaluations) -> f64 {
-        self.inner * (evaluations.inner + evaluations.recomputed) as f64
+        self.once
+            + self.inner * (evaluations.inner + evaluations.recomputed) as f64
             + self.outer * evaluations.outer as f64
             + self.product * evaluations.products as f64
     }
@@ -133,9 +153,24 @@ mod tests {
     }
 
     #[test]
+    fn a_head_that_adapts_alone_runs_the_body_once() -> Result<(), crate::config::Error> {
+        let only_head = ["inner.adapts=head".to_string()];
+        let assignments = [&SETTINGS[0].assignments(None)[..], &only_head].concat();
+        let config = Config::load(None, &assignments)?;
+        let network = config.model.architecture.build(28, 5);
+        let [first, second, third, fourth] = CONVOLUTIONS;
+        // 16 tasks of 5 support and 25 query images, 5 inner steps.
+        let body = 2. * 16. * 30. * (2. * first + 3. * (second + third + fourth));
+        let head = 2. * 16. * (5. * 5. * 2. + 25. * 3. + 5. * 5. * 5.) * LINEAR;
+        let exact = Draw::truncated(16, 5, 5);
+        assert_eq!(Arithmetic::new(&config, &*network).flop(&exact.cost()), body + head);
+        Ok(())
+    }
+
+    #[test]
     fn recomputed_iterate_costs_an_inner_gradient() {
-        let costs = Arithmetic { inner: 2., outer: 3., product: 5. };
+        let costs = Arithmetic { inner: 2., outer: 3., product: 5., once: 7. };
         let evaluations = Evaluations { inner: 1, outer: 10, products: 100, recomputed: 1000 };
-        assert_eq!(costs.flop(&evaluations), 2. + 30. + 500. + 2000.);
+        assert_eq!(costs.flop(&evaluations), 7. + 2. + 30. + 500. + 2000.);
     }
 }

@@ -84,6 +84,11 @@ impl Adaptation {
         Plan::new(self, architecture).rates
     }
 
+    /// Whether the layers below the head give the same features at every inner step, so that they are computed once.
+    pub fn has_fixed_body(&self, architecture: &dyn Architecture) -> bool {
+        Plan::new(self, architecture).has_fixed_body()
+    }
+
     /// The network's parameters that adapt to an episode, in the order of φ's leaves.
     pub fn fast_leaves(&self, architecture: &dyn Architecture) -> Vec<Leaf> {
         architecture.leaves().into_iter().filter(|leaf| self.adapts.includes(leaf.role)).collect()
@@ -210,6 +215,13 @@ impl Plan {
             Weight::Row(index) => row(&outer[*index], step),
         };
         self.weights.iter().map(weight).collect()
+    }
+
+    /// Whether the features are the same at every inner step: whether no weight below the head adapts or differs from step to
+    /// step.
+    pub fn has_fixed_body(&self) -> bool {
+        let body = &self.weights[..self.weights.len().saturating_sub(2)];
+        body.iter().all(|weight| matches!(weight, Weight::Shared(_)))
     }
 
     /// The network's weights below the head at the start of the inner loop, all from θ.

@@ -53,16 +53,21 @@ impl FewShot {
 
     /// Logits of the support images in the inner loss of inner step `step` (from 1), `[tasks, n, ways]`.
     pub fn support_logits(&self, step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<3> {
-        self.architecture.logits(
-            &self.plan.weights(step, outer, fast),
-            &self.support.input,
-            self.support.count(),
-        )
+        match outer.get(self.plan.leaves.len()..) {
+            Some([features, _]) => head_logits(features.clone(), fast),
+            _ => {
+                let weights = self.plan.weights(step, outer, fast);
+                self.architecture.logits(&weights, &self.support.input, self.support.count())
+            }
+        }
     }
 
     /// Logits of the query images after `steps` inner steps, `[tasks, n, ways]`.
     pub fn query_logits(&self, steps: usize, outer: &Params, fast: &Params) -> Tensor<3> {
-        self.query_logits_in(self.batch_norm, steps, outer, fast)
+        match outer.leaves().get(self.plan.leaves.len()..) {
+            Some([_, features]) => head_logits(Dual::constant(features.clone()), &fast.constant()).primal,
+            _ => self.query_logits_in(self.batch_norm, steps, outer, fast),
+        }
     }
 
     /// Logits of the query images after `steps` inner steps in this mode of batch norm, `[tasks, n, ways]`.
@@ -74,15 +79,25 @@ impl FewShot {
         fast: &Params,
     ) -> Tensor<3> {
         let weights = self.plan.weights(steps, &outer.constant(), &fast.constant());
-        let logits =
-            |input: &Tensor<3>, statistics| self.architecture.logits(&weights, input, statistics).primal;
+        self.on_queries(batch_norm, |input, statistics| {
+            self.architecture.logits(&weights, input, statistics).primal
+        })
+    }
+
+    /// `compute` for the query images, given the images and the number of first ones that batch norm takes its statistics
+    /// from.
+    fn on_queries(
+        &self,
+        batch_norm: BatchNorm,
+        compute: impl Fn(&Tensor<3>, usize) -> Tensor<3>,
+    ) -> Tensor<3> {
         match batch_norm {
-            BatchNorm::Transductive => logits(&self.query.input, self.query.count()),
+            BatchNorm::Transductive => compute(&self.query.input, self.query.count()),
             BatchNorm::Support => {
                 // One pass over both sets; batch norm takes its statistics from the first images.
                 let both = Tensor::cat(vec![self.support.input.clone(), self.query.input.clone()], 1);
                 let (support, query) = (self.support.count(), self.query.count());
-                logits(&both, support).narrow(1, support, query)
+                compute(&both, support).narrow(1, support, query)
             }
         }
     }
@@ -97,12 +112,19 @@ impl FewShot {
         Adapted::new(logits, &self.query.one_hot)
     }
 
+    /// Features of the support images, `[tasks, n, width]`, with the weights `body` below the head.
+    fn support_features(&self, body: &[Dual<3>]) -> Tensor<3> {
+        self.architecture.features(body, &self.support.input, self.support.count()).primal
+    }
+
     /// The prototype head: with c_k the mean of the features of class k's support images, the weight with columns 2c_k,
     /// `[tasks, features, ways]`, and the bias −‖c_k‖², `[tasks, 1, ways]`. Up to a term that all classes share, the
     /// logits are then −‖f − c_k‖².
     fn prototypes(&self, outer: &Params) -> [Tensor<3>; 2] {
-        let body = self.plan.body_at_start(outer);
-        let features = self.architecture.features(&body, &self.support.input, self.support.count()).primal;
+        let features = match outer.leaves().get(self.plan.leaves.len()..) {
+            Some([features, _]) => features.clone(),
+            _ => self.support_features(&self.plan.body_at_start(outer)),
+        };
         let one_hot = self.support.one_hot.clone();
         let share = one_hot.clone() / one_hot.sum_dim(1);
         let means = features.swap_dims(1, 2).matmul(share);
@@ -120,8 +142,20 @@ impl Bilevel for FewShot {
         self.plan.start(outer, ways, || self.prototypes(outer))
     }
 
+    /// The features of support and query images, if they are the same at every inner step.
+    fn constants(&self, outer: &Params) -> Params {
+        if !self.plan.has_fixed_body() {
+            return Params::new(Vec::new());
+        }
+        let body = self.plan.body_at_start(outer);
+        let query = self.on_queries(self.batch_norm, |input, statistics| {
+            self.architecture.features(&body, input, statistics).primal
+        });
+        Params::new(vec![self.support_features(&body), query])
+    }
+
     fn start_evaluations(&self) -> u64 {
-        u64::from(self.plan.head == Head::Prototype)
+        u64::from(self.plan.head == Head::Prototype && !self.plan.has_fixed_body())
     }
 
     fn inner_rates(&self, step: usize, outer: &Params) -> Rates {
@@ -139,4 +173,9 @@ impl Bilevel for FewShot {
     fn select(&self, tasks: &[usize]) -> Self {
         Self { support: self.support.select(tasks), query: self.query.select(tasks), ..self.clone() }
     }
+}
+
+/// Logits `[tasks, n, ways]` of `features` by a head: its weight and bias.
+fn head_logits(features: Dual<3>, head: &[Dual<3>]) -> Dual<3> {
+    features.matmul(head[0].clone()) + head[1].clone()
 }

@@ -12,11 +12,12 @@ use bilevel::estimator::{
 };
 use bilevel::hypergradient::{Draw, LossWeights, Memory, adapt, estimate};
 use bilevel::rng::generator;
-use bilevel::{Bilevel, Params, Proximal, Rates};
+use bilevel::{Bilevel, Dual, Params, Proximal, Rates};
 use burn::tensor::{DType, Device, Tensor};
-use metaburn::model::{Architecture, Conv4, Layout, Mlp, initialise_leaves};
+use metaburn::model::{Architecture, Conv4, Layout, Leaf, Mlp, Product, Sequential, initialise_leaves};
 use metaburn::task::{Adaptation, Adapts, BatchNorm, FewShot, Head, InnerRates, RateEach};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const LEARNED: InnerRates = InnerRates::Learned { start: 0.3, each: RateEach::Weight };
 const STEPS: usize = 3;
@@ -93,6 +94,51 @@ fn with_a_head_that_adapts_alone_the_gradient_of_the_body_is_exact() {
             .iter()
             .all(|gain| gain.abs() > 1e-3)
         );
+    }
+}
+
+/// A network that counts how often its layers below the head run.
+struct Counting(Sequential, AtomicUsize);
+
+impl Architecture for Counting {
+    fn leaves(&self) -> Vec<Leaf> {
+        self.0.leaves()
+    }
+
+    fn products(&self) -> Vec<Product> {
+        self.0.products()
+    }
+
+    fn prepare(&self, images: Tensor<3>) -> Tensor<3> {
+        self.0.prepare(images)
+    }
+
+    fn features(&self, weights: &[Dual<3>], input: &Tensor<3>, statistics: usize) -> Dual<3> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.features(weights, input, statistics)
+    }
+}
+
+#[test]
+fn with_a_head_that_adapts_alone_the_body_runs_once() {
+    for (head, batch_norm) in
+        [(Head::Learned, BatchNorm::Transductive), (Head::Prototype, BatchNorm::Support)]
+    {
+        let network = Arc::new(Counting(Mlp::new(&[5, 4]).build(6, 3).unwrap(), AtomicUsize::new(0)));
+        let adaptation = Adaptation { adapts: Adapts::Head, head, ..Adaptation::maml(0.3) };
+        let theta = theta(&*network, &adaptation);
+        let (plain, _) = few_shot(network.clone(), [2, 3, 2, 2, 6], 0.3, batch_norm);
+        let problem = plain.adapting(&adaptation);
+        let runs = |work: &dyn Fn()| {
+            network.1.store(0, Ordering::Relaxed);
+            work();
+            network.1.load(Ordering::Relaxed)
+        };
+        let all = LossWeights::new(vec![0.1; 11]);
+        let estimate = |draw: Draw| drop(estimate(&problem, &theta, &draw, Memory::Recompute));
+        // Support and query images, once for the values and once for the gradient.
+        assert_eq!(runs(&|| estimate(Draw::truncated(2, 10, 10).with_losses(all.clone()))), 4);
+        assert_eq!(runs(&|| drop(adapt(&problem, &theta.repeat(2), 10))), 2);
     }
 }
 

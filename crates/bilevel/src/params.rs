@@ -52,6 +52,15 @@ impl Params {
         Self(self.0[range].to_vec())
     }
 
+    /// These leaves, followed by those of `more`.
+    ///
+    /// # Panics
+    /// Panics if the leaves differ in their number of tasks.
+    pub fn and(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        Self::new(self.0)
+    }
+
     /// The number of tasks; 0 without leaves.
     pub fn tasks(&self) -> usize {
         self.0.first().map_or(0, |leaf| leaf.dims()[0])

@@ -8,12 +8,12 @@
 //! Schulman, *On first-order meta-learning algorithms*, 2018.
 
 use super::walk::through_start;
-use super::{Draw, Estimate, Method, adapt};
+use super::{Draw, Estimate, Method, inner_loop};
 use crate::{params::Params, problem::Bilevel};
 
 /// The displacement at θ = `outer` (with the problem's task axis).
 pub fn estimate<P: Bilevel>(problem: &P, outer: &Params, steps: usize) -> Estimate {
-    let (fast, _) = adapt(problem, outer, steps);
+    let (fast, _) = inner_loop::run(problem, outer, steps);
     let displacement = problem.start(outer) - fast.clone();
     let gradient = through_start(problem, outer, displacement).unwrap_or_else(|| outer.zeros_like());
     let cost = Draw::without_walk(Method::Displacement, problem.tasks(), steps).cost();

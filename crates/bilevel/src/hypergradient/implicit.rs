@@ -12,7 +12,7 @@
 //! not the solution.
 
 use super::walk::{Walk, curvature, products};
-use super::{Draw, Estimate, Method, adapt};
+use super::{Draw, Estimate, Method, inner_loop};
 use crate::{params::Params, problem::Bilevel};
 use burn::tensor::{Bool, Tensor};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ pub fn estimate<P: Bilevel>(
     outer: &Params,
     steps: usize,
 ) -> Estimate {
-    let (fast, _) = adapt(problem, outer, steps);
+    let (fast, _) = inner_loop::run(problem, outer, steps);
     let walk = Walk::begin(problem, outer, steps, &fast, 1.0);
     let slope = walk.vector.clone();
     let hessian = |vector: &Params| {

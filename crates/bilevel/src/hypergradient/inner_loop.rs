@@ -1,11 +1,21 @@
 //! The inner loop: φ_j = φ_{j−1} − α_j ∘ ∇_φ L_in(θ, φ_{j−1}).
 
+use super::constants::extended;
 use crate::{params::Params, problem::Bilevel};
 use burn::tensor::Tensor;
 
 /// Runs `steps` inner steps at θ = `outer`, which has the problem's task axis. Returns φ_r, and L_in at φ_0 …
 /// φ_{r−1}, each `[tasks]`.
 pub fn adapt<P: Bilevel + ?Sized>(problem: &P, outer: &Params, steps: usize) -> (Params, Vec<Tensor<1>>) {
+    run(problem, &extended(problem, outer), steps)
+}
+
+/// The same at `outer` with the problem's [constants](super::constants).
+pub(super) fn run<P: Bilevel + ?Sized>(
+    problem: &P,
+    outer: &Params,
+    steps: usize,
+) -> (Params, Vec<Tensor<1>>) {
     let mut fast = problem.start(outer);
     let mut losses = Vec::with_capacity(steps);
     for step in 1..=steps {

@@ -66,6 +66,7 @@
 //! assert!((value(numerical) - factor * (2.0 * factor - 1.0)).abs() < 1e-8);
 //! ```
 
+mod constants;
 mod differences;
 mod displacement;
 mod draw;
@@ -189,12 +190,16 @@ pub fn places(tasks: &[usize], all: &[usize]) -> Vec<usize> {
 /// iterates are stored. [`Workers::estimate`] does the same on several threads. For an example, see the
 /// [module](self).
 pub fn estimate<P: Bilevel>(problem: &P, outer: &Params, draw: &Draw, memory: Memory) -> Estimate {
-    let outer = outer.repeat(problem.tasks());
+    let theta = outer.repeat(problem.tasks());
+    let outer = constants::extended(problem, &theta);
     let mut estimate = match draw.method() {
         Method::Unroll => walk::estimate(memory, problem, &outer, draw),
         Method::Displacement => displacement::estimate(problem, &outer, draw.steps()),
         Method::Implicit(solver) => implicit::estimate(solver, problem, &outer, draw.steps()),
     };
+    if outer.leaves().len() > theta.leaves().len() {
+        constants::fold(&mut estimate, problem, &theta);
+    }
     estimate.evaluations.inner += problem.start_evaluations() * problem.tasks() as u64;
     if let Some(Offset { vector, weights }) = draw.offset() {
         estimate.gradient = estimate.gradient + vector.repeat(weights.len()).scale(weights);

@@ -57,6 +57,15 @@ pub trait Bilevel: Send + Sync {
         outer.clone()
     }
 
+    /// C(θ): what the losses need of θ and what does not change along the inner loop, such as the output of layers that do
+    /// not adapt. By default nothing. It is computed once for an estimate, and differentiated once.
+    ///
+    /// Its leaves follow those of θ in the `outer` of all other functions. These must also accept θ alone, as it comes from
+    /// a user, and then compute C(θ) themselves.
+    fn constants(&self, _outer: &Params) -> Params {
+        Params::new(Vec::new())
+    }
+
     /// What V(θ) and its derivative cost, in gradient evaluations of one task's loss: 0 unless V looks at the task's data.
     fn start_evaluations(&self) -> u64 {
         0

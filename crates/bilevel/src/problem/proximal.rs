@@ -34,6 +34,10 @@ impl<P: Bilevel> Bilevel for Proximal<P> {
         self.problem.start(outer)
     }
 
+    fn constants(&self, outer: &Params) -> Params {
+        self.problem.constants(outer)
+    }
+
     fn start_evaluations(&self) -> u64 {
         self.problem.start_evaluations()
     }
