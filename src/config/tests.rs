@@ -343,7 +343,7 @@ fn wrong_types_and_ranges_name_the_values_allowed() {
         ("inner.steps = \"five\"", "`inner.steps` must be a whole number ≥ 0, got \"five\""),
         ("inner.steps = -1", "`inner.steps` must be a whole number ≥ 0, got -1"),
         ("inner.steps = 1.5", "`inner.steps` must be a whole number ≥ 0, got 1.5"),
-        ("inner.steps = 1000001", "must be a whole number from 1 to 1000000, got 1000001"),
+        ("inner.steps = 1000001", "must be a whole number from 0 to 1000000, got 1000001"),
         ("task.ways = 1", "`task.ways` must be a whole number ≥ 2, got 1"),
         ("data.image_size = 7", "`data.image_size` must be a whole number from 8 to 128, got 7"),
         ("seed = 9223372036854775808", "from 0 to 9223372036854775807, got 9.223372036854776e18"),
