@@ -352,8 +352,14 @@ fn wrong_types_and_ranges_name_the_values_allowed() {
         ("inner.rate = inf", "`inner.rate` must be a number > 0, and finite, got inf"),
         ("inner.rate = 1e-300", "must be a number > 0 in single precision, got 1e-300"),
         ("inner.proximal = -0.1", "`inner.proximal` must be a number ≥ 0, got -0.1"),
-        ("inner.adapts = 'body'", "`inner.adapts` must be one of \"all\", \"head\", got \"body\""),
-        ("inner.rates = 0.1", "`inner.rates` must be one of \"fixed\", \"learned\", got 0.1"),
+        (
+            "inner.adapts = 'body'",
+            "`inner.adapts` must be one of \"all\", \"all-but-norm\", \"head\", got \"body\"",
+        ),
+        (
+            "inner.rates = 0.1",
+            "`inner.rates` must be one of \"fixed\", \"learned\", \"per-tensor\", \"per-tensor-and-step\", got 0.1",
+        ),
         (
             "estimator = { name = 'implicit', iterations = 0 }\ninner.proximal = 1",
             "`estimator.iterations` must be a whole number ≥ 1, got 0",

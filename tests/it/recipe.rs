@@ -80,15 +80,15 @@ fn heads_for_any_number_of_classes_are_evaluated_and_used_with_others() {
 fn a_prototypical_network_trains_without_inner_steps() {
     let folder = TempDir::new().unwrap();
     let train = format!(
-        "train {TINY} --steps 30 --set task.ways=3 --set inner.head=prototype --set inner.steps=0 --set outer.rate=0.01 \
+        "train {TINY} --steps 150 --set task.ways=3 --set inner.head=prototype --set inner.steps=0 --set outer.rate=0.01 \
          --run-dir run --json"
     );
     let trained = result(folder.path(), &train);
-    assert_eq!(trained["gradient_evaluations"], 30 * 2 * 2, "prototypes and the outer loss");
+    assert_eq!(trained["gradient_evaluations"], 150 * 2 * 2, "prototypes and the outer loss");
     let losses: Vec<f64> = json_lines(&folder.path().join("run/metrics.jsonl"))
         .iter()
         .filter_map(|record| record["loss"].as_f64())
         .collect();
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-    assert!(mean(&losses[20..]) < 0.8 * mean(&losses[..10]), "{losses:?}");
+    assert!(mean(&losses[100..]) < 0.9 * mean(&losses[..10]), "{losses:?}");
 }
