@@ -72,7 +72,8 @@ class Programs:
         command = (self.options.metaburn, "bench", "--json", "--config", config, "--steps", str(steps))
         once = ("--reps", "1") if self.options.quick else ()
         net = ("--set=model.pool=max",) if self.options.net == "maxpool" else ()
-        return Program("metaburn", (*command, "--estimator", estimator, *once, *net, *more), estimator)
+        isa = (("BILEVEL_ISA", self.options.isa),) if self.options.isa else ()
+        return Program("metaburn", (*command, "--estimator", estimator, *once, *net, *more), estimator, isa)
 
     def other(self, name, script, config, steps, estimator, *more, line=None):
         words = (*self.script(script), "--config", config, "--r", str(steps), "--est", estimator, *more)
@@ -87,7 +88,8 @@ class Programs:
     def env(self):
         # By default JAX reserves three quarters of the card's memory.
         on_gpu = (("JAX_PLATFORMS", "cuda"), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
-        return on_gpu if self.options.machine == "gpu" else (("JAX_PLATFORMS", "cpu"),)
+        isa = (("XLA_FLAGS", f"--xla_cpu_max_isa={self.options.isa.upper()}"),) if self.options.isa else ()
+        return on_gpu if self.options.machine == "gpu" else (("JAX_PLATFORMS", "cpu"), *isa)
 
 
 def cpu_cases(programs):
@@ -276,6 +278,8 @@ def main():
     parser.add_argument("--python", default=sys.executable, help="a Python that has what those need")
     network = "Conv4 with strides, or with max-pooling, which the other programs must offer as --net maxpool"
     parser.add_argument("--net", choices=["stride", "maxpool"], default="stride", help=network)
+    isa = "hold metaburn's kernels and JAX to an instruction set that is older than the processor's newest"
+    parser.add_argument("--isa", choices=["avx2"], help=isa)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--full", action="store_true", help="every program, and UFOM")
     parser.add_argument("--quick", action="store_true", help="one step each; for a GPU a tiny network")

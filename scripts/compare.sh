@@ -5,7 +5,7 @@
 # FOLDER (or PEERS): the other programs, jax_maml.py and torch_maml.py. PEERS_PYTHON: a Python with their
 # dependencies, python3 by default. METABURN: the metaburn program; built if unset.
 # --net maxpool (Conv4 with max-pooling, which the other programs must offer by the same option),
-# --rounds N (3), --full (all programs, and UFOM), --raw FILE (every line as printed), --quick (a short test).
+# --isa avx2 (holds both sides to it), --rounds N (3), --full (all programs, and UFOM), --raw FILE (every line as printed), --quick (a short test).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -4,7 +4,9 @@ use super::times::{fastest, median};
 use super::{Arithmetic, OuterStep, Rates};
 use crate::config::Config;
 use crate::task::Adapts;
+use bilevel::device::Backend;
 use bilevel::hypergradient::{Evaluations, Memory};
+use bilevel::kernel::{InstructionSet, instruction_set};
 use bilevel::stats::mean;
 use serde::{Deserialize, Serialize};
 
@@ -54,11 +56,14 @@ pub struct Measured {
     pub device: String,
     /// Threads that the tasks are distributed over; `null` on a device that schedules its own.
     pub threads: Option<usize>,
+    /// The instruction set of the engine's kernels; `null` on a backend without them.
+    #[serde(default)]
+    pub instruction_set: Option<InstructionSet>,
     /// The memory plan: store, snapshots or recompute.
     pub memory: String,
     /// Mean query loss of the last step.
     pub loss: Option<f64>,
-    /// Mean GFLOP of a step; `null` if only the head adapts.
+    /// Mean GFLOP of a step; `null` if only the head adapts, and batch norm differs from inner step to inner step.
     pub gflop: Option<f64>,
     /// GFLOP per second.
     pub gflop_per_s: Option<f64>,
@@ -104,7 +109,9 @@ impl Measured {
         let learner = step.learner();
         let arithmetic = Arithmetic::new(config, &*learner.architecture);
         let flop: Vec<f64> = taken.iter().map(|(_, evaluations)| arithmetic.flop(evaluations)).collect();
-        let gflop = (config.inner.adapts == Adapts::All).then(|| 1e-9 * mean(&flop));
+        let fixed_body = config.inner.adaptation().has_fixed_body(&*learner.architecture);
+        let counted = config.inner.adapts != Adapts::Head || fixed_body;
+        let gflop = counted.then(|| 1e-9 * mean(&flop));
         let gflop_per_s = gflop.map(|gflop| 1e3 * gflop / typical);
         let opened = &learner.opened;
         Self {
@@ -126,6 +133,7 @@ impl Measured {
             backend: opened.backend.to_string(),
             device: opened.description.clone(),
             threads: opened.is_cpu().then_some(opened.workers.threads),
+            instruction_set: instruction_set().ok().filter(|_| opened.backend == Backend::Flex),
             memory: memory_name(step.memory()).into(),
             loss: Some(step.loss()).filter(|loss| loss.is_finite()),
             gflop: gflop.map(rounded_finely),

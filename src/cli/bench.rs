@@ -142,7 +142,8 @@ impl Bench {
             return Ok(output::print(serde_json::to_string(measured)?)?);
         }
         if first {
-            output::print(format!("{} ({})\n", measured.backend, measured.device))?;
+            let set = measured.instruction_set.map(|set| format!(", {set}")).unwrap_or_default();
+            output::print(format!("{} ({}{set})\n", measured.backend, measured.device))?;
             output::print(header(self.share))?;
         }
         output::print(row(measured))?;

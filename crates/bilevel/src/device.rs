@@ -2,6 +2,7 @@
 
 use crate::choice;
 use crate::hypergradient::Workers;
+use crate::kernel::instruction_set;
 use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
 use burn::tensor::DeviceKind;
@@ -97,7 +98,10 @@ pub fn open(backend: Backend) -> Result<Opened, Error> {
             let found = gpus.filter_map(|backend| open(backend).ok()).find(|opened| opened.is_gpu);
             found.map_or_else(|| open(Backend::Flex), Ok)
         }
-        Backend::Flex => Ok(cpu(backend, Device::flex(), cores())),
+        Backend::Flex => {
+            instruction_set().map_err(error)?;
+            Ok(cpu(backend, Device::flex(), cores()))
+        }
         Backend::Ndarray => ndarray().map_err(error),
         Backend::Wgpu => wgpu().map_err(error),
         Backend::Vulkan => vulkan().map_err(error),

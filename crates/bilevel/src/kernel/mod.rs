@@ -12,7 +12,7 @@ mod grid;
 pub mod reference;
 mod threads;
 
-pub use flex::Norm;
+pub use flex::{InstructionSet, Norm, instruction_set};
 pub use grid::{Grid, Window};
 
 use burn::backend::Dispatch;

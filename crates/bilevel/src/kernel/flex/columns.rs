@@ -101,7 +101,7 @@ fn check_lengths<T>(coefficients: &[&[T]], values: &[&[T]], rows: usize) {
     assert!(values.iter().all(|all| all.len() >= rows * width));
 }
 
-#[with_simd]
+#[with_simd(arch = super::isa::arch())]
 fn sum_block<S: Simd, T: Number, F: ColumnFn<T, K, N, M>, const K: usize, const N: usize, const M: usize>(
     rows: Range<usize>,
     coefficients: [&[T]; K],
@@ -174,7 +174,7 @@ fn sum_columns<S: Simd, T: Number, F, const K: usize, const N: usize, const M: u
     }
 }
 
-#[with_simd]
+#[with_simd(arch = super::isa::arch())]
 fn map_block<
     'a,
     S: Simd,

@@ -174,7 +174,7 @@ impl PixelSums<'_> {
 }
 
 /// Computes the sums of some images of one task.
-#[with_simd]
+#[with_simd(arch = super::isa::arch())]
 fn sum_images<'a, S: Simd, T: Number>(
     sums: PixelSums<'a>,
     from: &[T],
@@ -251,7 +251,7 @@ struct Tap<'a> {
 }
 
 /// Computes as many rows of the tap's gradient as `w` holds, beginning with channel `first`.
-#[with_simd]
+#[with_simd(arch = super::isa::arch())]
 fn tap_gradient<'a, S: Simd, T: Number>(tap: Tap<'a>, x: &[T], g: &[T], first: usize, w: UninitSlice<'a, T>) {
     let Tap { pairs, images, source_pixels, target_pixels, channels, filters } = tap;
     let lanes = T::lanes::<S>();

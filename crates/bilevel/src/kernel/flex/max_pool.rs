@@ -40,7 +40,7 @@ pub fn spread<T: Number>(grid: &Grid, channels: usize, x: &[T], g: &[T], to: Uni
     });
 }
 
-#[with_simd]
+#[with_simd(arch = super::isa::arch())]
 fn take_image<'a, S: Simd, T: Number>(
     grid: &Grid,
     channels: usize,
@@ -60,7 +60,7 @@ fn take_image<'a, S: Simd, T: Number>(
 }
 
 /// Writes the tap of a(p) for every target pixel p.
-#[with_simd]
+#[with_simd(arch = super::isa::arch())]
 fn largest_taps<'a, S: Simd, T: Number>(grid: &Grid, channels: usize, x: &[T], to: UninitSlice<'a, T>) {
     for_each_vector::<S, T>(grid.forward(), channels, |target, connections, first, count| {
         let tap = largest_tap::<S, T>(connections, channels, x, first, count);
@@ -68,7 +68,7 @@ fn largest_taps<'a, S: Simd, T: Number>(grid: &Grid, channels: usize, x: &[T], t
     });
 }
 
-#[with_simd]
+#[with_simd(arch = super::isa::arch())]
 fn spread_image<'a, S: Simd, T: Number>(
     grid: &Grid,
     channels: usize,

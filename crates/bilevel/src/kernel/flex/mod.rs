@@ -3,12 +3,14 @@
 
 mod columns;
 mod convolution;
+mod isa;
 mod max_pool;
 mod norm_relu;
 mod tile;
 mod transpose;
 mod uninit;
 
+pub use isa::{InstructionSet, instruction_set};
 pub use norm_relu::Norm;
 
 use super::{Grid, threads};
