@@ -60,7 +60,8 @@ pub fn sums<T: Number, const K: usize, const N: usize, const M: usize>(
     let mut partial = vec![T::default(); rows.div_ceil(BLOCK).max(1) * M * width];
     threads::for_each_chunk(&mut partial, M * width, |block, sums| {
         let rows = block * BLOCK..rows.min((block + 1) * BLOCK);
-        sum_block(rows, coefficients, values, function, sums);
+        // SAFETY: `isa::arch` is an instruction set of this processor.
+        unsafe { sum_block(rows, coefficients, values, function, sums) };
     });
     let (total, others) = partial.split_at_mut(M * width);
     for block in others.chunks(M * width) {
@@ -89,7 +90,9 @@ pub fn map<T: Number, const K: usize, const N: usize, const M: usize>(
     threads::for_each_chunk(&mut blocks, 1, |index, block| {
         let rows = index * size..count.min((index + 1) * size);
         for to in block {
-            map_block(rows.clone(), coefficients, values, function, to.each_mut().map(|to| &mut **to));
+            let to = to.each_mut().map(|to| &mut **to);
+            // SAFETY: `isa::arch` is an instruction set of this processor.
+            unsafe { map_block(rows.clone(), coefficients, values, function, to) };
         }
     });
 }
@@ -101,7 +104,7 @@ fn check_lengths<T>(coefficients: &[&[T]], values: &[&[T]], rows: usize) {
     assert!(values.iter().all(|all| all.len() >= rows * width));
 }
 
-#[with_simd(arch = super::isa::arch())]
+#[with_simd(on(arch = super::isa::arch()))]
 fn sum_block<S: Simd, T: Number, F: ColumnFn<T, K, N, M>, const K: usize, const N: usize, const M: usize>(
     rows: Range<usize>,
     coefficients: [&[T]; K],
@@ -174,7 +177,7 @@ fn sum_columns<S: Simd, T: Number, F, const K: usize, const N: usize, const M: u
     }
 }
 
-#[with_simd(arch = super::isa::arch())]
+#[with_simd(on(arch = super::isa::arch()))]
 fn map_block<
     'a,
     S: Simd,

@@ -122,7 +122,10 @@ pub fn weight_gradient<T: Number>(grid: &Grid, sizes: Sizes, x: &[T], g: &[T], w
                 filters,
             };
             let first = index % jobs_per_tap * job_channels;
-            job.iter_mut().for_each(|rows| tap_gradient(tap, x, g, first, rows));
+            for rows in job {
+                // SAFETY: `isa::arch` is an instruction set of this processor.
+                unsafe { tap_gradient(tap, x, g, first, rows) };
+            }
         });
     }
 }
@@ -167,14 +170,15 @@ impl PixelSums<'_> {
             threads::for_each_chunk(to, part_images * to_image, |part, to| {
                 let first = task * images + part * part_images;
                 let from = &from[first * self.from_image..][..to.len() / to_image * self.from_image];
-                sum_images(self, from, w, to, add);
+                // SAFETY: `isa::arch` is an instruction set of this processor; the rest is guaranteed by the caller.
+                unsafe { sum_images(self, from, w, to, add) };
             });
         });
     }
 }
 
 /// Computes the sums of some images of one task.
-#[with_simd(arch = super::isa::arch())]
+#[with_simd(on(arch = super::isa::arch()))]
 fn sum_images<'a, S: Simd, T: Number>(
     sums: PixelSums<'a>,
     from: &[T],
@@ -251,7 +255,7 @@ struct Tap<'a> {
 }
 
 /// Computes as many rows of the tap's gradient as `w` holds, beginning with channel `first`.
-#[with_simd(arch = super::isa::arch())]
+#[with_simd(on(arch = super::isa::arch()))]
 fn tap_gradient<'a, S: Simd, T: Number>(tap: Tap<'a>, x: &[T], g: &[T], first: usize, w: UninitSlice<'a, T>) {
     let Tap { pairs, images, source_pixels, target_pixels, channels, filters } = tap;
     let lanes = T::lanes::<S>();

@@ -23,7 +23,8 @@ pub fn take<T: Number>(grid: &Grid, channels: usize, x: &[T], v: &[T], to: Unini
     let image = grid.source_pixels() * channels;
     threads::for_each_chunk(to, grid.target_pixels() * channels, |index, to| {
         let [x, v] = [x, v].map(|all| &all[index * image..][..image]);
-        take_image(grid, channels, x, v, to);
+        // SAFETY: `isa::arch` is an instruction set of this processor.
+        unsafe { take_image(grid, channels, x, v, to) };
     });
 }
 
@@ -33,14 +34,18 @@ pub fn spread<T: Number>(grid: &Grid, channels: usize, x: &[T], g: &[T], to: Uni
     let [source, target] = [grid.source_pixels(), grid.target_pixels()].map(|pixels| pixels * channels);
     threads::for_each_chunk(to, source, |index, to| {
         let mut taps = UninitBuffer::new(target);
-        largest_taps(grid, channels, &x[index * source..][..source], taps.as_mut_slice());
+        let x = &x[index * source..][..source];
+        // SAFETY: `isa::arch` is an instruction set of this processor.
+        unsafe { largest_taps(grid, channels, x, taps.as_mut_slice()) };
         // SAFETY: a tap is written for every target pixel and channel.
         let taps = unsafe { taps.assume_init() };
-        spread_image(grid, channels, &taps, &g[index * target..][..target], to);
+        let g = &g[index * target..][..target];
+        // SAFETY: `isa::arch` is an instruction set of this processor.
+        unsafe { spread_image(grid, channels, &taps, g, to) };
     });
 }
 
-#[with_simd(arch = super::isa::arch())]
+#[with_simd(on(arch = super::isa::arch()))]
 fn take_image<'a, S: Simd, T: Number>(
     grid: &Grid,
     channels: usize,
@@ -60,7 +65,7 @@ fn take_image<'a, S: Simd, T: Number>(
 }
 
 /// Writes the tap of a(p) for every target pixel p.
-#[with_simd(arch = super::isa::arch())]
+#[with_simd(on(arch = super::isa::arch()))]
 fn largest_taps<'a, S: Simd, T: Number>(grid: &Grid, channels: usize, x: &[T], to: UninitSlice<'a, T>) {
     for_each_vector::<S, T>(grid.forward(), channels, |target, connections, first, count| {
         let tap = largest_tap::<S, T>(connections, channels, x, first, count);
@@ -68,7 +73,7 @@ fn largest_taps<'a, S: Simd, T: Number>(grid: &Grid, channels: usize, x: &[T], t
     });
 }
 
-#[with_simd(arch = super::isa::arch())]
+#[with_simd(on(arch = super::isa::arch()))]
 fn spread_image<'a, S: Simd, T: Number>(
     grid: &Grid,
     channels: usize,
