@@ -1,6 +1,6 @@
 //! `metaburn bench`: the columns of its rows, their consistency, and what it refuses.
 
-use crate::common::run;
+use crate::common::{metaburn, run, run_command};
 use serde_json::Value;
 use std::path::Path;
 
@@ -140,4 +140,15 @@ fn a_failing_row_ends_the_table_with_one_message() {
     let message = run(Path::new("."), "bench --backend flex --set data.source=folder --data no/such")
         .refused(&["no/such"]);
     assert_eq!(message.matches("error: ").count(), 1, "{message}");
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn an_older_instruction_set_is_used_if_named_and_an_unknown_one_refused() {
+    let bench = |name: &str| {
+        let line = format!("bench --json {SMALL} --config C --estimator first-order");
+        run_command(metaburn(Path::new("."), &line).env("BILEVEL_ISA", name))
+    };
+    assert_eq!(bench("scalar").json()["instruction_set"], "scalar");
+    bench("avx9").refused(&["BILEVEL_ISA=avx9", "avx2"]);
 }

@@ -6,6 +6,7 @@ mod dual;
 mod gradients;
 mod implicit_and_reptile;
 mod imports;
+mod instruction_sets;
 mod kernels;
 mod memory_plans;
 mod outer_loop;
