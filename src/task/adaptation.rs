@@ -13,6 +13,7 @@
 
 use crate::model::{Architecture, Layout, Leaf, Role};
 use bilevel::{Dual, Params, Rates, choice};
+use burn::tensor::Tensor;
 use std::ops::Range;
 
 choice! {
@@ -181,23 +182,15 @@ impl Plan {
     }
 
     /// V(θ) except for prototypes, which `prototypes` returns: the weight and the bias of the head for `ways` classes.
-    pub fn start(
-        &self,
-        outer: &Params,
-        ways: usize,
-        prototypes: impl FnOnce() -> [burn::tensor::Tensor<3>; 2],
-    ) -> Params {
-        let own = self.weights.iter().filter_map(|weight| match weight {
-            Weight::Adapts(Some(index)) => Some((*index, outer.leaves()[*index].clone())),
-            _ => None,
-        });
-        let expanded = own.map(|(index, leaf)| {
-            let [tasks, rows, columns] = leaf.dims();
+    pub fn start(&self, outer: &Params, ways: usize, prototypes: impl FnOnce() -> [Tensor<3>; 2]) -> Params {
+        let own = self.weights.iter().filter_map(|weight| {
+            let Weight::Adapts(Some(index)) = *weight else { return None };
+            let leaf = outer.leaves()[index].clone();
             let is_shared_head = self.head == Head::Shared && self.leaves[index].role == Role::Head;
-            debug_assert!(!is_shared_head || columns == 1);
-            if is_shared_head { leaf.expand([tasks, rows, ways]) } else { leaf }
+            let [tasks, rows, _] = leaf.dims();
+            Some(if is_shared_head { leaf.expand([tasks, rows, ways]) } else { leaf })
         });
-        let mut leaves: Vec<_> = expanded.collect();
+        let mut leaves: Vec<Tensor<3>> = own.collect();
         if self.head == Head::Prototype {
             leaves.extend(prototypes());
         }

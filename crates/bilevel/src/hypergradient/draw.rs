@@ -243,7 +243,7 @@ impl Draw {
             Method::Displacement => return Evaluations { inner, ..Default::default() },
             Method::Implicit(solver) => tasks * (solver.iterations as u64 + 1),
         };
-        Evaluations { inner, outer: tasks * self.losses.losses() as u64, products, recomputed: 0 }
+        Evaluations { inner, outer: tasks * self.losses.count() as u64, products, recomputed: 0 }
     }
 }
 

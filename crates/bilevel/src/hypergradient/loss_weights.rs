@@ -50,7 +50,7 @@ impl LossWeights {
     }
 
     /// The number of iterates whose outer loss is computed: those with a weight, and always φ_r.
-    pub fn losses(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0[..self.steps()].iter().filter(|weight| **weight != 0.0).count() + 1
     }
 

@@ -10,9 +10,9 @@
 //! ```
 //!
 //! The outer objective may have losses along the inner loop, Σ_j w_j L_out(θ, φ_j) with [`LossWeights`] w. Then v_r is
-//! weighted by w_r, and the walk adds w_{j−1} ∇_φ L_out(θ, φ_{j−1}) to v_{j−1}, and its θ part to h_k, in passing. All is linear
-//! in v, so every estimator stays what it is. The increments g_k − g_{k−1} are those of the products alone: the losses
-//! that the walk has not reached yet at depth k enter g_k too, without products,
+//! weighted by w_r, and the walk adds w_{j−1} ∇_φ L_out(θ, φ_{j−1}) to v_{j−1}, and its θ part to h_k, in passing. The
+//! walk is linear in v, so estimates keep their expectation. Losses that the walk has not reached at depth k enter g_k
+//! without products, so that g_k − g_{k−1} comes from the products alone:
 //!
 //! ```text
 //! g_k = h_k + (∂V/∂θ)ᵀ v_{r−k} + Σ_{i<r−k} w_i [∂_θ L_out(θ, φ_i) + (∂V/∂θ)ᵀ ∇_φ L_out(θ, φ_i)]
@@ -128,7 +128,8 @@ pub struct Estimate {
     pub gradient: Params,
     /// L_out(θ, φ_r) of each task, `[tasks]`, whatever the weights of the losses.
     pub outer_loss: Tensor<1>,
-    /// ‖Σ_j w_j ∇_φ L_out(θ, φ_j)‖² of each task, `[tasks]`, which is ‖v_r‖² without losses along the way; only for [observed](Draw::observed) draws.
+    /// ‖Σ_j w_j ∇_φ L_out(θ, φ_j)‖² of each task, `[tasks]`, which is ‖v_r‖² without losses along the way; only for
+    /// [observed](Draw::observed) draws.
     pub outer_slope: Option<Tensor<1>>,
     /// The curvature probes that the draw asks for.
     pub probes: Vec<Probe>,

@@ -36,7 +36,7 @@ pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Params, draw: &
         }
         let weight = losses.get(steps);
         if weight != 0.0 {
-            let passed = Passed::at(problem, outer, steps, &fast, weight);
+            let (passed, _) = Passed::at(problem, outer, steps, &fast, weight);
             sum.pass(depth, walk, &passed);
             slope = slope.map(|slope| slope + passed.vector.clone());
             walk.pass(passed);
@@ -131,19 +131,20 @@ struct Passed {
 }
 
 impl Passed {
-    /// The gradient at φ_step = `fast`, times `weight`.
-    fn at<P: Bilevel>(problem: &P, outer: &Params, step: usize, fast: &Params, weight: f64) -> Self {
-        let (passed, _) = Self::with_loss(problem, outer, step, fast);
-        passed.scale(&vec![weight; outer.tasks()])
-    }
-
-    /// The gradient at φ_step = `fast` with weight 1, and the outer loss of each task.
-    fn with_loss<P: Bilevel>(problem: &P, outer: &Params, step: usize, fast: &Params) -> (Self, Tensor<1>) {
+    /// The gradient at φ_step = `fast` times `weight`, and the outer loss of each task without it.
+    fn at<P: Bilevel>(
+        problem: &P,
+        outer: &Params,
+        step: usize,
+        fast: &Params,
+        weight: f64,
+    ) -> (Self, Tensor<1>) {
         let (theta, phi) = (outer.tracked(), fast.tracked());
         let loss = problem.outer_loss(step, &theta, &phi);
         let value = loss.clone().inner();
         let [direct, vector] = Params::gradients([&theta, &phi], loss.sum());
-        (Self { vector: vector.unwrap_or_else(|| fast.zeros_like()), direct }, value)
+        let gradient = Self { vector: vector.unwrap_or_else(|| fast.zeros_like()), direct };
+        (gradient.scale(&vec![weight; outer.tasks()]), value)
     }
 
     /// The gradient of each task times that task's factor.
@@ -184,8 +185,7 @@ pub struct Walk<'a, P> {
 impl<'a, P: Bilevel> Walk<'a, P> {
     /// Starts at φ_r = `fast`, r = `steps`, with v_r and h_0 for an outer loss with this `weight`.
     pub fn begin(problem: &'a P, outer: &'a Params, steps: usize, fast: &Params, weight: f64) -> Self {
-        let (passed, outer_loss) = Passed::with_loss(problem, outer, steps, fast);
-        let Passed { vector, direct } = passed.scale(&vec![weight; outer.tasks()]);
+        let (Passed { vector, direct }, outer_loss) = Passed::at(problem, outer, steps, fast, weight);
         Self { problem, outer, vector, direct, outer_loss }
     }
 

@@ -79,8 +79,8 @@ fn check_windows(grid: &Grid) {
     assert!(grid.is_unpadded(), "the windows of a max-pooling must lie inside the image");
 }
 
-/// f(γ x̂ + β), where f is a leaky ReLU, for `x [tasks, rows, channels]` and `weights` γ and β, `[tasks, 1, channels]` each. x̂ is x
-/// normalised per task and channel by the mean and standard deviation of its first `norm.counted` rows.
+/// f(γ x̂ + β), where f is a leaky ReLU, for `x [tasks, rows, channels]` and `weights` γ and β, `[tasks, 1, channels]`
+/// each. x̂ is x normalised per task and channel by the mean and standard deviation of its first `norm.counted` rows.
 ///
 /// Available only where [`is_fused`] holds; elsewhere compose it from tensor operations.
 pub fn norm_relu(x: Tensor<3>, weights: [Tensor<3>; 2], norm: Norm) -> Tensor<3> {
