@@ -1,7 +1,7 @@
 //! The result of a measurement, as `metaburn bench --json` prints it.
 
 use super::times::{fastest, median};
-use super::{Arithmetic, OuterStep, Rates};
+use super::{Arithmetic, Measures, Rates, Setting, Timed};
 use crate::config::Config;
 use crate::task::Adapts;
 use bilevel::device::Backend;
@@ -10,13 +10,13 @@ use bilevel::kernel::{InstructionSet, instruction_set};
 use bilevel::stats::mean;
 use serde::{Deserialize, Serialize};
 
-/// The measurement of an outer step. The JSON keys up to `cpu_per_wall` are those of the programs that measure other
+/// The measurement of an outer step or an evaluation. The JSON keys up to `cpu_per_wall` are those of the programs that measure other
 /// frameworks. Values that the system does not report are `null`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measured {
     /// Letter of the setting.
     pub config: String,
-    /// T, tasks per outer step.
+    /// T, tasks per outer step or episodes of an evaluation.
     #[serde(rename = "T")]
     pub tasks: usize,
     /// N, classes per episode.
@@ -31,7 +31,7 @@ pub struct Measured {
     /// r, inner steps.
     #[serde(rename = "r")]
     pub steps: usize,
-    /// The estimator.
+    /// The estimator; "none" for an evaluation.
     #[serde(rename = "est")]
     pub estimator: String,
     /// Median time of a step, in milliseconds.
@@ -59,11 +59,11 @@ pub struct Measured {
     /// The instruction set of the engine's kernels; `null` on a backend without them.
     #[serde(default)]
     pub instruction_set: Option<InstructionSet>,
-    /// The memory plan: store, snapshots or recompute.
+    /// The memory plan: store, snapshots or recompute; none for an evaluation.
     pub memory: String,
     /// Mean query loss of the last step.
     pub loss: Option<f64>,
-    /// Mean GFLOP of a step; `null` if only the head adapts, and batch norm differs from inner step to inner step.
+    /// Mean GFLOP of a step; `null` for an evaluation, and if only the head adapts, and batch norm differs from inner step to inner step.
     pub gflop: Option<f64>,
     /// GFLOP per second.
     pub gflop_per_s: Option<f64>,
@@ -97,9 +97,9 @@ pub(super) struct Usage {
 impl Measured {
     /// The measurement of the steps `taken`, each given by its milliseconds and evaluations.
     pub(super) fn new(
-        setting: &str,
+        setting: &Setting,
         config: &Config,
-        step: &OuterStep,
+        step: &dyn Timed,
         taken: &[(f64, Evaluations)],
         usage: Usage,
     ) -> Self {
@@ -110,18 +110,19 @@ impl Measured {
         let arithmetic = Arithmetic::new(config, &*learner.architecture);
         let flop: Vec<f64> = taken.iter().map(|(_, evaluations)| arithmetic.flop(evaluations)).collect();
         let fixed_body = config.inner.adaptation().has_fixed_body(&*learner.architecture);
-        let counted = config.inner.adapts != Adapts::Head || fixed_body;
+        let is_step = setting.measures == Measures::OuterStep;
+        let counted = is_step && (config.inner.adapts != Adapts::Head || fixed_body);
         let gflop = counted.then(|| 1e-9 * mean(&flop));
         let gflop_per_s = gflop.map(|gflop| 1e3 * gflop / typical);
         let opened = &learner.opened;
         Self {
-            config: setting.into(),
+            config: setting.name.into(),
             tasks: config.outer.meta_batch,
             ways: config.task.ways,
             shots: config.task.shots,
             queries: config.task.queries,
             steps: config.inner.steps,
-            estimator: config.estimator.last().name().to_string(),
+            estimator: if is_step { config.estimator.last().name().to_string() } else { "none".into() },
             step_ms_median: rounded(median(&times)),
             step_ms_min: rounded(fastest(&times)),
             step_ms_mean: rounded(mean(&times)),
@@ -148,11 +149,12 @@ impl Measured {
     }
 }
 
-fn memory_name(memory: Memory) -> &'static str {
+fn memory_name(memory: Option<Memory>) -> &'static str {
     match memory {
-        Memory::Store => "store",
-        Memory::Snapshots(_) => "snapshots",
-        Memory::Recompute => "recompute",
+        Some(Memory::Store) => "store",
+        Some(Memory::Snapshots(_)) => "snapshots",
+        Some(Memory::Recompute) => "recompute",
+        None => "none",
     }
 }
 

@@ -1,4 +1,4 @@
-//! Measures an outer step: time, memory, cores, and its arithmetic rate compared with the machine's.
+//! Measures an outer step or an evaluation: time, memory, cores, and its arithmetic rate compared with the machine's.
 //!
 //! A step consists of the inner loops, the meta-gradient estimate and the Adam update ([`OuterStep`]), and is timed until
 //! the device has finished it. The [`SETTINGS`] and the procedure are those of the programs that measure other
@@ -7,6 +7,7 @@
 
 mod arithmetic;
 mod error;
+mod evaluation;
 mod measured;
 mod rate;
 mod setting;
@@ -16,17 +17,18 @@ mod usage;
 
 pub use arithmetic::Arithmetic;
 pub use error::Error;
+pub use evaluation::EvaluationPass;
 pub use measured::{Measured, Share};
 pub use rate::Rates;
-pub use setting::{ESTIMATORS, SETTINGS, Setting};
+pub use setting::{ESTIMATORS, Measures, SETTINGS, Setting};
 pub use step::OuterStep;
 pub use times::Repeats;
 pub use usage::{Busy, DISTURBED, peak_resident};
 
 use crate::config::Config;
-use crate::train::Watcher;
+use crate::train::{Learner, Watcher};
 use bilevel::device::Opened;
-use bilevel::hypergradient::Evaluations;
+use bilevel::hypergradient::{Evaluations, Memory};
 use measured::Usage;
 use std::time::Instant;
 
@@ -36,15 +38,33 @@ const WARM_UP: usize = 2;
 /// Options of a measurement besides the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
-    /// Letter of the setting.
-    pub setting: &'a str,
+    /// What is measured.
+    pub setting: &'a Setting,
     /// How often a step is timed.
     pub repeats: Repeats,
     /// Whether the machine's matrix-product rates are measured too.
     pub share: bool,
 }
 
-/// Measures the outer step of `config` on `opened`, with the last estimator of its schedule.
+/// Work that is done again and again to be timed.
+pub trait Timed {
+    /// Does the work once, waits until the device has finished it, and returns its evaluations.
+    ///
+    /// # Errors
+    /// Returns an error if the device fails.
+    fn take(&mut self) -> Result<Evaluations, Error>;
+
+    /// Mean query loss of the latest time.
+    fn loss(&self) -> f64;
+
+    /// The network and its device.
+    fn learner(&self) -> &Learner;
+
+    /// The memory plan: which iterates of each task are stored. `None` if none is needed.
+    fn memory(&self) -> Option<Memory>;
+}
+
+/// Measures what `options.setting` says, for `config` on `opened`; an outer step with the last estimator of its schedule.
 ///
 /// # Errors
 /// Returns an error if the data is insufficient or the device fails.
@@ -54,7 +74,10 @@ pub fn measure(
     options: &Options,
     watcher: &mut dyn Watcher,
 ) -> Result<Measured, Error> {
-    let mut step = OuterStep::new(&config, opened, watcher)?;
+    let mut step: Box<dyn Timed> = match options.setting.measures {
+        Measures::OuterStep => Box::new(OuterStep::new(&config, opened, watcher)?),
+        Measures::Evaluation => Box::new(EvaluationPass::new(&config, opened, watcher)?),
+    };
     for _ in 0..WARM_UP {
         step.take()?;
     }
@@ -70,5 +93,5 @@ pub fn measure(
     let peak = peak_resident();
 
     let rates = options.share.then(|| Rates::measure(&config, step.learner())).transpose()?;
-    Ok(Measured::new(options.setting, &config, &step, &taken, Usage { cores, peak, rates }))
+    Ok(Measured::new(options.setting, &config, &*step, &taken, Usage { cores, peak, rates }))
 }

@@ -1,12 +1,23 @@
 //! What is measured: the settings that other frameworks are measured at too, and the estimators by name. Both are lists
 //! of configuration keys, so they are checked like the configuration of a run.
 
-/// Sizes of the meta-batch and the episodes.
+/// What is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measures {
+    /// An outer step on a meta-batch.
+    OuterStep,
+    /// An evaluation of a learner on as many episodes.
+    Evaluation,
+}
+
+/// What is timed, the network, and the sizes of the meta-batch and the episodes.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// Letter of the setting.
     pub name: &'static str,
-    /// T, tasks per outer step.
+    /// What is timed.
+    pub measures: Measures,
+    /// T, tasks per outer step, or episodes of an evaluation.
     pub tasks: usize,
     /// N, classes per episode.
     pub ways: usize,
@@ -18,14 +29,44 @@ pub struct Setting {
     pub steps: usize,
     /// The inner learning rate.
     pub rate: f64,
+    /// What differs from Conv4-64 with strides, as assignments of configuration keys.
+    pub recipe: &'static [&'static str],
 }
 
-/// All settings: A and B for a CPU, C for long inner loops, L for a GPU.
-pub const SETTINGS: [Setting; 4] = [
-    Setting { name: "A", tasks: 16, ways: 5, shots: 1, queries: 5, steps: 5, rate: 0.4 },
-    Setting { name: "B", tasks: 4, ways: 20, shots: 1, queries: 1, steps: 10, rate: 0.1 },
-    Setting { name: "C", tasks: 1, ways: 20, shots: 1, queries: 1, steps: 10, rate: 0.1 },
-    Setting { name: "L", tasks: 256, ways: 5, shots: 5, queries: 5, steps: 5, rate: 0.4 },
+/// A: Conv4-64 on 16 tasks of 5 classes with one image each.
+const A: Setting = Setting {
+    name: "A",
+    measures: Measures::OuterStep,
+    tasks: 16,
+    ways: 5,
+    shots: 1,
+    queries: 5,
+    steps: 5,
+    rate: 0.4,
+    recipe: &[],
+};
+/// B: more classes and longer inner loops.
+const B: Setting = Setting { name: "B", tasks: 4, ways: 20, queries: 1, steps: 10, rate: 0.1, ..A };
+/// The network of MAML++ (`configs/*-mamlpp.toml`), without the parts of its recipe that some estimators cannot take: learned
+/// rates, losses along the inner loop, and batch norm outside of it.
+const MAMLPP: &[&str] = &[
+    "model.pool=max",
+    "model.bias=true",
+    "model.negative_slope=0.01",
+    "model.init=xavier",
+    "inner.head=shared",
+];
+
+/// All settings: A and B for a CPU, C for long inner loops, L for a GPU; M is the network of MAML++ on 20 ways, E an
+/// evaluation of 600 episodes, P the work of a prediction.
+pub const SETTINGS: [Setting; 7] = [
+    A,
+    B,
+    Setting { name: "C", tasks: 1, ..B },
+    Setting { name: "L", tasks: 256, shots: 5, ..A },
+    Setting { name: "M", tasks: 8, steps: 5, recipe: MAMLPP, ..B },
+    Setting { name: "E", measures: Measures::Evaluation, tasks: 600, ..A },
+    Setting { name: "P", measures: Measures::Evaluation, tasks: 1, ..A },
 ];
 
 /// Every estimator's name and configuration keys. The last two are the short names of the programs for other frameworks:
@@ -47,9 +88,9 @@ pub const ESTIMATORS: [(&str, &[&str]); 11] = [
 impl Setting {
     /// The setting as assignments of configuration keys, with `steps` inner steps instead of the default if given.
     pub fn assignments(&self, steps: Option<usize>) -> Vec<String> {
-        let Self { tasks, ways, shots, queries, rate, .. } = self;
+        let Self { tasks, ways, shots, queries, rate, recipe, .. } = self;
         let steps = steps.unwrap_or(self.steps);
-        vec![
+        let common = [
             format!("outer.meta_batch={tasks}"),
             format!("task.ways={ways}"),
             format!("task.shots={shots}"),
@@ -59,7 +100,8 @@ impl Setting {
             "outer.optimizer=adam".into(),
             "outer.rate=0.001".into(),
             "eval.every=0".into(),
-        ]
+        ];
+        common.into_iter().chain(recipe.iter().map(ToString::to_string)).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! One outer step as in a run, and as measured for other frameworks: the inner loops, the meta-gradient estimate and the
 //! Adam update. Two meta-batches stay on the device and alternate; sampling episodes is not part of a step.
 
-use super::Error;
+use super::{Error, Timed};
 use crate::config::Config;
 use crate::data::{Episode, Part};
 use crate::task::FewShot;
@@ -43,12 +43,11 @@ impl OuterStep {
         let memory = outer.plan(&problems[0]);
         Ok(Self { learner, problems, outer, memory, loss: f64::NAN })
     }
+}
 
-    /// Takes one outer step, waits until the device has finished it, and returns its evaluations. Divergence is ignored.
-    ///
-    /// # Errors
-    /// Returns an error if the device fails.
-    pub fn take(&mut self) -> Result<Evaluations, Error> {
+impl Timed for OuterStep {
+    /// Takes one outer step and waits until the device has finished it. Divergence is ignored.
+    fn take(&mut self) -> Result<Evaluations, Error> {
         let taken = self.outer.steps();
         let pending = self.outer.launch(&self.problems[(taken % BATCHES) as usize], taken);
         let spent = pending.spent;
@@ -59,18 +58,15 @@ impl OuterStep {
         Ok(spent)
     }
 
-    /// Mean query loss of the latest step.
-    pub fn loss(&self) -> f64 {
+    fn loss(&self) -> f64 {
         self.loss
     }
 
-    /// The network and its device.
-    pub fn learner(&self) -> &Learner {
+    fn learner(&self) -> &Learner {
         &self.learner
     }
 
-    /// The memory plan: which iterates of each task are stored.
-    pub fn memory(&self) -> Memory {
-        self.memory
+    fn memory(&self) -> Option<Memory> {
+        Some(self.memory)
     }
 }

@@ -9,18 +9,20 @@ use super::{Outcome, output};
 use bilevel::device;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use metaburn::bench::{self, DISTURBED, ESTIMATORS, Measured, Options, Repeats, SETTINGS, Setting};
+use metaburn::bench::{self, DISTURBED, ESTIMATORS, Measured, Measures, Options, Repeats, SETTINGS, Setting};
 use metaburn::config::{self, Config};
 use std::process::{Command, ExitCode, Stdio};
 
 /// An estimator's name and its configuration keys.
 type NamedEstimator = (&'static str, &'static [&'static str]);
 
-/// Measure the time and memory of an outer step
+/// Measure the time and memory of an outer step or an evaluation
 ///
 /// An outer step is the inner loops, the meta-gradient and the Adam update. Configuration A has 16 tasks of 5-way
 /// 1-shot with 5 queries per class and 5 inner steps; B has 4 tasks of 20-way 1-shot with 1 query per class and 10
-/// steps; C is B with 1 task; L, for a GPU, has 256 tasks of 5-way 5-shot with 5 queries per class and 5 steps.
+/// steps; C is B with 1 task; L, for a GPU, has 256 tasks of 5-way 5-shot with 5 queries per class and 5 steps; M is
+/// MAML++'s network with 8 tasks of 20-way 1-shot. E evaluates a learner on 600 episodes like A's, P on one: they take no
+/// estimator.
 /// docs/speed.md explains the columns.
 ///
 /// Example: metaburn bench --config A --estimator exact --share
@@ -77,8 +79,13 @@ fn estimators() -> impl TypedValueParser<Value = NamedEstimator> {
 impl Bench {
     /// Runs the command.
     pub fn run(self) -> Outcome {
-        let pairs =
-            || self.config.iter().flat_map(|setting| self.estimator.iter().map(move |name| (setting, name)));
+        let pairs = || {
+            self.config.iter().flat_map(|setting| {
+                // An evaluation is the same for every estimator.
+                let rows = if setting.measures == Measures::OuterStep { self.estimator.len() } else { 1 };
+                self.estimator.iter().take(rows).map(move |name| (setting, name))
+            })
+        };
         // Check every configuration before anything is measured.
         let configs: Vec<Config> = pairs()
             .map(|(setting, estimator)| self.configure(setting, estimator))
@@ -132,7 +139,7 @@ impl Bench {
     fn measure(&self, setting: &Setting, config: Config) -> Result<Measured, bench::Error> {
         let opened = device::open(config.backend)?.with_threads(config.threads);
         let repeats = self.reps.map_or_else(Repeats::default, |reps| Repeats::exactly(reps as usize));
-        let options = Options { setting: setting.name, repeats, share: self.share };
+        let options = Options { setting, repeats, share: self.share };
         bench::measure(config, opened, &options, &mut Terminal::new())
     }
 

@@ -122,10 +122,29 @@ fn shares_are_relative_to_the_printed_rates() {
 }
 
 #[test]
+fn an_evaluation_is_one_row_whatever_the_estimators() {
+    let row = row("--config E --estimator first-order,exact");
+    assert_eq!((row["config"].as_str(), row["est"].as_str()), (Some("E"), Some("none")));
+    assert_eq!(["T", "N", "r"].map(|key| number(&row, key)), [2., 5., 5.]);
+    assert_close(number(&row, "episodes_per_s") * number(&row, "step_ms_median"), 1e3 * 2.);
+    // An untrained learner's loss, adapted to one image of each class.
+    assert!(number(&row, "loss") > 0.0 && row["gflop"].is_null(), "{row}");
+}
+
+#[test]
+fn the_network_of_mamlpp_has_convolutions_of_stride_one() {
+    let [strided, pooled] = ["B", "M"].map(|name| {
+        row(&format!("--config {name} --steps 2 --estimator first-order --set data.image_size=28"))
+    });
+    // Convolutions of stride 1 on each size take four times the products.
+    assert!(number(&pooled, "gflop") > 3.0 * number(&strided, "gflop"), "{strided} {pooled}");
+}
+
+#[test]
 fn unknown_values_are_refused_with_the_known_ones() {
     let refused =
         |options: &str, words: &[&str]| run(Path::new("."), &format!("bench {options}")).refused(words);
-    refused("--config D", &["--config", "[possible values: A, B, C, L]"]);
+    refused("--config D", &["--config", "[possible values: A, B, C, L, M, E, P]"]);
     refused("--estimator exat", &["exat", "similar", "'exact'"]);
     refused("--memory snapshot", &["snapshot", "similar", "'snapshots'"]);
     refused("--backend flx", &["flx", "flex", "wgpu"]);

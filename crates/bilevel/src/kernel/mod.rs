@@ -15,6 +15,8 @@ mod threads;
 pub use flex::{InstructionSet, Norm, instruction_set};
 pub use grid::{Grid, Window};
 
+pub(crate) use threads::wait_until;
+
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 use fused::Fused;

@@ -45,6 +45,12 @@ macro_rules! dispatch_tile {
     };
 }
 
+/// Bytes of the images that a forward pass or an input gradient computes together: with the matrices, they fit in a
+/// second-level cache.
+const SOURCE_BYTES: usize = 256 << 10;
+/// Bytes of the pixels that a weight gradient walks through for each tile: they fit in a first-level cache.
+const PAIR_BYTES: usize = 20 << 10;
+
 /// Sizes of one convolution.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
@@ -85,9 +91,9 @@ pub fn input_gradient<T: Number>(grid: &Grid, sizes: Sizes, g: &[T], w: &[T], x:
     };
     let matrix = sizes.channels * sizes.filters;
     let mut transposed = UninitBuffer::new(w.len());
-    for (from, to) in w.chunks(matrix).zip(transposed.as_mut_slice().chunks_mut(matrix)) {
-        transpose(from, to, sizes.channels, sizes.filters);
-    }
+    threads::for_each_chunk(transposed.as_mut_slice(), matrix, |tap, to| {
+        transpose(&w[tap * matrix..][..matrix], to, sizes.channels, sizes.filters);
+    });
     // SAFETY: the matrices fill the buffer, and `transpose` writes every value of each.
     let transposed = unsafe { transposed.assume_init() };
     // SAFETY: `add` is false.
@@ -104,28 +110,13 @@ pub fn weight_gradient<T: Number>(grid: &Grid, sizes: Sizes, x: &[T], g: &[T], w
     if x.is_empty() {
         return w.fill(MaybeUninit::new(T::zero()));
     }
-    // Some channels of one tap are one job: whole tiles, and enough jobs for all threads.
-    let job_channels = if threads::count() > 1 { (2 * MAX_ROWS).min(channels) } else { channels };
+    // Some rows of the gradient for each thread.
+    let rows = (grid.taps() * channels).div_ceil(threads::count());
     for (task, w) in w.chunks_mut(w_task).enumerate() {
         let (x, g) = (&x[task * x_task..][..x_task], &g[task * g_task..][..g_task]);
-        let jobs_per_tap = channels.div_ceil(job_channels);
-        let taps = w.chunks_mut(channels * filters);
-        let mut jobs: Vec<UninitSlice<T>> =
-            taps.flat_map(|tap| tap.chunks_mut(job_channels * filters)).collect();
-        threads::for_each_chunk(&mut jobs, 1, |index, job| {
-            let tap = Tap {
-                pairs: &grid.pairs()[index / jobs_per_tap],
-                images,
-                source_pixels: grid.source_pixels(),
-                target_pixels: grid.target_pixels(),
-                channels,
-                filters,
-            };
-            let first = index % jobs_per_tap * job_channels;
-            for rows in job {
-                // SAFETY: `isa::arch` is an instruction set of this processor.
-                unsafe { tap_gradient(tap, x, g, first, rows) };
-            }
+        threads::for_each_chunk(w, rows * filters, |part, w| {
+            // SAFETY: `isa::arch` is an instruction set of this processor.
+            unsafe { gradient_rows(grid, sizes, x, g, part * rows, w) };
         });
     }
 }
@@ -178,6 +169,9 @@ impl PixelSums<'_> {
 }
 
 /// Computes the sums of some images of one task.
+///
+/// Some columns of the matrices at a time, so that they stay in the cache for all pixels; and some images at a time, so
+/// that those stay in it for all columns.
 #[with_simd(on(arch = super::isa::arch()))]
 fn sum_images<'a, S: Simd, T: Number>(
     sums: PixelSums<'a>,
@@ -190,118 +184,145 @@ fn sum_images<'a, S: Simd, T: Number>(
     let to_image = sums.to_image();
     let images = to.len() / to_image;
     let lanes = T::lanes::<S>();
-    for (target, connections) in sums.connections.iter().enumerate() {
-        let mut first = 0;
-        while first < images {
-            let rows = next_rows(images - first);
-            let source = StridedRows { first: from[first * from_image..].as_ptr(), stride: from_image };
-            let start = first * to_image + target * columns;
-            let mut column = 0;
-            while column < columns {
-                let vectors = next_vectors::<S>((columns - column) / lanes);
-                let weights = w[column..].as_ptr();
-                let target =
-                    StridedRows { first: to[start + column..].as_mut_ptr().cast(), stride: to_image };
-                // SAFETY: the lengths were asserted in `compute`, and a tile ends within its images
-                // and columns.
-                macro_rules! tile {
-                    ($rows:literal, $vectors:literal) => {
-                        unsafe {
-                            connected_products::<S, T, $rows, $vectors>(
-                                source,
-                                (inner, columns),
-                                weights,
-                                target,
-                                connections,
-                                add,
-                            )
-                        }
-                    };
-                }
-                dispatch_tile!(tile, rows, vectors, {
-                    let sums = |row: usize| {
-                        let from = &from[(first + row) * from_image..];
-                        let products = connections.iter().map(|connection| {
-                            let from = &from[connection.pixel * inner..][..inner];
-                            let w = w[connection.tap * inner * columns + column..].iter().step_by(columns);
-                            from.iter().zip(w).map(|(a, b)| *a * *b).fold(T::zero(), |sum, x| sum + x)
-                        });
-                        products.fold(T::zero(), |sum, x| sum + x)
-                    };
-                    for row in 0..rows {
-                        let index = start + row * to_image + column;
-                        // SAFETY: if `add`, the caller guarantees that `to` is initialised.
-                        let before = if add { unsafe { to[index].assume_init() } } else { T::zero() };
-                        to[index].write(before + sums(row));
-                    }
-                });
-                column += (vectors * lanes).max(1);
+    let tiles = images_within::<T>(SOURCE_BYTES, from_image).div_ceil(MAX_ROWS);
+    let mut start = 0;
+    while start < images {
+        // The same tiles as without blocks.
+        let mut end = start;
+        for _ in 0..tiles {
+            if end < images {
+                end += next_rows(images - end);
             }
-            first += rows;
         }
-    }
-}
-
-/// One tap of a weight gradient.
-#[derive(Clone, Copy)]
-struct Tap<'a> {
-    /// The (source, target) pixels that the tap connects.
-    pairs: &'a [(usize, usize)],
-    images: usize,
-    source_pixels: usize,
-    target_pixels: usize,
-    channels: usize,
-    filters: usize,
-}
-
-/// Computes as many rows of the tap's gradient as `w` holds, beginning with channel `first`.
-#[with_simd(on(arch = super::isa::arch()))]
-fn tap_gradient<'a, S: Simd, T: Number>(tap: Tap<'a>, x: &[T], g: &[T], first: usize, w: UninitSlice<'a, T>) {
-    let Tap { pairs, images, source_pixels, target_pixels, channels, filters } = tap;
-    let lanes = T::lanes::<S>();
-    let count = w.len() / filters;
-    let mut channel = 0;
-    while channel < count {
-        let rows = next_rows(count - channel);
         let mut column = 0;
-        while column < filters {
-            let vectors = next_vectors::<S>((filters - column) / lanes);
-            let sources =
-                StridedRows { first: x[first + channel..].as_ptr(), stride: source_pixels * channels };
-            let targets = StridedRows { first: g[column..].as_ptr(), stride: target_pixels * filters };
-            let to =
-                StridedRows { first: w[channel * filters + column..].as_mut_ptr().cast(), stride: filters };
-            // SAFETY: the lengths were asserted in `weight_gradient`, and a tile ends within its
-            // channels and columns.
-            macro_rules! tile {
-                ($rows:literal, $vectors:literal) => {
-                    unsafe {
-                        outer_products::<S, T, $rows, $vectors>(
-                            (sources, channels),
-                            (targets, filters),
-                            to,
-                            images,
-                            pairs,
-                        )
+        while column < columns {
+            let vectors = next_vectors::<S>((columns - column) / lanes);
+            let weights = StridedRows { first: w[column..].as_ptr(), stride: columns };
+            for (target, connections) in sums.connections.iter().enumerate() {
+                let mut first = start;
+                while first < end {
+                    let rows = next_rows(images - first);
+                    let source =
+                        StridedRows { first: from[first * from_image..].as_ptr(), stride: from_image };
+                    let at = first * to_image + target * columns + column;
+                    let target = StridedRows { first: to[at..].as_mut_ptr().cast(), stride: to_image };
+                    // SAFETY: the lengths were asserted in `compute`, and a tile ends within its images
+                    // and columns.
+                    macro_rules! tile {
+                        ($rows:literal, $vectors:literal) => {
+                            unsafe {
+                                connected_products::<S, T, $rows, $vectors>(
+                                    source,
+                                    inner,
+                                    weights,
+                                    target,
+                                    connections,
+                                    add,
+                                )
+                            }
+                        };
                     }
-                };
-            }
-            dispatch_tile!(tile, rows, vectors, {
-                for row in channel..channel + rows {
-                    let mut sum = T::zero();
-                    for image in 0..images {
-                        for (source, target) in pairs {
-                            let x = x[(image * source_pixels + source) * channels + first + row];
-                            sum = sum + x * g[(image * target_pixels + target) * filters + column];
+                    dispatch_tile!(tile, rows, vectors, {
+                        let sum = |row: usize| {
+                            let from = &from[(first + row) * from_image..];
+                            let products = connections.iter().map(|connection| {
+                                let from = &from[connection.pixel * inner..][..inner];
+                                let w =
+                                    w[connection.tap * inner * columns + column..].iter().step_by(columns);
+                                from.iter().zip(w).map(|(a, b)| *a * *b).fold(T::zero(), |sum, x| sum + x)
+                            });
+                            products.fold(T::zero(), |sum, x| sum + x)
+                        };
+                        for row in 0..rows {
+                            let index = at + row * to_image;
+                            // SAFETY: if `add`, the caller guarantees that `to` is initialised.
+                            let before = if add { unsafe { to[index].assume_init() } } else { T::zero() };
+                            to[index].write(before + sum(row));
                         }
-                    }
-                    w[row * filters + column].write(sum);
+                    });
+                    first += rows;
                 }
-            });
+            }
             column += (vectors * lanes).max(1);
         }
-        channel += rows;
+        start = end;
     }
+}
+
+/// Computes as many rows of a task's gradient as `w` holds, beginning with row `first`.
+///
+/// Some images at a time, so that the pixels of a tap stay in the cache for all its tiles.
+#[with_simd(on(arch = super::isa::arch()))]
+fn gradient_rows<'a, S: Simd, T: Number>(
+    grid: &Grid,
+    sizes: Sizes,
+    x: &[T],
+    g: &[T],
+    first: usize,
+    w: UninitSlice<'a, T>,
+) {
+    let Sizes { images, channels, filters, .. } = sizes;
+    let (source_pixels, target_pixels) = (grid.source_pixels(), grid.target_pixels());
+    let (lanes, last) = (T::lanes::<S>(), first + w.len() / filters);
+    let block = images_within::<T>(PAIR_BYTES, target_pixels * (channels + max_vectors::<S>() * lanes));
+    for start in (0..images).step_by(block) {
+        let (block, add) = (start..images.min(start + block), start > 0);
+        for tap in first / channels..last.div_ceil(channels) {
+            let pairs = &grid.pairs()[tap];
+            let (begin, end) = (first.max(tap * channels), last.min((tap + 1) * channels));
+            let mut column = 0;
+            while column < filters {
+                let vectors = next_vectors::<S>((filters - column) / lanes);
+                let mut row = begin;
+                while row < end {
+                    let rows = next_rows(end - row);
+                    let (channel, at) = (row - tap * channels, (row - first) * filters + column);
+                    let sources =
+                        StridedRows { first: x[channel..].as_ptr(), stride: source_pixels * channels };
+                    let targets =
+                        StridedRows { first: g[column..].as_ptr(), stride: target_pixels * filters };
+                    let to = StridedRows { first: w[at..].as_mut_ptr().cast(), stride: filters };
+                    // SAFETY: the lengths were asserted in `weight_gradient`, and a tile ends within its
+                    // channels and columns. If `add`, an earlier block has written `to`.
+                    macro_rules! tile {
+                        ($rows:literal, $vectors:literal) => {
+                            unsafe {
+                                outer_products::<S, T, $rows, $vectors>(
+                                    (sources, channels),
+                                    (targets, filters),
+                                    to,
+                                    block.clone(),
+                                    pairs,
+                                    add,
+                                )
+                            }
+                        };
+                    }
+                    dispatch_tile!(tile, rows, vectors, {
+                        for row in 0..rows {
+                            let to = &mut w[at + row * filters];
+                            // SAFETY: as above.
+                            let mut sum = if add { unsafe { to.assume_init() } } else { T::zero() };
+                            for image in block.clone() {
+                                for (source, target) in pairs {
+                                    let x = x[(image * source_pixels + source) * channels + channel + row];
+                                    sum = sum + x * g[(image * target_pixels + target) * filters + column];
+                                }
+                            }
+                            to.write(sum);
+                        }
+                    });
+                    row += rows;
+                }
+                column += (vectors * lanes).max(1);
+            }
+        }
+    }
+}
+
+/// Images whose pixels take no more than `bytes`, at `values` values an image; at least one.
+fn images_within<T>(bytes: usize, values: usize) -> usize {
+    (bytes / (values * size_of::<T>()).max(1)).max(1)
 }
 
 /// Rows of the next tile when `left` rows are left: at most [`MAX_ROWS`], divided evenly among the remaining tiles.

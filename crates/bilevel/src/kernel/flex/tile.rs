@@ -30,22 +30,22 @@ pub struct StridedRows<P> {
     pub stride: usize,
 }
 
-/// The most vectors per row of a tile that fit in the registers: 32 with AVX-512, 16 without.
+/// The most vectors per row of a tile that fit in the registers: there are 32 with AVX-512 and on Arm, else 16.
 pub fn max_vectors<S: Simd>() -> usize {
-    if S::lanes32() >= 16 { 4 } else { 2 }
+    if S::lanes32() >= 16 || cfg!(target_arch = "aarch64") { 4 } else { 2 }
 }
 
 /// Computes R rows × V vectors of Σ_connections (source row) × (tap's matrix), and writes them to `to`, or adds them if
-/// `add`.
+/// `add`. The rows of all matrices are `weights.stride` values apart, each matrix has `inner` of them.
 ///
 /// # Safety
 /// For every connection, `from` + its pixel's row must have `inner` values in each of R rows, `weights` + its tap's
-/// matrix `inner` rows of `columns` values, and `to` V vectors in each of R rows.
+/// matrix `inner` rows of V vectors, and `to` V vectors in each of R rows.
 #[inline(always)]
 pub unsafe fn connected_products<S: Simd, T: Number, const R: usize, const V: usize>(
     from: StridedRows<*const T>,
-    (inner, columns): (usize, usize),
-    weights: *const T,
+    inner: usize,
+    weights: StridedRows<*const T>,
     to: StridedRows<*mut T>,
     connections: &[Connection],
     add: bool,
@@ -64,7 +64,7 @@ pub unsafe fn connected_products<S: Simd, T: Number, const R: usize, const V: us
         }
         for connection in connections {
             let mut from_at = from.first.add(connection.pixel * inner);
-            let mut weight_at = weights.add(connection.tap * inner * columns);
+            let mut weight_at = weights.first.add(connection.tap * inner * weights.stride);
             for _ in 0..inner {
                 let mut row = [zero; V];
                 for (v, vector) in row.iter_mut().enumerate() {
@@ -77,7 +77,7 @@ pub unsafe fn connected_products<S: Simd, T: Number, const R: usize, const V: us
                     }
                 }
                 from_at = from_at.add(1);
-                weight_at = weight_at.add(columns);
+                weight_at = weight_at.add(weights.stride);
             }
         }
         for (r, sums) in sums.iter().enumerate() {
@@ -88,7 +88,8 @@ pub unsafe fn connected_products<S: Simd, T: Number, const R: usize, const V: us
     }
 }
 
-/// Computes R rows × V vectors of Σ_{images, pairs} (source row)ᵀ (target row), and writes them to `to`.
+/// Computes R rows × V vectors of Σ_{images, pairs} (source row)ᵀ (target row), and writes them to `to`, or adds them if
+/// `add`.
 ///
 /// # Safety
 /// For every image and pair, `sources` + its source pixel's row must have R values, `targets` + its target pixel's row
@@ -98,8 +99,9 @@ pub unsafe fn outer_products<S: Simd, T: Number, const R: usize, const V: usize>
     sources: (StridedRows<*const T>, usize),
     targets: (StridedRows<*const T>, usize),
     to: StridedRows<*mut T>,
-    images: usize,
+    images: std::ops::Range<usize>,
     pairs: &[(usize, usize)],
+    add: bool,
 ) {
     let lanes = T::lanes::<S>();
     let zero: Vector<S, T> = T::zero().splat();
@@ -107,7 +109,14 @@ pub unsafe fn outer_products<S: Simd, T: Number, const R: usize, const V: usize>
     let ((sources, source_width), (targets, target_width)) = (sources, targets);
     // SAFETY: guaranteed by the caller.
     unsafe {
-        for image in 0..images {
+        if add {
+            for (r, sums) in sums.iter_mut().enumerate() {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = vload_unaligned(to.first.add(r * to.stride + v * lanes));
+                }
+            }
+        }
+        for image in images {
             for &(source, target) in pairs {
                 let source_at = sources.first.add(image * sources.stride + source * source_width);
                 let target_at = targets.first.add(image * targets.stride + target * target_width);
