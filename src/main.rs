@@ -1,5 +1,8 @@
 //! The `metaburn` program: parses the command line, runs the command and returns its exit code.
 
+// A message that nobody reads any more must not end the program: `cli::say` drops it, where these macros would panic.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 
 use bilevel::panics::catch;
@@ -18,11 +21,11 @@ fn main() -> ExitCode {
         Ok(Ok(code)) => code,
         Ok(Err(error)) if error.is_closed_output() => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            eprintln!("error: {error}");
+            cli::say(format_args!("error: {error}"));
             error.code()
         }
         Err(reason) => {
-            eprintln!("error: computing failed: {reason}; files saved before are kept");
+            cli::say(format_args!("error: computing failed: {reason}; files saved before are kept"));
             ExitCode::from(cli::exit::FAILED)
         }
     }

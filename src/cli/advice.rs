@@ -1,5 +1,6 @@
 //! Advice that the command line adds to the library's error messages: what to type next.
 
+use metaburn::data::{self, registry};
 use metaburn::run::{self, RunDir, quoted};
 use metaburn::support::classified::Classified;
 use std::any::Any;
@@ -7,10 +8,23 @@ use std::any::Any;
 /// The advice for `error`, or for the error it wraps, if there is any.
 pub fn advice(error: &dyn Classified) -> Option<String> {
     let any: &dyn Any = error;
-    match any.downcast_ref::<run::Error>() {
-        Some(error) => after_run_error(error),
+    if let Some(error) = any.downcast_ref::<run::Error>() {
+        return after_run_error(error);
+    }
+    match any.downcast_ref::<data::Error>() {
+        Some(error) => after_data_error(error),
         None => advice(error.wrapped()?),
     }
+}
+
+/// For a dataset that has not been fetched: the command that fetches it, and what needs no files.
+fn after_data_error(error: &data::Error) -> Option<String> {
+    let data::Error::NoFolder { path } = error else { return None };
+    let dataset = registry::datasets().find(|dataset| path.ends_with(dataset.folder))?;
+    Some(format!(
+        "`metaburn data fetch {}` downloads {} there; the built-in glyphs (data.source=glyphs) need no files",
+        dataset.name, dataset.title
+    ))
 }
 
 fn after_run_error(error: &run::Error) -> Option<String> {
@@ -21,10 +35,11 @@ fn after_run_error(error: &run::Error) -> Option<String> {
             quoted(path)
         ),
         run::Error::Occupied { path } => format!(
-            "continue it with `metaburn resume {}`, or choose another directory with --run-dir",
+            "continue it with `metaburn resume {0}`, or longer than planned with `metaburn resume {0} --steps N`; or choose \
+             another directory with --run-dir",
             quoted(path)
         ),
-        run::Error::InUse { .. } => "wait for that process to finish, or stop it".into(),
+        run::Error::InUse { holder, .. } => holder.advice(),
         run::Error::NoSteps { path } | run::Error::NoCheckpoint { path } => {
             format!("train it first with `metaburn resume {}`", quoted(path))
         }
@@ -36,6 +51,7 @@ fn after_run_error(error: &run::Error) -> Option<String> {
         run::Error::Config(_)
         | run::Error::Archive(_)
         | run::Error::Io { .. }
+        | run::Error::Changed { .. }
         | run::Error::Settings { .. }
         | run::Error::FewBest { .. }
         | run::Error::NoStep { .. }
@@ -52,8 +68,9 @@ mod tests {
     #[test]
     fn advice_follows_the_message_of_a_wrapped_error() {
         let occupied = || run::Error::Occupied { path: "my runs/one".into() };
-        let expected = "my runs/one already holds a run; continue it with `metaburn resume 'my runs/one'`, or choose \
-                        another directory with --run-dir";
+        let expected = "my runs/one already holds a run; continue it with `metaburn resume 'my runs/one'`, or \
+                        longer than planned with `metaburn resume 'my runs/one' --steps N`; or choose another directory \
+                        with --run-dir";
         assert_eq!(CommandError::from(occupied()).to_string(), expected);
         let training = || train::Error::from(occupied());
         assert_eq!(CommandError::from(study::Error::Trainer(training())).to_string(), expected);

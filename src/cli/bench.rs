@@ -155,7 +155,7 @@ impl Bench {
         }
         output::print(row(measured))?;
         if let Some(others) = measured.others_cores.filter(|others| *others > DISTURBED) {
-            eprintln!("note: other programs used {others:.1} cores during this measurement");
+            output::say(format_args!("note: other programs used {others:.1} cores during this measurement"));
         }
         Ok(())
     }

@@ -2,14 +2,15 @@
 
 use super::{Outcome, output};
 use clap::{Args, ValueEnum};
-use metaburn::report::{self, RunCurves, apart, compare, pooled};
+use metaburn::report::{self, RunCurves, apart, compare, incomparable, pooled};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Compare runs in one figure: loss and accuracy against steps, gradient evaluations or time
 ///
 /// The loss is averaged over consecutive outer steps; validation accuracy is drawn as measured. Both have 95 %
-/// confidence bands.
+/// confidence bands. Runs that differ in ways, shots, queries, batch norm or data cannot be compared; the legend and a
+/// warning say in what they differ.
 ///
 /// Example: metaburn compare checkpoints/glyphs-5way-1shot-exact-00* --pool --out exact.svg
 #[derive(Args)]
@@ -46,11 +47,19 @@ impl From<Against> for report::Against {
     }
 }
 
+/// Says in what curves differ that makes them incomparable, if in anything.
+pub fn warn(groups: &[Vec<RunCurves>]) {
+    if let Some(difference) = incomparable(groups) {
+        output::say(format_args!("warning: these curves cannot be compared: {difference}"));
+    }
+}
+
 impl Compare {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let runs = self.runs.iter().map(|path| RunCurves::read(path)).collect::<Result<Vec<_>, _>>()?;
         let groups = if self.pool { pooled(runs) } else { apart(runs) };
+        warn(&groups);
         compare(&groups, self.against.into()).write(&self.out)?;
         output::print(self.out.display())?;
         Ok(ExitCode::SUCCESS)

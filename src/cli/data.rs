@@ -91,7 +91,7 @@ impl Fetch {
                     0 => String::new(),
                     from => format!(" (resumed at {from} bytes)"),
                 };
-                bar.suspend(|| eprintln!("fetching {}{resumed}", progress.file));
+                bar.suspend(|| output::say(format_args!("fetching {}{resumed}", progress.file)));
             }
             bar.set_message(progress.file.to_string());
             if let Some(total) = progress.total {

@@ -17,6 +17,8 @@ use std::time::Instant;
 
 /// Rows and columns of the matrices that each backend multiplies.
 const SIDE: usize = 32;
+/// The file by which programs talk to NVIDIA's driver (Linux).
+const NVIDIA: &str = "/dev/nvidiactl";
 /// Free bytes of memory or disk below which a warning is given.
 const LOW_SPACE: u64 = 1 << 30;
 
@@ -69,7 +71,8 @@ impl Doctor {
             checks.into_iter().try_for_each(&mut report)
         };
         all(vec![build(), memory()])?;
-        for backend in device::ALL {
+        all(vec![gpu()])?;
+        for backend in device::ALL.into_iter().filter(|backend| is_checked(*backend)) {
             all(vec![computes(backend)])?;
         }
         all(registry::datasets().map(data).collect())?;
@@ -155,16 +158,39 @@ fn available(text: &str) -> Option<u64> {
     Some(1024 * kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
 }
 
+/// Whether `backend` is checked: flex always, and of the others, those that can be used here.
+fn is_checked(backend: Backend) -> bool {
+    backend == Backend::Flex || device::open(backend).is_ok()
+}
+
+/// Whether there is a GPU that this program can use. A machine without one is in order.
+fn gpu() -> Check {
+    let opened: Vec<_> = device::ALL.into_iter().map(|backend| (backend, device::open(backend))).collect();
+    let usable = opened.iter().filter_map(|(_, opened)| opened.as_ref().ok()).find(|opened| opened.is_gpu);
+    if let Some(usable) = usable {
+        return Check::ok("GPU", format!("{} ({})", usable.description, usable.backend));
+    }
+    match Path::new(NVIDIA).exists() {
+        false => Check::ok("GPU", "none that this program can use; training runs on the CPU (docs/gpu.md)"),
+        true => {
+            let reasons = opened
+                .into_iter()
+                .filter_map(|(backend, opened)| Some(format!("{backend}: {}", opened.err()?.reason)));
+            let found = format!(
+                "an NVIDIA driver is here, but no backend can use it ({})",
+                reasons.collect::<Vec<_>>().join("; ")
+            );
+            Check::new("GPU", State::Warning, found, Some("training runs on the CPU until then".into()))
+        }
+    }
+}
+
 /// Multiplies two matrices on `backend` and compares the product with one computed by plain loops.
 fn computes(backend: Backend) -> Check {
     let what = format!("backend {backend}");
     let opened = match device::open(backend) {
         Ok(opened) => opened,
-        // Flex is always built in, so its absence is a problem; every other backend is optional.
-        Err(error) if backend == Backend::Flex => {
-            return Check::new(what, State::Problem, error.reason, None);
-        }
-        Err(error) => return Check::new(what, State::Warning, error.reason, None),
+        Err(error) => return Check::new(what, State::Problem, error.reason, None),
     };
     let values: Vec<f32> = (0..SIDE * SIDE).map(|place| (place % 7) as f32 - 3.0).collect();
     let began = Instant::now();
@@ -265,14 +291,14 @@ fn run(path: &Path) -> Option<Check> {
 fn problem_of(path: &Path) -> Result<Option<String>, run::Error> {
     let (directory, _) = RunDir::open(path)?;
     let latest = directory.latest()?;
-    if let Some(step) = directory.diverged_at()? {
+    let finished = directory.test_result()?.is_some();
+    if let Some(step) = directory.diverged_at()?.filter(|_| !finished) {
         return Ok(Some(format!("diverged at outer step {step}")));
     }
     let Some((saved, faults)) = latest else { return Ok(Some("has no checkpoint yet".into())) };
     if let Some(fault) = faults.first() {
         return Ok(Some(fault.clone()));
     }
-    let finished = directory.test_result()?.is_some();
     let step = saved.training_state.step;
     Ok((!finished)
         .then(|| format!("at outer step {step} and not tested yet; it is still running or was stopped")))

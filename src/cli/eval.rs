@@ -1,23 +1,28 @@
 //! `metaburn eval`: measures a trained run's accuracy on a split of its data.
 
 use super::progress::Terminal;
-use super::trained::{Checkpoint, Overrides, Selection, Trained};
+use super::trained::{Checkpoint, Selection, Trained};
 use super::{Outcome, output};
 use clap::{Args, ValueEnum};
 use metaburn::config::Config;
 use metaburn::report::Table;
-use metaburn::run::{CheckpointSelector, EvaluationResult, PartAccuracy, TrainingState};
+use metaburn::run::{EvaluationResult, PartAccuracy, TrainingState};
 use metaburn::task::BatchNorm;
-use metaburn::train::{Accuracy, Evaluation};
+use metaburn::train::{self, Accuracy, Evaluation};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Measure a run's accuracy on held-out episodes
 ///
-/// The result is printed and saved in the run's results/ folder.
+/// The result is printed and saved in the run's results/ folder, in a file of its own whose name says what was measured; the
+/// test of `train` is never changed. Episodes are as in training unless the options say otherwise. With --data, the run is
+/// measured on other images than it was trained on.
 ///
 /// Example: metaburn eval checkpoints/glyphs-5way-1shot-exact-001 --split test --episodes 10000
 ///
 /// Example: metaburn eval checkpoints/glyphs-5way-1shot-exact-001 --ensemble 5 --batch-norm both
+///
+/// Example: metaburn eval checkpoints/glyphs-5way-1shot-exact-001 --data my-images --shots 3 --queries 2
 #[derive(Args)]
 pub struct Eval {
     #[command(flatten)]
@@ -34,8 +39,6 @@ pub struct Eval {
     /// Images over which batch norm takes its statistics [default: the run's model.batch_norm]
     #[arg(long, value_enum, value_name = "MODE")]
     batch_norm: Option<Mode>,
-    #[command(flatten)]
-    overrides: Overrides,
     /// Print the result as a JSON object; with `--batch-norm both`, one on each of two lines
     #[arg(long)]
     json: bool,
@@ -56,19 +59,39 @@ impl Eval {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
-        let trained = self.selection.read(self.ensemble, self.overrides, &mut terminal)?;
+        let trained = self.selection.read(self.ensemble, &mut terminal)?;
         let results = match self.batch_norm {
             None => measure(&trained, [trained.config.model.batch_norm], &terminal),
             Some(Mode::Transductive) => measure(&trained, [BatchNorm::Transductive], &terminal),
             Some(Mode::Support) => measure(&trained, [BatchNorm::Support], &terminal),
             Some(Mode::Both) => measure(&trained, [BatchNorm::Transductive, BatchNorm::Support], &terminal),
         };
-        print_all(&results, self.json)?;
-        let checkpoint = self.ensemble.map_or(self.selection.checkpoint, |_| CheckpointSelector::Best);
+        // Saved first: nobody may read standard output any more.
         for result in &results {
-            trained.run.write_result(&trained.config, checkpoint, result)?;
+            let file = trained.run.write_evaluation(result)?;
+            terminal.note(&format!("result in {}", file.display()));
         }
+        let known: Vec<_> = results.iter().map(|result| known(result, trained.run.path())).collect();
+        if self.json || known.iter().any(Result::is_ok) {
+            print_all(&results, self.json)?;
+        }
+        known.into_iter().collect::<Result<(), _>>()?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Checks that there is an accuracy, of the run in `path`.
+///
+/// # Errors
+/// Returns an error if all episodes diverged.
+pub fn known(result: &EvaluationResult, path: &Path) -> Result<(), train::Error> {
+    match result.accuracy.percent() {
+        Some(_) => Ok(()),
+        None => Err(train::Error::NoAccuracy {
+            episodes: result.episodes,
+            steps: result.inner_steps.unwrap_or_default(),
+            path: path.into(),
+        }),
     }
 }
 
@@ -78,7 +101,7 @@ fn measure<const N: usize>(
     modes: [BatchNorm; N],
     terminal: &Terminal,
 ) -> Vec<EvaluationResult> {
-    let Trained { config, evaluation, learner, loader, checkpoints, .. } = trained;
+    let Trained { config, evaluation, data, learner, loader, checkpoints, .. } = trained;
     let (members, training_states): (Vec<_>, Vec<_>) = checkpoints
         .iter()
         .map(|Checkpoint { theta, training_state }| (theta.clone(), training_state.clone()))
@@ -87,7 +110,11 @@ fn measure<const N: usize>(
     let accuracies = learner.evaluate(&members, loader, evaluation, modes, |done| counter.set(done));
     counter.finish();
     let measured = modes.into_iter().zip(accuracies);
-    measured.map(|measured| result(config, evaluation, measured, &training_states)).collect()
+    let result = |measured| EvaluationResult {
+        data: data.clone(),
+        ..result(config, evaluation, measured, &training_states)
+    };
+    measured.map(result).collect()
 }
 
 /// The accuracy in a mode of batch norm of the checkpoints of a run of `config`, with the settings and costs it depends on.
@@ -102,6 +129,7 @@ pub fn result(
         ci95: accuracy.ci95,
         loss: Some(accuracy.loss).filter(|loss| loss.is_finite()),
         episodes: accuracy.episodes,
+        diverged_episodes: accuracy.diverged,
         ways: evaluation.shape.ways,
         shots: evaluation.shape.shots,
         queries: Some(evaluation.shape.queries),
@@ -113,6 +141,7 @@ pub fn result(
         steps: highest(|state| state.step),
         gradient_evaluations: highest(|state| state.evaluations.total()),
         seconds: checkpoints.iter().map(|state| state.seconds).fold(0.0, f64::max),
+        data: None,
         accuracy: PartAccuracy::new(evaluation.part, accuracy.mean),
     }
 }
@@ -125,15 +154,20 @@ pub fn print(result: &EvaluationResult, json: bool) -> std::io::Result<()> {
     if json {
         return output::print(serde_json::to_string(result)?);
     }
+    let [accuracy, ci95] = numbers(result);
     output::print(format!(
-        "{} accuracy {:.2} % ± {:.2} ({}, batch norm {}), {}",
+        "{} accuracy {accuracy} % ± {ci95} ({}, batch norm {}), {}",
         result.accuracy.part().name(),
-        result.accuracy.percent(),
-        result.ci95,
         episodes(result),
         result.batch_norm,
         learner(result),
     ))
+}
+
+/// The accuracy and its interval, percent; a dash each if there is no accuracy.
+fn numbers(result: &EvaluationResult) -> [String; 2] {
+    let number = |value: f64| if value.is_finite() { format!("{value:.2}") } else { "–".into() };
+    [result.accuracy.percent().unwrap_or(f64::NAN), result.ci95].map(number)
 }
 
 /// Prints one result as [`print`] does, and several that differ in the mode of batch norm as a table or as lines of JSON.
@@ -149,15 +183,29 @@ fn print_all(results: &[EvaluationResult], json: bool) -> std::io::Result<()> {
     let mut table = Table::new(["batch norm", &format!("{part} accuracy (%)"), "± 95 %", "loss"]);
     for result in results {
         let loss = result.loss.map_or_else(String::new, |loss| format!("{loss:.4}"));
-        let (accuracy, ci95) = (format!("{:.2}", result.accuracy.percent()), format!("{:.2}", result.ci95));
+        let [accuracy, ci95] = numbers(result);
         table.row([result.batch_norm.to_string(), accuracy, ci95, loss]);
     }
     output::print(format!("{}\n{}, {}", table.markdown(), episodes(first), learner(first)))
 }
 
-/// The episodes of a result: their number and shape.
+/// The episodes of a result: their number, shape and data.
 fn episodes(result: &EvaluationResult) -> String {
-    format!("{} episodes, {}-way {}-shot", result.episodes, result.ways, result.shots)
+    let queries = result.queries.map_or_else(String::new, |queries| {
+        format!(" with {queries} quer{} a class", if queries == 1 { "y" } else { "ies" })
+    });
+    let diverged = match result.diverged_episodes {
+        0 => String::new(),
+        some => format!(", of which {some} diverged and count as wrong"),
+    };
+    let data = result.data.as_ref().map_or_else(String::new, |data| {
+        let which = if data.all_classes { "all " } else { "" };
+        format!(", drawn from {which}{} classes of {}", data.classes, data.title())
+    });
+    format!(
+        "{} episodes{diverged}, {}-way {}-shot{queries}{data}",
+        result.episodes, result.ways, result.shots
+    )
 }
 
 /// What was evaluated: the checkpoints, their adaptation and the cost of training.

@@ -3,6 +3,7 @@
 use super::progress::Terminal;
 use super::{Outcome, output};
 use clap::{Args, ValueEnum};
+use metaburn::config::Purpose;
 use metaburn::inference;
 use metaburn::run::{CheckpointSelector, RunDir};
 use metaburn::train::Watcher;
@@ -41,6 +42,7 @@ impl Export {
     pub fn run(self) -> Outcome {
         let (run, config) = RunDir::open(&self.run_dir)?;
         let saved = run.saved(self.checkpoint, |warning| Terminal::new().warning(warning))?;
+        saved.check_settings(&config, Purpose::Training, run.path())?;
         let file = self.output.unwrap_or_else(|| run.weights_file());
         let archive = match self.format {
             Format::Safetensors => inference::export(&config, &saved)?,

@@ -1,6 +1,6 @@
 //! `metaburn gradient`: computes a gradient test case, for comparison with other frameworks.
 
-use super::Outcome;
+use super::{Outcome, output};
 use bilevel::device;
 use bilevel::device::Backend;
 use burn::tensor::DType;
@@ -62,7 +62,7 @@ impl Gradient {
             Estimator::FirstOrder => Which::FirstOrder,
         };
         case.run(which).write(&self.out)?;
-        eprintln!("wrote {}", self.out.display());
+        output::say(format_args!("wrote {}", self.out.display()));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -30,6 +30,7 @@ mod train;
 mod trained;
 
 pub use exit::{CommandError, Outcome};
+pub use output::say;
 
 use clap::{Parser, Subcommand};
 

@@ -1,6 +1,6 @@
 //! `metaburn plot`: draws the curves of one run, or compares several.
 
-use super::compare::Against;
+use super::compare::{Against, warn};
 use super::{Outcome, output};
 use clap::Args;
 use metaburn::report::{RunCurves, apart, compare, overview};
@@ -32,7 +32,11 @@ impl Plot {
         let runs = self.runs.iter().map(|path| RunCurves::read(path)).collect::<Result<Vec<_>, _>>()?;
         let figure = match &runs[..] {
             [run] => overview(run, self.against.into()),
-            _ => compare(&apart(runs), self.against.into()),
+            _ => {
+                let groups = apart(runs);
+                warn(&groups);
+                compare(&groups, self.against.into())
+            }
         };
         figure.write(&self.out)?;
         output::print(self.out.display())?;

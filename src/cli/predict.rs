@@ -4,8 +4,9 @@ use super::progress::Terminal;
 use super::setup::Machine;
 use super::{Outcome, output};
 use clap::Args;
+use metaburn::config::Purpose;
 use metaburn::data::Request;
-use metaburn::inference::{Prediction, Predictor};
+use metaburn::inference::{Prediction, Predictor, support_among_queries};
 use metaburn::run::{CheckpointSelector, RunDir};
 use metaburn::task::BatchNorm;
 use metaburn::train::Watcher;
@@ -56,6 +57,7 @@ impl Predict {
         let (run, config) = RunDir::open(&self.run_dir)?;
         let config = self.machine.over(&config)?;
         let saved = run.saved(self.checkpoint, |warning| terminal.warning(warning))?;
+        saved.check_settings(&config, Purpose::Evaluation, run.path())?;
         let steps = self.steps.map_or(config.inner.eval_steps, |steps| steps as usize);
         let predictor = Predictor::new(&config, &saved, self.batch_norm)?;
         let request = predictor.request(&self.support, &self.query, self.invert)?;
@@ -70,7 +72,10 @@ impl Predict {
              batch norm {}",
             saved.training_state.step, self.batch_norm,
         ));
-        let answers = Predictions { request, predictions };
+        let answers = Predictions { is_support: support_among_queries(&request), request, predictions };
+        if let Some(warning) = answers.support_warning() {
+            terminal.warning(&warning);
+        }
         if self.json {
             let mut value = answers.json();
             value["steps"] = json!(steps);
@@ -104,6 +109,8 @@ fn batch_norm_warning(trained: BatchNorm, requested: BatchNorm) -> Option<&'stat
 struct Predictions {
     request: Request,
     predictions: Vec<Prediction>,
+    /// Which queries are support images too.
+    is_support: Vec<bool>,
 }
 
 impl Predictions {
@@ -111,10 +118,25 @@ impl Predictions {
         &self.request.support.classes()[class].name
     }
 
-    /// The number of correct predictions, and of images whose folder names their class.
+    /// The warning that queries are support images too, if some are.
+    fn support_warning(&self) -> Option<String> {
+        let mut repeated = self.request.queries.iter().zip(&self.is_support).filter(|(_, is)| **is);
+        let (first, _) = repeated.next()?;
+        let (count, of) = (repeated.count() + 1, self.is_support.len());
+        Some(format!(
+            "{count} of the {of} images to classify {} also among the support images, which the network has adapted to, and {} \
+             not counted in the accuracy, such as {}",
+            if count == 1 { "is" } else { "are" },
+            if count == 1 { "is" } else { "are" },
+            first.file.display()
+        ))
+    }
+
+    /// The number of correct predictions, and of images whose folder names their class. Support images are not counted.
     fn correct(&self) -> (usize, usize) {
-        let pairs = self.request.queries.iter().zip(&self.predictions);
-        let known = pairs.filter_map(|(query, prediction)| Some((query.class?, prediction.class)));
+        let pairs = self.request.queries.iter().zip(&self.predictions).zip(&self.is_support);
+        let new = pairs.filter(|(_, is_support)| !**is_support).map(|(pair, _)| pair);
+        let known = new.filter_map(|(query, prediction)| Some((query.class?, prediction.class)));
         known.fold((0, 0), |(right, of), (class, found)| (right + usize::from(class == found), of + 1))
     }
 
@@ -124,7 +146,8 @@ impl Predictions {
     }
 
     fn json(&self) -> Value {
-        let answers = self.request.queries.iter().zip(&self.predictions).map(|(query, prediction)| {
+        let pairs = self.request.queries.iter().zip(&self.predictions).zip(&self.is_support);
+        let answers = pairs.map(|((query, prediction), is_support)| {
             let probabilities = prediction.probabilities.iter().enumerate();
             let probabilities: Map<String, Value> = probabilities
                 .map(|(class, probability)| (self.class(class).into(), json!(probability)))
@@ -133,6 +156,7 @@ impl Predictions {
                 "file": query.file.to_string_lossy(),
                 "class": self.class(prediction.class),
                 "probability": prediction.probabilities[prediction.class],
+                "is_support": is_support,
                 "folder_class": query.class.map(|class| self.class(class)),
                 "probabilities": probabilities,
                 "logits": prediction.logits,
@@ -144,6 +168,7 @@ impl Predictions {
             "classes": classes,
             "predictions": answers.collect::<Vec<_>>(),
             "accuracy": self.accuracy(),
+            "counted": self.correct().1,
             "inverted": self.request.inverted,
         })
     }

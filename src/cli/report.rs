@@ -2,7 +2,7 @@
 
 use super::progress::Terminal;
 use super::resume::program;
-use super::trained::{Overrides, Selection, Trained};
+use super::trained::{Selection, Trained};
 use super::{Outcome, output};
 use bilevel::Params;
 use clap::Args;
@@ -10,7 +10,7 @@ use metaburn::report::page::{EvaluatedEpisode, Page};
 use metaburn::report::{self, RunCurves};
 use metaburn::run;
 use metaburn::support::atomic_file;
-use metaburn::train::{Evaluation, together};
+use metaburn::train::{self, Evaluation, together};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,7 +33,7 @@ impl Report {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
-        let trained = self.selection.read(None, Overrides::default(), &mut terminal)?;
+        let trained = self.selection.read(None, &mut terminal)?;
         let checkpoint = &trained.checkpoints[0];
         let curves = match RunCurves::read(trained.run.path()) {
             Ok(curves) => Some(curves),
@@ -50,12 +50,22 @@ impl Report {
             checkpoint: self.selection.checkpoint,
             curves: curves.as_ref(),
             set: trained.loader.sampler().set(),
-            part: trained.evaluation.part,
+            evaluation: &trained.evaluation,
+            data: trained.data.as_ref(),
+            options: &self.selection.flags(&trained.evaluation, self.selection.checkpoint),
             episodes: &episodes,
             shown: self.show as usize,
             opened: &trained.learner.opened,
             program: &program(),
         };
+        if !page.has_accuracy() {
+            return Err(train::Error::NoAccuracy {
+                episodes: episodes.len(),
+                steps: trained.evaluation.steps,
+                path: trained.run.path().into(),
+            }
+            .into());
+        }
         let path = self.out.unwrap_or_else(|| trained.run.report_file());
         let html = page.html()?;
         atomic_file::write(&path, &[html.as_bytes()])

@@ -1,29 +1,40 @@
 //! `metaburn resume`: continues an interrupted run from its latest checkpoint.
 
 use super::Outcome;
-use super::eval::{print, result};
+use super::eval::{known, print, result};
 use super::exit;
 use super::progress::{ProgressOption, Terminal};
-use super::setup::Resources;
+use super::setup::{Resources, changed};
 use bilevel::estimator::EstimatorSettings;
 use clap::Args;
-use metaburn::config::Config;
+use metaburn::config::{Config, Purpose};
 use metaburn::data::Part;
 use metaburn::report::tensorboard::EventWatcher;
-use metaburn::run::{CheckpointSelector, EvaluationResult, RunDir, Session, quoted};
+use metaburn::run::{EvaluationResult, RunDir, Session, quoted};
+use metaburn::support::settings::Difference;
 use metaburn::train::{self, Ended, Evaluation, Trainer, Watcher};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Continue an interrupted run
+/// Continue an interrupted run, or train a finished one longer
 ///
-/// Training continues from the latest checkpoint as if it had not been interrupted, and the learner is then tested.
+/// Training continues from the latest checkpoint as if it had not been interrupted, and the learner is then tested. With
+/// --steps or --set, settings that may change after training has begun are replaced in the run's config.toml; all others
+/// are refused by name. The test before is kept beside the new one in results/.
 ///
 /// Example: metaburn resume checkpoints/glyphs-5way-1shot-exact-001
+///
+/// Example: metaburn resume checkpoints/glyphs-5way-1shot-exact-001 --steps 4000
 #[derive(Args)]
 pub struct Resume {
     /// Run directory
     run_dir: PathBuf,
+    /// Number of outer steps in all, those already taken included (same as `--set outer.steps=N`)
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+    /// Change a configuration key from here on, for example `--set outer.rate=0.0001`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     #[command(flatten)]
     resources: Resources,
     #[command(flatten)]
@@ -37,26 +48,79 @@ impl Resume {
     /// Runs the command.
     pub fn run(self) -> Outcome {
         let mut terminal = self.progress.terminal()?;
-        let (run, config) = RunDir::open(&self.run_dir)?;
-        let config = self.resources.over(&config)?;
-        let trainer = Trainer::resume(run, config, &mut terminal)?;
+        let (run, before) = RunDir::open(&self.run_dir)?;
+        let steps = self.steps.map(|steps| format!("outer.steps={steps}"));
+        let assignments: Vec<String> = self.set.iter().cloned().chain(steps).collect();
+        let mut config = changed(&before, &assignments, Purpose::Training, "metaburn resume")?;
+        let here = self.resources.over(&config)?;
+        if config.data.path.is_none() {
+            // Weights that were imported without their images: these are the run's images from now on.
+            config.data.path.clone_from(&here.data.path);
+        }
+        let trainer = Trainer::resume(run, here, &mut terminal)?;
         let step = trainer.training_state().step;
+        if let Some(wanted) = self.steps.filter(|wanted| *wanted < step) {
+            return Err(format!(
+                "--steps {wanted}: the run has already taken {step} outer steps; give the number in all, more than {step}"
+            )
+            .into());
+        }
         terminal.note(&format!("resuming {} after outer step {step}", self.run_dir.display()));
-        train_and_test(trainer, terminal, &self.resources.flags(), self.json)
+        let (changes, _) = config.changes(&before.described(), Purpose::Training);
+        let changes: Vec<String> = changes
+            .into_iter()
+            .map(|Difference { key, first, second }| format!("{key}: {first} → {second}"))
+            .collect();
+        if config != before {
+            trainer.run_dir().write_config(&config)?;
+        }
+        if !changes.is_empty() {
+            let rate = trainer.rate();
+            terminal
+                .note(&format!("changed: {}; the next outer step has rate {rate:.3e}", changes.join(", ")));
+        }
+        if trainer.progress() >= 1.0 {
+            terminal.note(&format!(
+                "the budget is used up; to train longer: {} resume {} --steps N",
+                program(),
+                quoted(&self.run_dir)
+            ));
+        }
+        train_and_test(trainer, terminal, &self.resources.flags(), changes, self.json)
     }
 }
 
-/// Trains until the budget is used up, tests, and prints the result. `flags` must be given again to resume the run.
-pub fn train_and_test(mut trainer: Trainer, mut terminal: Terminal, flags: &str, json: bool) -> Outcome {
+/// Trains until the budget is used up, tests, and prints the result. `flags` must be given again to resume the run; `changes`
+/// are the settings that the command line changed.
+pub fn train_and_test(
+    mut trainer: Trainer,
+    mut terminal: Terminal,
+    flags: &str,
+    changes: Vec<String>,
+    json: bool,
+) -> Outcome {
     let json_flag = if json { " --json" } else { "" };
     let command = format!("{} resume {}{flags}{json_flag}", program(), quoted(trainer.run_dir().path()));
-    let Some(result) = finish(&mut trainer, &mut terminal, &command)? else {
+    let Some(result) = finish(&mut trainer, &mut terminal, &command, changes)? else {
         return Ok(ExitCode::from(exit::INTERRUPTED));
     };
-    print(&result, json)?;
-    trainer.check_saved()?;
-    trainer.run_dir().write_result(trainer.config(), CheckpointSelector::Latest, &result)?;
+    // Saved first: nobody may read standard output any more.
+    let saved = save(&trainer, &result);
+    let known = known(&result, trainer.run_dir().path());
+    let printed = if json || known.is_ok() { print(&result, json) } else { Ok(()) };
+    saved?;
+    known?;
+    printed?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Saves the test of a run, if its last step is saved.
+///
+/// # Errors
+/// Returns an error if either is not saved.
+pub fn save(trainer: &Trainer, result: &EvaluationResult) -> Result<(), train::Error> {
+    trainer.check_saved()?;
+    Ok(trainer.run_dir().write_test(result)?)
 }
 
 /// Trains until the budget is used up, and tests. If the user stops the run, saves it, prints the `command` that
@@ -68,6 +132,7 @@ pub fn finish(
     trainer: &mut Trainer,
     terminal: &mut Terminal,
     command: &str,
+    changes: Vec<String>,
 ) -> Result<Option<EvaluationResult>, train::Error> {
     let config = trainer.config().clone();
     let opened = &trainer.learner().opened;
@@ -82,8 +147,9 @@ pub fn finish(
         trainer.run_dir().path().display(),
     ));
     terminal.note(&trainer.plan().to_string());
+    let step = trainer.training_state().step;
     let session =
-        Session::beginning(trainer.training_state().step, format!("metaburn {}", arguments()), opened);
+        Session { changes, ..Session::beginning(step, format!("metaburn {}", arguments()), opened) };
     if let Err(error) = trainer.run_dir().note_session(&session) {
         terminal.warning(&format!("{error}; training continues, but this session is not recorded"));
     }

@@ -1,8 +1,9 @@
 //! Options shared by several commands, and the configuration built from them.
 
+use super::CommandError;
 use bilevel::device::Backend;
 use clap::{Args, ValueEnum};
-use metaburn::config::{self, Config, RawConfig};
+use metaburn::config::{self, Config, Purpose, RawConfig};
 use metaburn::data::Part;
 use metaburn::run::quoted;
 use std::path::PathBuf;
@@ -88,7 +89,7 @@ impl Setup {
     /// Returns an error if a key or a value is invalid.
     pub fn config_over(&self, given: Option<RawConfig>) -> Result<Config, config::Error> {
         let mut raw = match (&self.config, given) {
-            (None, Some(given)) => given,
+            (None, Some(given)) => given.without_data(),
             (file, _) => RawConfig::read(file.as_deref())?,
         };
         for assignment in self.set.iter().chain(&self.resources.assignments()) {
@@ -100,6 +101,11 @@ impl Setup {
     /// Whether the user named a configuration file.
     pub fn names_file(&self) -> bool {
         self.config.is_some()
+    }
+
+    /// Whether the user set keys.
+    pub fn sets_keys(&self) -> bool {
+        !self.set.is_empty()
     }
 
     /// The device and the data folder.
@@ -161,12 +167,57 @@ impl Machine {
     }
 }
 
+/// The configuration of a run with `assignments` applied over it, each `KEY=VALUE`, for `command`.
+///
+/// # Errors
+/// Returns an error if a value is invalid, or a setting would change that must not for this purpose; it names the ones that
+/// may.
+pub fn changed(
+    config: &Config,
+    assignments: &[String],
+    purpose: Purpose,
+    command: &str,
+) -> Result<Config, CommandError> {
+    if assignments.is_empty() {
+        return Ok(config.clone());
+    }
+    let changed = match purpose {
+        Purpose::Training => over(config, assignments)?,
+        Purpose::Evaluation => {
+            // Episodes of an evaluation need not suit the validations during training.
+            let no_validation = std::iter::once("eval.every=0".to_string());
+            let mut changed =
+                over(config, &no_validation.chain(assignments.iter().cloned()).collect::<Vec<_>>())?;
+            changed.eval.every = config.eval.every;
+            changed.checkpoint.keep_best = config.checkpoint.keep_best;
+            changed
+        }
+    };
+    let (_, refused) = changed.changes(&config.described(), purpose);
+    if refused.is_empty() {
+        return Ok(changed);
+    }
+    let refused: Vec<String> =
+        refused.iter().map(|change| format!("`{}` (which is {})", change.key, change.first)).collect();
+    let keys: Vec<String> = purpose
+        .keys()
+        .into_iter()
+        .map(|key| if key.ends_with('.') { format!("{key}*") } else { key.to_string() })
+        .collect();
+    let refused = refused.join(" and ");
+    Err(format!(
+        "{refused} cannot change after training has begun; `{command} --set` can change {}",
+        keys.join(", ")
+    )
+    .into())
+}
+
 fn assignment(key: &str, value: &str) -> String {
     format!("{key}={}", toml::Value::String(value.into()))
 }
 
 fn over(config: &Config, assignments: &[String]) -> Result<Config, config::Error> {
-    let mut raw = RawConfig::parse("the run's config.toml", &config.to_toml()?)?;
+    let mut raw = RawConfig::parse("the run's config.toml", &config.to_toml()?)?.without_data();
     for assignment in assignments {
         raw.set(assignment)?;
     }

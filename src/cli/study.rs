@@ -210,7 +210,7 @@ impl Terminal {
     fn new(command: String) -> Self {
         // Fails only if a handler is set already, which is this one.
         let _ = ctrlc::set_handler(move || {
-            eprintln!("\nfinished work is kept; to continue:\n  {command}");
+            output::say(format_args!("\nfinished work is kept; to continue:\n  {command}"));
             std::process::exit(i32::from(exit::INTERRUPTED));
         });
         let bar = if std::io::stderr().is_terminal() { share_bar() } else { ProgressBar::hidden() };
@@ -231,11 +231,11 @@ impl Observer for Terminal {
         self.bar.set_message(text.clone());
         if self.bar.is_hidden() && self.last_line.elapsed() >= BETWEEN_LINES {
             self.last_line = Instant::now();
-            eprintln!("{:.0} % done: {text}", 100.0 * done);
+            output::say(format_args!("{:.0} % done: {text}", 100.0 * done));
         }
     }
 
     fn note(&mut self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| output::say(text));
     }
 }

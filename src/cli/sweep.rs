@@ -1,12 +1,12 @@
 //! `metaburn sweep`: trains every combination of settings and seeds, for one table and one figure.
 
+use super::eval::known;
 use super::progress::{ProgressOption, duration};
-use super::resume::{arguments, finish, program};
+use super::resume::{arguments, finish, program, save};
 use super::setup::Resources;
 use super::{Outcome, exit, output};
 use clap::Args;
 use metaburn::config;
-use metaburn::run::CheckpointSelector;
 use metaburn::study::start_or_resume;
 use metaburn::study::sweep::{self, Run, RunState, SweepResult};
 use metaburn::train::{Error, Watcher};
@@ -77,8 +77,13 @@ impl Sweep {
             let figure = swept.figure.iter().map(|figure| format!(" and {}", figure.display()));
             output::print(format!("see {}{}", swept.table.display(), figure.collect::<String>()))?;
         }
+        if let Some(apart) = &swept.apart {
+            output::say(format_args!("warning: not all these accuracies can be compared: {apart}"));
+        }
         if swept.figure.is_none() {
-            eprintln!("every run diverged; lower outer.rate or inner.rate, or set outer.clip");
+            output::say(format_args!(
+                "no run has an accuracy: each diverged, in training or in its test; lower outer.rate or inner.rate, or set outer.clip"
+            ));
             return Ok(ExitCode::from(exit::FAILED));
         }
         Ok(ExitCode::SUCCESS)
@@ -105,11 +110,13 @@ fn train_all(runs: &[Run], progress: &ProgressOption) -> Result<bool, super::Com
         let number = runs.len() - left.len() + done + 1;
         terminal.note(&format!("run {number} of {}: {}{time}", runs.len(), run.name()));
         let mut trainer = start_or_resume(&run.path, &run.config, &mut terminal)?;
-        match finish(&mut trainer, &mut terminal, &command) {
+        match finish(&mut trainer, &mut terminal, &command, Vec::new()) {
             Ok(None) => return Ok(false),
             Ok(Some(result)) => {
-                trainer.check_saved()?;
-                trainer.run_dir().write_result(trainer.config(), CheckpointSelector::Latest, &result)?;
+                save(&trainer, &result)?;
+                if let Err(error) = known(&result, trainer.run_dir().path()) {
+                    terminal.warning(&format!("{}: {error}; continuing with the other runs", run.name()));
+                }
             }
             Err(Error::Diverged { step, .. }) => {
                 terminal.warning(&format!(
@@ -128,7 +135,10 @@ fn list(runs: &[Run]) -> Outcome {
     for run in runs {
         let state = match run.state()? {
             RunState::Open => "to do".into(),
-            RunState::Finished(score) => format!("test accuracy {:.2} %", score.test_accuracy),
+            RunState::Finished(score) => match score.test_accuracy {
+                Some(accuracy) => format!("test accuracy {accuracy:.2} % ({} episodes)", score.episodes),
+                None => format!("no accuracy: all {} test episodes diverged", score.episodes),
+            },
             RunState::Diverged(step) => format!("diverged at outer step {step}"),
         };
         output::print(format!("{}: {state}", run.path.display()))?;

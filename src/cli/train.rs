@@ -56,7 +56,7 @@ impl Train {
                 })?
             }
         };
-        resume::train_and_test(trainer, terminal, "", self.json)
+        resume::train_and_test(trainer, terminal, "", Vec::new(), self.json)
     }
 }
 

@@ -1,23 +1,23 @@
 //! Loads a trained run for `eval` and `report`.
 
 use super::progress::Terminal;
-use super::setup::{PartName, Resources};
+use super::setup::{PartName, Resources, changed};
 use bilevel::{Params, device};
 use clap::Args;
-use metaburn::config::Config;
-use metaburn::data::Part;
-use metaburn::run::{CheckpointSelector, RunDir, TrainingState};
+use metaburn::config::{Config, Purpose, Task};
+use metaburn::data::{Location, Part, Sampler};
+use metaburn::run::{CheckpointSelector, OtherData, RunDir, Saved, TrainingState, quoted};
 use metaburn::train::{self, EpisodeLoader, Evaluation, Learner, Watcher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments that choose a run, a checkpoint and episodes.
 #[derive(Args)]
 pub struct Selection {
     /// Run directory
     run_dir: PathBuf,
-    /// Split whose classes the episodes are drawn from
-    #[arg(long, value_enum, default_value = "test")]
-    split: PartName,
+    /// Split whose classes the episodes are drawn from [default: test; of other data, all classes]
+    #[arg(long, value_enum)]
+    split: Option<PartName>,
     /// Number of episodes [default: the run's eval.test_episodes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     episodes: Option<u32>,
@@ -25,12 +25,14 @@ pub struct Selection {
     #[arg(long, value_name = "latest|best|STEP", default_value = "latest")]
     pub checkpoint: CheckpointSelector,
     #[command(flatten)]
+    overrides: Overrides,
+    #[command(flatten)]
     resources: Resources,
 }
 
 /// Arguments that replace what the run's configuration says about evaluated episodes.
-#[derive(Args, Clone, Copy, Default)]
-pub struct Overrides {
+#[derive(Args, Clone)]
+struct Overrides {
     /// Number of inner steps [default: the run's inner.eval_steps]
     #[arg(long, value_name = "N")]
     steps: Option<u32>,
@@ -40,13 +42,22 @@ pub struct Overrides {
     /// Support images per class [default: the run's task.shots]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     shots: Option<u32>,
+    /// Query images per class [default: the run's eval.queries]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    queries: Option<u32>,
+    /// Set a configuration key for this evaluation, for example `--set data.source=folder`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
 }
 
 /// A run, ready to be evaluated.
 pub struct Trained {
     pub run: RunDir,
+    /// Its configuration, with what the command line replaced.
     pub config: Config,
     pub evaluation: Evaluation,
+    /// The data, if it is not what the run was trained on.
+    pub data: Option<OtherData>,
     pub learner: Learner,
     pub loader: EpisodeLoader,
     /// At least one; the members of an ensemble, best first.
@@ -60,63 +71,142 @@ pub struct Checkpoint {
 }
 
 impl Selection {
-    /// Loads the run, with the device and data path of the command line: at its `ensemble` best checkpoints, or at the
-    /// selected one.
+    /// Loads the run, with the device, the data and the episodes of the command line: at its `ensemble` best checkpoints, or
+    /// at the selected one.
     ///
     /// # Errors
     /// Returns an error if there is no such run or checkpoint, its data or backend is unavailable, or it cannot be evaluated
-    /// as the `overrides` ask.
+    /// so.
     pub fn read(
         &self,
         ensemble: Option<u32>,
-        overrides: Overrides,
         terminal: &mut Terminal,
     ) -> Result<Trained, super::CommandError> {
-        let (run, config) = RunDir::open(&self.run_dir)?;
-        let config = self.resources.over(&config)?;
+        let (run, own) = RunDir::open(&self.run_dir)?;
         let saved = match ensemble {
-            Some(count) => run.best_checkpoints(count as usize, config.checkpoint.keep_best)?,
+            Some(count) => run.best_checkpoints(count as usize, own.checkpoint.keep_best)?,
             None => vec![run.saved(self.checkpoint, |warning| terminal.warning(warning))?],
         };
-        let learner = Learner::new(&config, device::open(config.backend)?.with_threads(config.threads));
-        let evaluation = overrides.over(self.evaluation(&config), &learner)?;
-        let sampler = train::sampler(&config, terminal)?;
-        sampler.check(evaluation.part, &evaluation.shape)?;
+        for saved in &saved {
+            saved.check_settings(&own, Purpose::Evaluation, run.path())?;
+        }
+        let config = self.config(&own)?;
+        // The last layer may depend on the number of classes trained on; the episodes have that of `config`.
+        let built = Config { task: Task { ways: own.task.ways, ..config.task.clone() }, ..config.clone() };
+        let learner = Learner::new(&built, device::open(config.backend)?.with_threads(config.threads));
+        if config.task.ways != own.task.ways && !learner.any_ways() {
+            return Err(other_ways(config.task.ways, own.task.ways).into());
+        }
+        let (sampler, data) = self.sampler(&own, &config, &saved[0], terminal)?;
+        let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
+        let part = self.split.map_or(Part::Test, Part::from);
+        let evaluation = Evaluation::new(&config, part, episodes);
+        sampler.check(part, &evaluation.shape)?;
         let checkpoints = saved.into_iter().map(|saved| {
-            train::check_data(&sampler, &saved.training_state)?;
             let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
             Ok(Checkpoint { theta, training_state: saved.training_state })
         });
         let checkpoints = checkpoints.collect::<Result<Vec<_>, train::Error>>()?;
         let loader = EpisodeLoader::new(sampler, &learner.opened);
-        Ok(Trained { run, config, evaluation, learner, loader, checkpoints })
+        Ok(Trained { run, config, evaluation, data, learner, loader, checkpoints })
     }
 
-    fn evaluation(&self, config: &Config) -> Evaluation {
-        let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
-        Evaluation::new(config, Part::from(self.split), episodes)
+    /// The options that choose this evaluation of checkpoint `checkpoint`, for a command line.
+    pub fn flags(&self, evaluation: &Evaluation, checkpoint: CheckpointSelector) -> String {
+        let Overrides { steps, ways, shots, queries, set } = &self.overrides;
+        let numbers = [("steps", steps), ("ways", ways), ("shots", shots), ("queries", queries)];
+        let split =
+            self.split.map_or_else(String::new, |part| format!(" --split {}", Part::from(part).name()));
+        let mut flags = format!("{split} --episodes {}", evaluation.episodes);
+        for (name, value) in numbers {
+            flags += &value.map_or_else(String::new, |value| format!(" --{name} {value}"));
+        }
+        for assignment in set {
+            flags += &format!(" --set {}", quoted(Path::new(assignment)));
+        }
+        flags += &self.resources.flags();
+        match checkpoint {
+            CheckpointSelector::Latest => flags,
+            other => flags + &format!(" --checkpoint {other}"),
+        }
+    }
+
+    /// The run's `own` configuration with what the command line replaces.
+    fn config(&self, own: &Config) -> Result<Config, super::CommandError> {
+        let Overrides { steps, ways, shots, queries, set } = &self.overrides;
+        let mut assignments = Vec::new();
+        let names_source = set.iter().any(|assignment| assignment.trim_start().starts_with("data.source"));
+        if self.resources.names_data() && own.data.source.location == Location::Generated && !names_source {
+            // The run's images have no folder, so this one holds images of another kind.
+            assignments.push("data.source=folder".to_string());
+        }
+        assignments.extend(self.resources.assignments());
+        assignments.extend(set.iter().cloned());
+        let numbers = [
+            ("inner.eval_steps", steps),
+            ("task.ways", ways),
+            ("task.shots", shots),
+            ("eval.queries", queries),
+        ];
+        let numbers =
+            numbers.iter().filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={value}")));
+        assignments.extend(numbers);
+        changed(own, &assignments, Purpose::Evaluation, "metaburn eval")
+    }
+
+    /// The sampler of episodes, and the data if it is not what the run was trained on.
+    fn sampler(
+        &self,
+        own: &Config,
+        config: &Config,
+        saved: &Saved,
+        terminal: &mut Terminal,
+    ) -> Result<(Sampler, Option<OtherData>), super::CommandError> {
+        let set = train::images(config, terminal)?;
+        let (digest, known) = (set.digest(), &saved.training_state.data);
+        let names_data = self.resources.names_data() || config.data.source != own.data.source;
+        if digest == *known || known.is_empty() && !names_data {
+            let (was, is) = (&own.data, &config.data);
+            if (was.split, was.validation, was.invert) != (is.split, is.validation, is.invert) {
+                return Err("data.split, data.validation and data.invert belong to the data that this run was trained on \
+                            and cannot change for it: test classes might be some that it was trained on; leave them out"
+                    .to_string()
+                    .into());
+            }
+            return Ok((train::sampler_of(config, set)?, None));
+        }
+        if !names_data {
+            return Err(train::Error::OtherData { found: digest, expected: known.clone() }.into());
+        }
+        let all_classes = self.split.is_none();
+        let part = self.split.map_or(Part::Test, Part::from);
+        let sampler = match all_classes {
+            true => train::sampler_of_all(config, set),
+            false => train::sampler_of_split(config, set)?,
+        };
+        let data = OtherData {
+            source: config.data.source.to_string(),
+            path: config.data.path.clone(),
+            digest,
+            all_classes,
+            classes: sampler.split().part(part).len(),
+        };
+        terminal.warning(&format!(
+            "{} is not the data that this run was trained on; episodes are drawn from {} {} classes. None of them may be one \
+             that the run was trained on",
+            data.title(),
+            if all_classes { "all its" } else { "its" },
+            if all_classes { data.classes.to_string() } else { format!("{} {}", data.classes, part.name()) },
+        ));
+        Ok((sampler, Some(data)))
     }
 }
 
-impl Overrides {
-    /// The evaluation of `learner` with these overrides.
-    ///
-    /// # Errors
-    /// Returns an error if the network cannot classify this number of classes.
-    fn over(self, mut evaluation: Evaluation, learner: &Learner) -> Result<Evaluation, String> {
-        let own = evaluation.shape.ways;
-        let replace = |value: &mut usize, by: Option<u32>| *value = by.map_or(*value, |by| by as usize);
-        replace(&mut evaluation.shape.ways, self.ways);
-        replace(&mut evaluation.shape.shots, self.shots);
-        replace(&mut evaluation.steps, self.steps);
-        let ways = evaluation.shape.ways;
-        if ways != own && !learner.any_ways() {
-            return Err(format!(
-                "--ways {ways}: the last layer of this run's network has an output for each of task.ways = {own} classes, so \
-                 its episodes cannot have {ways}; leave --ways out, or train a run with --set task.ways={ways}, or one for any \
-                 number of classes with --set inner.head=prototype"
-            ));
-        }
-        Ok(evaluation)
-    }
+/// The message that a network with an output for each of `own` classes cannot classify `ways`.
+fn other_ways(ways: usize, own: usize) -> String {
+    format!(
+        "--ways {ways}: the last layer of this run's network has an output for each of task.ways = {own} classes, so its \
+         episodes cannot have {ways}; leave --ways out, or train a run with --set task.ways={ways}, or one for any number of \
+         classes with --set inner.head=prototype"
+    )
 }

@@ -47,6 +47,11 @@ impl Checker {
         key.kind.read(&self.entry(key.name)?.value)
     }
 
+    /// Whether the images are needed, so that their folder must be named.
+    pub fn needs_data(&self) -> bool {
+        !self.raw.without_data
+    }
+
     /// Whether there are no faults so far.
     pub fn is_clean(&self) -> bool {
         self.faults.is_empty()

@@ -7,6 +7,7 @@
 //! Each section of a configuration has a file in `section/` with its keys, its checked type and its rules.
 //! Error messages, suggestions for mistyped keys, and [`keys`] all use the keys declared there.
 
+mod after_training;
 mod checked;
 mod checker;
 mod error;
@@ -22,6 +23,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use after_training::Purpose;
 pub use checked::Config;
 pub use error::{Error, Fault, Place};
 pub use key::KeyDoc;

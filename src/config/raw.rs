@@ -20,6 +20,8 @@ pub struct RawConfig {
     pub(super) name: String,
     /// At most one entry per key.
     pub(super) entries: Vec<Entry>,
+    /// Whether the folder of the images may be missing.
+    pub(super) without_data: bool,
 }
 
 /// One key and its value.
@@ -63,7 +65,13 @@ impl RawConfig {
         flatten("", table(&name, text)?, &mut leaves);
         let entry = |(key, value, offset)| Entry { key, value, place: place(offset) };
         let entries = leaves.into_iter().map(entry).collect();
-        Ok(Self { name, entries })
+        Ok(Self { name, entries, without_data: false })
+    }
+
+    /// The same, for a use without the images, such as prediction: their folder need not be named.
+    #[must_use]
+    pub fn without_data(self) -> Self {
+        Self { without_data: true, ..self }
     }
 
     /// Overrides a key by `key=value`. The value is TOML; if it is not valid TOML, it is a string, so that

@@ -289,7 +289,7 @@ impl Plan {
         let mut base = match self.base {
             Base::BuiltIn => RawConfig::read(None)?,
             Base::File(path) => RawConfig::read(Some(&folder.join(path)))?,
-            Base::Inline(entries) => RawConfig { name: name.into(), entries },
+            Base::Inline(entries) => RawConfig { name: name.into(), entries, without_data: false },
         };
         base.put(self.set);
         for assignment in overrides {

@@ -55,6 +55,13 @@ pub enum Error {
          model.blocks, model.pool, model.bias, model.layers, model.hidden, task.ways, data.image_size and inner.adapts"
     )]
     Unfit(archive::Error),
+    #[error(
+        "{path} holds no configuration, which only `metaburn export` writes, so its network and data are not known. Name a \
+         configuration file that describes them: `metaburn init mine.toml` writes one, and `metaburn import {} mine.toml \
+         --run-dir DIR` uses it",
+        crate::run::quoted(path)
+    )]
+    NoConfig { path: PathBuf },
     #[error("{path} has an array `{name}` that the configuration's network does not have{hint}")]
     Extra { path: PathBuf, name: String, hint: &'static str },
     #[error("array `{name}` in {path} holds values that are not finite")]
@@ -83,6 +90,7 @@ impl Classified for Error {
             | Self::NotFinite { .. }
             | Self::Checkpoint { .. }
             | Self::Header { .. }
+            | Self::NoConfig { .. }
             | Self::Extra { .. }
             | Self::Values { .. } => true,
         }

@@ -5,5 +5,5 @@ mod predictor;
 mod weights;
 
 pub use error::Error;
-pub use predictor::{Prediction, Predictor};
-pub use weights::{ExportedWeights, export};
+pub use predictor::{Prediction, Predictor, support_among_queries};
+pub use weights::{ExportedWeights, Imported, export};

@@ -11,7 +11,17 @@ use bilevel::hypergradient::adapt;
 use bilevel::readback::read;
 use bilevel::{Params, device};
 use burn::tensor::{Tensor, TensorData};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// Which queries of `request` are also support images: whose pixels are equal to those of one.
+pub fn support_among_queries(request: &Request) -> Vec<bool> {
+    let bits = |image: &[f32]| image.iter().map(|ink| ink.to_bits()).collect::<Vec<_>>();
+    let (ink, images) = (request.support_ink(), request.support_labels().len());
+    let support: BTreeSet<Vec<u32>> = ink.chunks((ink.len() / images.max(1)).max(1)).map(bits).collect();
+    let queries = 0..request.queries.len();
+    queries.map(|query| support.contains(&bits(&request.query_ink(query..query + 1)))).collect()
+}
 
 /// Number of images classified at once if they are independent of each other, to bound memory.
 const BATCH: usize = 128;

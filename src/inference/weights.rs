@@ -3,16 +3,19 @@
 //! The network's arrays have the names that PyTorch's `load_state_dict` expects: `conv1.weight` instead of a
 //! checkpoint's `theta.conv1.weight`. Learned inner rates are named `rate.conv1.weight`. The header has three more
 //! entries: `config`, the run's configuration as JSON without hardware settings and data path; `epsilon` of batch
-//! norm; and `step`, the number of outer steps taken.
+//! norm; and what is known of the training behind them: `step`, the number of outer steps taken, `evaluations` and `seconds`,
+//! and `data`, the digest of the images trained on.
 
 use super::Error;
 use crate::config::{Config, RawConfig};
 use crate::model::{self, EPSILON, Leaf};
-use crate::run::Saved;
+use crate::run::{Saved, TrainingState};
 use crate::support::archive::{Archive, Values};
-use crate::train::{Learner, Trainer, Watcher};
+use crate::train::{self, Learner, Origin, Watcher};
 use bilevel::device::Backend;
+use bilevel::hypergradient::Evaluations;
 use bilevel::{Params, device};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 use toml::Table;
@@ -21,8 +24,12 @@ use toml::Table;
 const THETA: &str = "theta.";
 /// Prefix of learned inner rates, in both files.
 const RATE: &str = "rate.";
-/// The header's key for the configuration.
+/// The header's keys for the configuration and for what is known of the training.
 const CONFIG: &str = "config";
+const STEP: &str = "step";
+const EVALUATIONS: &str = "evaluations";
+const SECONDS: &str = "seconds";
+const DATA: &str = "data";
 /// Running statistics of PyTorch's batch norm, which few-shot learners do not use.
 const RUNNING: [&str; 3] = [".running_mean", ".running_var", ".num_batches_tracked"];
 
@@ -35,26 +42,18 @@ pub fn export(config: &Config, saved: &Saved) -> Result<Archive, Error> {
     let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
     let mut archive = Archive::default();
     model::store(&mut archive, "", &renamed(learner.leaves()), &theta);
+    let TrainingState { step, evaluations, seconds, data, .. } = &saved.training_state;
     let text = [
         ("format", "pt".into()),
-        (CONFIG, described(config)?),
+        (CONFIG, config.described().to_string()),
         ("epsilon", EPSILON.to_string()),
-        ("step", saved.training_state.step.to_string()),
+        (STEP, step.to_string()),
+        (EVALUATIONS, json!(evaluations).to_string()),
+        (SECONDS, seconds.to_string()),
+        (DATA, data.clone()),
     ];
     archive.text.extend(text.map(|(key, value)| (key.into(), value)));
     Ok(archive)
-}
-
-/// A configuration as JSON, without hardware settings and data path.
-fn described(config: &Config) -> Result<String, Error> {
-    let mut table = Table::try_from(config).map_err(crate::config::Error::from)?;
-    for key in ["backend", "threads"] {
-        table.remove(key);
-    }
-    if let Some(data) = table.get_mut("data").and_then(toml::Value::as_table_mut) {
-        data.remove("path");
-    }
-    Ok(serde_json::json!(table).to_string())
 }
 
 /// θ's parameters under their exported names.
@@ -64,6 +63,15 @@ fn renamed(leaves: Vec<Leaf>) -> Vec<Leaf> {
         None => leaf,
     };
     leaves.into_iter().map(named).collect()
+}
+
+/// A run that was made of imported weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The training behind the weights.
+    pub origin: Origin,
+    /// Whether the images of the configuration are there.
+    pub has_data: bool,
 }
 
 /// Weights read from a file that [`export`] or PyTorch wrote.
@@ -97,16 +105,50 @@ impl ExportedWeights {
         Ok(Some(RawConfig::parse(format!("the configuration in {}", path.display()), &text)?))
     }
 
-    /// Starts a run of `config` in `path` with these weights.
+    /// Writes a run of `config` to `path` with these weights, after the outer steps that they were trained for. Without
+    /// `needs_data`, images that are not there are no error: prediction does not need them.
     ///
     /// # Errors
-    /// Returns an error, without writing anything, if these are not the weights of its network or
-    /// [`Trainer::start_at`] fails.
-    pub fn import(&self, config: Config, path: &Path, watcher: &mut dyn Watcher) -> Result<Trainer, Error> {
+    /// Returns an error, without writing anything, if these are not the weights of its network, or the images are damaged or too
+    /// few.
+    pub fn import(
+        &self,
+        config: &Config,
+        path: &Path,
+        needs_data: bool,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Imported, Error> {
         let opened = device::open(config.backend)?.with_threads(config.threads);
-        let learner = Learner::new(&config, opened);
+        let learner = Learner::new(config, opened);
         let theta = self.theta(&learner, config.seed, watcher)?;
-        Ok(Trainer::start_at(theta, learner, config, path, watcher)?)
+        let mut origin = self.origin()?;
+        let found = match train::sampler(config, watcher) {
+            Ok(sampler) => Some(sampler.set().digest()),
+            Err(error) if error.lacks_data() && !needs_data => None,
+            Err(error) => return Err(error.into()),
+        };
+        let has_data = found.is_some();
+        origin.data = found.unwrap_or(origin.data);
+        train::write_imported(theta, &learner, config, path, origin.clone())?;
+        Ok(Imported { origin, has_data })
+    }
+
+    /// What the file says of the training behind the weights; nothing if another program wrote it.
+    fn origin(&self) -> Result<Origin, Error> {
+        let text = |key| self.archive.text.get(key).map(String::as_str);
+        let unreadable = |key: &str| Error::Header {
+            path: self.archive.path.clone(),
+            reason: format!("its `{key}` is no number"),
+        };
+        let number = |key| text(key).map_or(Ok(0.0), |text| text.parse().map_err(|_| unreadable(key)));
+        Ok(Origin {
+            step: text(STEP).map_or(Ok(0), |text| text.parse().map_err(|_| unreadable(STEP)))?,
+            evaluations: text(EVALUATIONS).map_or(Ok(Evaluations::default()), |text| {
+                serde_json::from_str(text).map_err(|_| unreadable(EVALUATIONS))
+            })?,
+            seconds: Some(number(SECONDS)?).filter(|seconds: &f64| seconds.is_finite()).unwrap_or_default(),
+            data: text(DATA).unwrap_or_default().into(),
+        })
     }
 
     /// θ. Learned inner rates that the file does not have are initialised from the configuration.
@@ -145,6 +187,9 @@ impl ExportedWeights {
 
 fn hint(name: &str) -> &'static str {
     match name {
+        name if name.starts_with("module.") => {
+            "; PyTorch's DataParallel puts `module.` before every name: save `model.module.state_dict()`"
+        }
         name if name.starts_with(RATE) => "; to learn inner rates, `--set inner.rates=learned`",
         name if name.starts_with("conv") && name.ends_with(".bias") => {
             "; for convolutions with a bias, though batch norm subtracts it, `--set model.bias=true`"

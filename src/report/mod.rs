@@ -13,6 +13,6 @@ pub mod page;
 mod table;
 pub mod tensorboard;
 
-pub use curves::{Against, RunCurves, apart, compare, overview, pooled};
+pub use curves::{Against, RunCurves, apart, compare, incomparable, overview, pooled};
 pub use figure::{Axis, Error, Figure, Level, Panel, Series, short, significant};
 pub use table::Table;

@@ -5,6 +5,7 @@
 //! the header. There is no random state: draws are keyed by step.
 
 use super::{Best, Error, Ranking};
+use crate::config::{Config, Purpose};
 use crate::model::{self, Leaf};
 use crate::support::archive::{Archive, Values};
 use bilevel::Params;
@@ -51,8 +52,11 @@ pub struct TrainingState {
     pub rewinds: u64,
     /// The estimator's state.
     pub estimator: Value,
-    /// Digest of the training images.
+    /// Digest of the training images; empty if it is unknown, as for imported weights of another program.
     pub data: String,
+    /// The settings behind this state, as [`Config::described`] gives them; null in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub settings: Value,
 }
 
 impl TrainingState {
@@ -153,6 +157,19 @@ impl Saved {
             return Err(unusable("its counts are too large to be real".into()));
         }
         Ok(Self { training_state: header.training_state, archive })
+    }
+
+    /// Checks that `config`, the configuration in the run directory `path`, is the one that this checkpoint was reached with,
+    /// apart from what may change for `purpose`.
+    ///
+    /// # Errors
+    /// Returns an error that names the other settings that differ.
+    pub fn check_settings(&self, config: &Config, purpose: Purpose, path: &Path) -> Result<(), Error> {
+        let (_, changes) = config.changes(&self.training_state.settings, purpose);
+        // What may change in training has no effect on an evaluation.
+        let (_, in_training) = config.changes(&self.training_state.settings, Purpose::Training);
+        let changes: Vec<_> = changes.into_iter().filter(|change| in_training.contains(change)).collect();
+        if changes.is_empty() { Ok(()) } else { Err(Error::Changed { path: path.into(), changes }) }
     }
 
     /// θ on `device`.

@@ -9,22 +9,21 @@
 //! events.out.tfevents.…metaburn   for TensorBoard, if records.tensorboard is true
 //! results/         test.json …: evaluations
 //! sessions.jsonl   when, where and by which command the run was trained
-//! run.lock         held while a process trains the run
+//! run.lock         held while a process trains the run; also run.owner where the file system has no locks
 //! report.html, learner.safetensors   written by `metaburn report` and `metaburn export`
 //! ```
 
 use super::error::failed;
 use super::record::{ClockRecord, Record, Records};
 use super::{Error, Saved};
-use crate::config::Config;
+use crate::config::{Config, RawConfig};
 use crate::support::atomic_file;
-use std::fs::{self, File, TryLockError};
-use std::io::{Error as IoError, ErrorKind, Read, Seek, Write};
+use crate::support::lock::{Lock, Refused};
+use std::fs;
+use std::io::{Error as IoError, ErrorKind};
 use std::path::{Path, PathBuf};
 use toml::Table;
 
-/// Longest process ID in the lock file, in bytes.
-const MAX_ID: u64 = 20;
 /// The largest configuration and the largest journal that are read, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
 const MAX_JOURNAL: u64 = 1 << 30;
@@ -37,12 +36,6 @@ const EVENTS_END: &str = ".metaburn";
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
-}
-
-/// The lock of a run. The operating system releases it when the process ends, even if it is killed.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
 }
 
 impl RunDir {
@@ -71,10 +64,17 @@ impl RunDir {
         if run.config_file().exists() {
             return Err(Error::Occupied { path: path.into() });
         }
-        let text = config.to_toml()?;
-        let file = run.config_file();
-        atomic_file::write(&file, &[text.as_bytes()]).map_err(failed("write", &file))?;
+        run.write_config(config)?;
         Ok((run, lock))
+    }
+
+    /// Replaces the configuration. The caller holds the lock.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be written.
+    pub fn write_config(&self, config: &Config) -> Result<(), Error> {
+        let (text, file) = (config.to_toml()?, self.config_file());
+        atomic_file::write(&file, &[text.as_bytes()]).map_err(failed("write", &file))
     }
 
     /// The directory at `path`, which holds a run, and the run's configuration.
@@ -83,7 +83,8 @@ impl RunDir {
     /// Returns an error if there is no run or its configuration is invalid.
     pub fn open(path: &Path) -> Result<(Self, Config), Error> {
         let run = Self::find(path)?;
-        let config = Config::load(Some(&run.config_file()), &[])?;
+        // Weights that were imported without their images can be used.
+        let config = RawConfig::read(Some(&run.config_file()))?.without_data().check()?;
         Ok((run, config))
     }
 
@@ -118,30 +119,14 @@ impl RunDir {
     /// # Errors
     /// Returns an error if another process holds the lock.
     pub fn lock(&self) -> Result<Lock, Error> {
-        let path = self.lock_file();
-        let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = open.map_err(failed("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => {
-                let id = format!("{}\n", std::process::id());
-                let note =
-                    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(id.as_bytes()));
-                note.map_err(failed("write", &path))?;
-                for folder in [&self.path, &self.checkpoints()] {
-                    atomic_file::sweep(folder).map_err(failed("sweep", folder))?;
-                }
-                Ok(Lock { _file: file })
-            }
-            Err(TryLockError::WouldBlock) => {
-                let mut id = String::new();
-                let holder = match file.take(MAX_ID).read_to_string(&mut id) {
-                    Ok(_) if !id.trim().is_empty() => format!(" (process {})", id.trim()),
-                    _ => String::new(),
-                };
-                Err(Error::InUse { path: self.path.clone(), holder })
-            }
-            Err(TryLockError::Error(source)) => Err(failed("lock", &path)(source)),
+        let lock = Lock::take(&self.lock_file()).map_err(|refused| match refused {
+            Refused::Held(holder) => Error::InUse { path: self.path.clone(), holder },
+            Refused::Io(action, path, source) => Error::Io { action, path, source },
+        })?;
+        for folder in [&self.path, &self.checkpoints()] {
+            atomic_file::sweep(folder).map_err(failed("sweep", folder))?;
         }
+        Ok(lock)
     }
 
     /// The directory's path.

@@ -1,8 +1,11 @@
 //! Errors of runs on disk.
 
+use super::quoted;
 use crate::config;
 use crate::support::archive;
 use crate::support::classified::Classified;
+use crate::support::lock::Holder;
+use crate::support::settings::Difference;
 use std::path::{Path, PathBuf};
 
 /// Why a run could not be read or written.
@@ -19,8 +22,8 @@ pub enum Error {
     NoRun { path: PathBuf },
     #[error("{path} already holds a run")]
     Occupied { path: PathBuf },
-    #[error("{path} is in use by another metaburn{holder}")]
-    InUse { path: PathBuf, holder: String },
+    #[error("{path} is in use by another metaburn{}", holder.process)]
+    InUse { path: PathBuf, holder: Holder },
     #[error("{path} is not the configuration of a run: {}", source.message())]
     Settings { path: PathBuf, source: Box<toml::de::Error> },
     #[error("{path} has no outer step yet")]
@@ -34,7 +37,11 @@ pub enum Error {
         if keep_best < wanted {
             format!("its checkpoint.keep_best is {keep_best}; train a run with checkpoint.keep_best = {wanted}")
         } else {
-            "it has not been validated often enough; continue it, or train a run with a smaller eval.every".into()
+            format!(
+                "it has not been validated often enough; train it longer with `metaburn resume {} --steps N`, or train a run \
+                 with a smaller eval.every",
+                quoted(path)
+            )
         }
     )]
     FewBest { path: PathBuf, wanted: usize, kept: usize, keep_best: usize },
@@ -45,6 +52,14 @@ pub enum Error {
     NoStep { path: PathBuf, step: u64, kept: Vec<u64> },
     #[error("the checkpoint {path} is not usable: {reason}")]
     Checkpoint { path: PathBuf, reason: String },
+    #[error(
+        "the configuration of {path} was changed after training began: {}. Put back what it was. `metaburn eval` measures \
+         with other --shots, --queries, --ways, --steps and --data; to train with other settings, start a new run from the \
+         weights with `metaburn export` and `metaburn import --set KEY=VALUE`",
+        changes.iter().map(|change| format!("{} was {} and is {}", change.key, change.first, change.second))
+            .collect::<Vec<_>>().join(", ")
+    )]
+    Changed { path: PathBuf, changes: Vec<Difference> },
     #[error("no checkpoint in {path} is usable: {}", faults.join("; "))]
     NoSoundCheckpoint { path: PathBuf, faults: Vec<String> },
 }

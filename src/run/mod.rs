@@ -16,14 +16,15 @@ mod selector;
 mod session;
 mod shell;
 
+pub use crate::support::lock::Lock;
 pub use checkpoint::{Saved, TrainingState, save};
-pub use directory::{Lock, RunDir};
+pub use directory::RunDir;
 pub use error::Error;
 pub(crate) use error::failed;
 pub use journal::Journal;
 pub use ranking::{Best, Ranking};
 pub use record::{ClockRecord, Record, Records, StepRecord, ValidationRecord};
-pub use result::{EvaluationResult, PartAccuracy};
+pub use result::{EvaluationResult, OtherData, PartAccuracy};
 pub use selector::CheckpointSelector;
 pub use session::Session;
 pub use shell::quoted;

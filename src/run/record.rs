@@ -56,15 +56,21 @@ pub struct StepRecord {
 pub struct ValidationRecord {
     /// Outer steps taken.
     pub step: u64,
-    /// Mean accuracy over episodes, percent.
+    /// Mean accuracy over episodes, percent. Episodes that diverged count as 0; if all did there is none, which is `null` in
+    /// JSON and read as NaN.
+    #[serde(deserialize_with = "number_or_nan")]
     pub validation_accuracy: f64,
-    /// Half-width of its 95 % confidence interval, percent.
+    /// Half-width of its 95 % confidence interval, percent; `null` in JSON is read as NaN.
+    #[serde(deserialize_with = "number_or_nan")]
     pub ci95: f64,
     /// Mean query loss; `null` in JSON is read as NaN.
     #[serde(deserialize_with = "number_or_nan")]
     pub validation_loss: f64,
     /// Number of episodes.
     pub episodes: usize,
+    /// How many of them diverged: their loss after adaptation is not finite.
+    #[serde(skip_serializing_if = "is_none", default)]
+    pub diverged_episodes: usize,
     /// Source of batch norm's statistics.
     pub batch_norm: BatchNorm,
     /// Gradient evaluations so far.
@@ -138,12 +144,16 @@ impl<R: DeserializeOwned> Iterator for Records<R> {
     }
 }
 
+pub(super) fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
 /// JSON has no NaN: a value that is not finite is written as `null`.
-fn number_or_nan<'de, D: Deserializer<'de>>(json: D) -> Result<f64, D::Error> {
+pub(super) fn number_or_nan<'de, D: Deserializer<'de>>(json: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(json)?.unwrap_or(f64::NAN))
 }
 
@@ -167,6 +177,7 @@ mod tests {
             ci95: 0.5,
             validation_loss: 0.1,
             episodes: 5,
+            diverged_episodes: 0,
             batch_norm: BatchNorm::Support,
             gradient_evaluations: 120,
         };

@@ -1,8 +1,12 @@
 //! Results of a run, one JSON file each in `results/`.
+//!
+//! `test.json` is the test after training. Only training writes it. An evaluation writes a file whose name says all that the
+//! number depends on, so that results of different kinds stand side by side and none replaces another:
+//! `test-5-way-1-shot-15-query-3-inner-steps-600-episodes-batch-norm-support-step-400.json`.
 
 use super::error::failed;
-use super::{CheckpointSelector, Error, RunDir};
-use crate::config::Config;
+use super::record::{is_none, number_or_nan};
+use super::{Error, RunDir};
 use crate::data::Part;
 use crate::support::atomic_file;
 use crate::task::BatchNorm;
@@ -10,20 +14,29 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 /// Name of the result that records a run's divergence.
 const DIVERGED: &str = "diverged";
+/// Letters of a digest in the name of a file.
+const DIGEST: usize = 8;
+/// The most letters of a folder's name in the name of a file.
+const FOLDER: usize = 40;
 
-/// A run's accuracy on one part of its data, with the settings and the cost behind it. `results/test.json` holds the
-/// accuracy of the test after training.
+/// A run's accuracy on one part of its data, or on other data, with the settings and the cost behind it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationResult {
-    /// Half-width of the accuracy's 95 % confidence interval, percent.
+    /// Half-width of the accuracy's 95 % confidence interval, percent; `null` in JSON, read as NaN, if there is no accuracy.
+    #[serde(deserialize_with = "number_or_nan")]
     pub ci95: f64,
     /// Mean query loss; `None` if it is not finite.
     pub loss: Option<f64>,
     /// Number of episodes.
     pub episodes: usize,
+    /// How many of them diverged: their loss after adaptation is not finite. They count as wrong; if all did, there is no
+    /// accuracy.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub diverged_episodes: usize,
     /// Classes of an episode.
     pub ways: usize,
     /// Support images of a class.
@@ -48,20 +61,38 @@ pub struct EvaluationResult {
     pub gradient_evaluations: u64,
     /// Seconds of training.
     pub seconds: f64,
+    /// The data, if it is not what the run was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<OtherData>,
     /// The part and the mean accuracy over episodes.
     #[serde(flatten)]
     pub accuracy: PartAccuracy,
 }
 
-/// A mean accuracy in percent, under the name of the part it was measured on.
+/// Data that a run was not trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherData {
+    /// Name of the source.
+    pub source: String,
+    /// Its folder; `None` for generated images.
+    pub path: Option<PathBuf>,
+    /// Digest of the images.
+    pub digest: String,
+    /// Whether episodes are drawn from all classes, not from those of the part alone.
+    pub all_classes: bool,
+    /// Number of classes that episodes are drawn from.
+    pub classes: usize,
+}
+
+/// A mean accuracy in percent, under the name of the part it was measured on. It is NaN, `null` in JSON, if there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the variants are the parts")]
 pub enum PartAccuracy {
-    #[serde(rename = "train_accuracy")]
+    #[serde(rename = "train_accuracy", deserialize_with = "number_or_nan")]
     Train(f64),
-    #[serde(rename = "validation_accuracy")]
+    #[serde(rename = "validation_accuracy", deserialize_with = "number_or_nan")]
     Validation(f64),
-    #[serde(rename = "test_accuracy")]
+    #[serde(rename = "test_accuracy", deserialize_with = "number_or_nan")]
     Test(f64),
 }
 
@@ -84,11 +115,10 @@ impl PartAccuracy {
         }
     }
 
-    /// The accuracy, percent.
-    pub fn percent(self) -> f64 {
-        match self {
-            Self::Train(percent) | Self::Validation(percent) | Self::Test(percent) => percent,
-        }
+    /// The accuracy, percent; `None` if there is none.
+    pub fn percent(self) -> Option<f64> {
+        let (Self::Train(percent) | Self::Validation(percent) | Self::Test(percent)) = self;
+        Some(percent).filter(|percent| percent.is_finite())
     }
 }
 
@@ -99,23 +129,42 @@ struct Divergence {
 }
 
 impl EvaluationResult {
-    /// The name of its file: the part, and whatever differs from an evaluation of the latest checkpoint as `config` says.
-    fn name(&self, config: &Config, checkpoint: CheckpointSelector) -> String {
-        let which = match (self.ensemble, checkpoint) {
-            (1, CheckpointSelector::Latest) => None,
-            (1, other) => Some(other.to_string()),
-            (members, _) => Some(format!("ensemble-{members}")),
+    /// The name of an evaluation's file: all that the number depends on.
+    fn name(&self) -> String {
+        let mut name = format!("{}-{}-way-{}-shot", self.accuracy.part().name(), self.ways, self.shots);
+        for (count, what) in [(self.queries, "query"), (self.inner_steps, "inner-steps")] {
+            name += &count.map_or_else(String::new, |count| format!("-{count}-{what}"));
+        }
+        name += &format!("-{}-episodes-batch-norm-{}", self.episodes, self.batch_norm);
+        name += &match self.ensemble {
+            1 => format!("-step-{}", self.steps),
+            members => format!("-ensemble-{members}-to-step-{}", self.steps),
         };
-        let own_steps = self.inner_steps.is_none_or(|steps| steps == config.inner.eval_steps);
-        let differences = [
-            (self.batch_norm == config.model.batch_norm, format!("batch-norm-{}", self.batch_norm)),
-            (own_steps, format!("inner-steps-{}", self.inner_steps.unwrap_or_default())),
-            (self.ways == config.task.ways, format!("{}-way", self.ways)),
-            (self.shots == config.task.shots, format!("{}-shot", self.shots)),
-        ];
-        let different = differences.into_iter().filter(|(is_own, _)| !is_own).map(|(_, text)| text);
-        let part = self.accuracy.part().name().to_string();
-        std::iter::once(part).chain(which).chain(different).collect::<Vec<_>>().join("-")
+        if let Some(data) = &self.data {
+            let all = if data.all_classes { "all-classes" } else { "part" };
+            name += &format!("-{all}-of-{}-{:.DIGEST$}", data.name(), data.digest);
+        }
+        name
+    }
+
+    /// Whether `other` measured the same: whether all but the measured numbers and the times is equal.
+    fn measures_the_same(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.seed == other.seed && self.checkpoints == other.checkpoints
+    }
+}
+
+impl OtherData {
+    /// The folder's name, or that of the source, for messages.
+    pub fn title(&self) -> String {
+        self.path.as_ref().map_or_else(|| self.source.clone(), |path| path.display().to_string())
+    }
+
+    /// The folder's name, or that of the source, for the name of a file.
+    fn name(&self) -> String {
+        let folder = self.path.as_ref().and_then(|path| path.file_name());
+        let name = folder.map_or_else(|| self.source.clone(), |name| name.to_string_lossy().into_owned());
+        let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+        name.chars().map(plain).take(FOLDER).collect()
     }
 }
 
@@ -125,21 +174,31 @@ fn one() -> usize {
 }
 
 impl RunDir {
-    /// Writes the accuracy of `checkpoint`, or of an ensemble, to `results/PART.json`. The name also says whatever differs
-    /// from an evaluation of the latest checkpoint as `config` says: `results/test-best-5-shot.json`.
+    /// Writes the test after training to `results/test.json`. A test there that measured something else, such as the run after
+    /// fewer outer steps, is kept under its full name; one that measured the same stays.
+    ///
+    /// # Errors
+    /// Returns an error if a file cannot be written.
+    pub fn write_test(&self, result: &EvaluationResult) -> Result<(), Error> {
+        match self.test_result()? {
+            Some(before) if before.measures_the_same(result) => return Ok(()),
+            Some(before) => self.write_json(&before.name(), &before)?,
+            None => {}
+        }
+        self.write_json(Part::Test.name(), result)
+    }
+
+    /// Writes the result of an evaluation to a file of its own in `results/`, and returns the file's path.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written.
-    pub fn write_result(
-        &self,
-        config: &Config,
-        checkpoint: CheckpointSelector,
-        result: &EvaluationResult,
-    ) -> Result<(), Error> {
-        self.write_json(&result.name(config, checkpoint), result)
+    pub fn write_evaluation(&self, result: &EvaluationResult) -> Result<PathBuf, Error> {
+        let name = result.name();
+        self.write_json(&name, result)?;
+        Ok(self.result_file(&name))
     }
 
-    /// The test result of the latest checkpoint; `None` if it is missing or incomplete.
+    /// The test after training; `None` if it is missing or incomplete.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read.
@@ -186,16 +245,17 @@ impl RunDir {
 mod tests {
     use super::*;
 
-    /// The result of a test as the default configuration says.
+    /// A result of a test.
     fn result() -> EvaluationResult {
         EvaluationResult {
             ci95: 0.5,
             loss: Some(0.25),
             episodes: 600,
+            diverged_episodes: 0,
             ways: 5,
             shots: 1,
             queries: Some(5),
-            inner_steps: Some(config().inner.eval_steps),
+            inner_steps: Some(3),
             batch_norm: BatchNorm::Transductive,
             seed: Some(3),
             ensemble: 1,
@@ -203,12 +263,9 @@ mod tests {
             steps: 10,
             gradient_evaluations: 1200,
             seconds: 1.5,
+            data: None,
             accuracy: PartAccuracy::Test(97.5),
         }
-    }
-
-    fn config() -> Config {
-        Config::load(None, &["outer.steps=10".into()]).unwrap()
     }
 
     #[test]
@@ -216,14 +273,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (run, result) = (RunDir::at(folder.path()), result());
         assert_eq!(run.test_result().unwrap(), None);
-        run.write_result(&config(), CheckpointSelector::Latest, &result).unwrap();
-        run.write_result(&config(), CheckpointSelector::After(4), &result).unwrap();
+        run.write_test(&result).unwrap();
         assert_eq!(run.test_result().unwrap(), Some(result));
         let text = fs::read_to_string(folder.path().join("results/test.json")).unwrap();
         assert!(
             text.starts_with("{\n  \"ci95\": 0.5,\n") && text.ends_with("  \"test_accuracy\": 97.5\n}\n")
         );
-        assert!(folder.path().join("results/test-4.json").is_file());
         run.write_divergence(7).unwrap();
         assert_eq!(run.diverged_at().unwrap(), Some(7));
         fs::write(folder.path().join("results/test.json"), &text[..20]).unwrap();
@@ -248,14 +303,53 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_configuration_says_is_named_by_its_part_alone() {
-        let name = |checkpoint, result: EvaluationResult| result.name(&config(), checkpoint);
-        let (latest, best) = (CheckpointSelector::Latest, CheckpointSelector::Best);
-        assert_eq!(name(latest, EvaluationResult { episodes: 9, ..result() }), "test");
-        assert_eq!(name(best, result()), "test-best");
+    fn a_result_without_an_accuracy_is_read_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::at(folder.path());
+        let none = PartAccuracy::Test(f64::NAN);
+        let diverged = EvaluationResult {
+            ci95: f64::NAN,
+            loss: None,
+            diverged_episodes: 600,
+            accuracy: none,
+            ..result()
+        };
+        run.write_test(&diverged).unwrap();
+        let read = run.test_result().unwrap().unwrap();
+        assert_eq!((read.accuracy.percent(), read.diverged_episodes), (None, 600));
+        assert!(read.ci95.is_nan() && read.accuracy.part() == Part::Test);
+    }
+
+    #[test]
+    fn every_evaluation_has_a_file_that_says_what_it_measured() {
+        let name = "test-5-way-1-shot-5-query-3-inner-steps-600-episodes-batch-norm-transductive-step-10";
+        assert_eq!(result().name(), name);
         let ensemble = EvaluationResult { ensemble: 3, batch_norm: BatchNorm::Support, ..result() };
-        assert_eq!(name(best, ensemble), "test-ensemble-3-batch-norm-support");
-        let other = EvaluationResult { ways: 7, shots: 2, inner_steps: Some(0), ..result() };
-        assert_eq!(name(CheckpointSelector::After(4), other), "test-4-inner-steps-0-7-way-2-shot");
+        assert!(ensemble.name().ends_with("-batch-norm-support-ensemble-3-to-step-10"));
+        let other = OtherData {
+            source: "folder".into(),
+            path: Some("my data/it's".into()),
+            digest: "0123456789abcdef".into(),
+            all_classes: true,
+            classes: 8,
+        };
+        assert_eq!(other.title(), "my data/it's");
+        let elsewhere = EvaluationResult { data: Some(other), ..result() };
+        assert_eq!(elsewhere.name(), format!("{name}-all-classes-of-it-s-01234567"));
+        let fewer = EvaluationResult { episodes: 2, ..result() };
+        assert_ne!(fewer.name(), name);
+    }
+
+    #[test]
+    fn a_test_of_fewer_steps_is_kept_beside_the_new_one_and_an_equal_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::at(folder.path());
+        let short = EvaluationResult { steps: 4, checkpoints: vec![4], ..result() };
+        run.write_test(&short).unwrap();
+        run.write_test(&EvaluationResult { accuracy: PartAccuracy::Test(97.4), ..short.clone() }).unwrap();
+        assert_eq!(run.test_result().unwrap(), Some(short.clone()), "measured again, on another backend");
+        run.write_test(&result()).unwrap();
+        assert_eq!(run.test_result().unwrap(), Some(result()));
+        assert_eq!(run.read_json::<EvaluationResult>(&short.name()).unwrap(), Some(short));
     }
 }

@@ -31,6 +31,9 @@ pub struct Session {
     pub threads: usize,
     /// Operating system and architecture.
     pub system: String,
+    /// The settings that this session changed, each as in `outer.steps: 400 → 800`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }
 
 impl Session {
@@ -45,6 +48,7 @@ impl Session {
             device: opened.description.clone(),
             threads: opened.workers.threads,
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            changes: Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Errors of studies.
 
 use crate::support::classified::Classified;
+use crate::support::lock::Holder;
 use crate::{config, data, report, run, train};
 use bilevel::device;
 use std::path::PathBuf;
@@ -23,8 +24,8 @@ pub enum Error {
     Run(#[from] run::Error),
     #[error("cannot {action} {path}: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("{path} is in use by another metaburn; wait for that process to finish, or stop it")]
-    InUse { path: PathBuf },
+    #[error("{path} is in use by another metaburn{}; {}", holder.process, holder.advice())]
+    InUse { path: PathBuf, holder: Holder },
     #[error(
         "{path} holds results of other settings ({}); choose another folder with --out, or delete that one",
         differences.join("; ")

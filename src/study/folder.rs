@@ -12,11 +12,12 @@
 
 use super::Error;
 use crate::support::atomic_file;
+use crate::support::lock::{Lock, Refused};
+use crate::support::settings::{self, Difference};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -26,8 +27,7 @@ const MAX_BYTES: u64 = 256 << 20;
 /// A study's folder, locked for writing.
 pub struct Folder {
     path: PathBuf,
-    /// Released by the system when the process ends.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// A record, and how many seconds its computation took.
@@ -47,14 +47,10 @@ impl Folder {
         for folder in &folders {
             fs::create_dir_all(folder).map_err(failed("create", folder))?;
         }
-        let lock_path = path.join("study.lock");
-        let open = File::options().write(true).create(true).truncate(false).open(&lock_path);
-        let lock = open.map_err(failed("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: path.into() }),
-            Err(TryLockError::Error(source)) => return Err(failed("lock", &lock_path)(source)),
-        }
+        let lock = Lock::take(&path.join("study.lock")).map_err(|refused| match refused {
+            Refused::Held(holder) => Error::InUse { path: path.into(), holder },
+            Refused::Io(action, path, source) => Error::Io { action, path, source },
+        })?;
         for folder in &folders {
             atomic_file::sweep(folder).map_err(failed("sweep", folder))?;
         }
@@ -132,28 +128,8 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
 
 /// Messages for the settings in which the folder (`there`) and this study (`here`) differ.
 pub fn differences(there: &Value, here: &Value) -> Vec<String> {
-    let (theirs, ours) = (flat(there), flat(here));
-    let keys: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
-    let shown = |value: Option<&Value>| value.map_or("not set".into(), Value::to_string);
-    let differing = keys.into_iter().filter(|key| theirs.get(*key) != ours.get(*key));
-    differing
-        .map(|key| format!("{key} is {} there and {} here", shown(theirs.get(key)), shown(ours.get(key))))
-        .collect()
-}
-
-/// `settings` as a flat map with dotted keys.
-pub fn flat(settings: &Value) -> BTreeMap<String, Value> {
-    let Value::Object(entries) = settings else { return BTreeMap::new() };
-    let mut all = BTreeMap::new();
-    for (key, value) in entries {
-        match value {
-            Value::Object(_) => {
-                all.extend(flat(value).into_iter().map(|(inner, value)| (format!("{key}.{inner}"), value)))
-            }
-            _ => drop(all.insert(key.clone(), value.clone())),
-        }
-    }
-    all
+    let said = |Difference { key, first, second }| format!("{key} is {first} there and {second} here");
+    settings::differences(there, here).into_iter().map(said).collect()
 }
 
 /// For `map_err`: an I/O error with the action and the path.

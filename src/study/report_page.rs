@@ -1,8 +1,9 @@
 //! The report of a study: a Markdown page with its figures, and data files beside it.
 
-use super::folder::{Folder, flat};
+use super::folder::Folder;
 use super::{About, Claim, Conclusion, Error, Verdict};
 use crate::report::Table;
+use crate::support::settings::flat;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write;

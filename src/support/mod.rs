@@ -1,7 +1,10 @@
-//! Utilities for all modules: files, archives of arrays, prefetching, hexadecimal text, classification of errors.
+//! Utilities for all modules: files, locks, archives of arrays, settings as JSON, prefetching, hexadecimal text, classification
+//! of errors.
 
 pub mod archive;
 pub mod atomic_file;
 pub mod classified;
 pub mod hex;
+pub mod lock;
 pub mod prefetch;
+pub mod settings;

@@ -66,7 +66,7 @@ impl Trainer {
                 ));
                 Ok(Recovery::Rewound)
             }
-            _ => Err(Error::Diverged { step: number, what, report }),
+            _ => Err(Error::Diverged { step: number, what, path: self.run.path().into(), report }),
         }
     }
 

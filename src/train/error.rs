@@ -24,12 +24,25 @@ pub enum Error {
     )]
     OtherData { found: String, expected: String },
     #[error(
-        "training diverged at outer step {step}: {what} is not finite; start a new run with a lower outer.rate or \
-         inner.rate, with outer.clip, or with divergence.action = \"skip\" or \"rewind\". The last checkpoint is \
-         kept{}",
-        report.as_ref().map(|path| format!(", and {} describes how to repeat the step", path.display())).unwrap_or_default()
+        "no folder is named for the images of data.source = {:?}; name it with --data PATH",
+        of.name
     )]
-    Diverged { step: u64, what: &'static str, report: Option<PathBuf> },
+    NoData { of: &'static data::Source },
+    #[error(
+        "all {episodes} episodes diverged: after {steps} inner steps the network's outputs are not finite, so there is no \
+         accuracy. `metaburn eval {} --steps N` measures after fewer inner steps; for a new run, lower inner.rate or \
+         inner.eval_steps",
+        quoted(path)
+    )]
+    NoAccuracy { episodes: usize, steps: usize, path: PathBuf },
+    #[error(
+        "training diverged at outer step {step}: {what} is not finite. Continue from the last checkpoint with other \
+         settings, `metaburn resume {} --set outer.rate=RATE`, also with outer.clip, or with divergence.action = \"skip\" or \
+         \"rewind\"; or start a new run with a lower inner.rate{}",
+        quoted(path),
+        report.as_ref().map(|path| format!(". {} describes how to repeat the step", path.display())).unwrap_or_default()
+    )]
+    Diverged { step: u64, what: &'static str, path: PathBuf, report: Option<PathBuf> },
     #[error(
         "outer step {step} is not saved: {reason}. {}; fix this, then continue with `metaburn resume {}`",
         latest.map_or("No checkpoint can be read".into(), |latest| format!("The latest checkpoint is the one after outer step {latest}")),
@@ -45,6 +58,16 @@ pub enum Error {
     Computing { step: u64, path: PathBuf, reason: String },
 }
 
+impl Error {
+    /// Whether the images are not there at all, rather than damaged or too few.
+    pub fn lacks_data(&self) -> bool {
+        matches!(
+            self,
+            Self::NoData { .. } | Self::Data(data::Error::NoFolder { .. } | data::Error::Missing { .. })
+        )
+    }
+}
+
 impl Classified for Error {
     fn is_user_error(&self) -> bool {
         match self {
@@ -52,7 +75,7 @@ impl Classified for Error {
             Self::Data(error) => error.is_user_error(),
             Self::Backend(error) => error.is_user_error(),
             Self::Run(error) => error.is_user_error(),
-            Self::OtherData { .. } => true,
+            Self::NoData { .. } | Self::OtherData { .. } | Self::NoAccuracy { .. } => true,
             Self::Diverged { .. } | Self::Unsaved { .. } | Self::Computing { .. } => false,
         }
     }

@@ -3,6 +3,10 @@
 //! The members of an ensemble adapt to an episode each on its own. The prediction is the class with the largest mean logit,
 //! and the loss is the cross-entropy of the mean logits: z = (1/k) Σ_i z_i.
 //!
+//! An inner loop that diverges gives logits that are not numbers, and then there is no answer. Such an episode is counted
+//! ([`Accuracy::diverged`]) and its images as not classified correctly: leaving it out would make a learner better for every
+//! episode that it cannot do. If no episode has an answer, there is no accuracy.
+//!
 //! The mode of batch norm concerns predictions, not the inner loss, so accuracies in several modes share one adaptation.
 
 use super::{EpisodeLoader, Learner, evaluation_shape};
@@ -43,14 +47,23 @@ pub struct Evaluation {
 /// Accuracy over several episodes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Accuracy {
-    /// Mean over episodes, percent.
+    /// Mean over episodes, percent; NaN if all diverged.
     pub mean: f64,
-    /// Half-width of the 95 % confidence interval (1.96 standard errors), percent.
+    /// Half-width of the 95 % confidence interval (1.96 standard errors), percent; NaN if all diverged.
     pub ci95: f64,
-    /// Mean query cross-entropy.
+    /// Mean query cross-entropy; not finite if any episode diverged.
     pub loss: f64,
     /// Number of episodes.
     pub episodes: usize,
+    /// How many of them diverged: their loss after adaptation is not finite. Their accuracy counts as 0.
+    pub diverged: usize,
+}
+
+impl Accuracy {
+    /// Whether there is an accuracy: whether not all episodes diverged.
+    pub fn is_known(&self) -> bool {
+        self.diverged < self.episodes
+    }
 }
 
 impl Evaluation {
@@ -128,8 +141,31 @@ struct Scores {
 
 impl Scores {
     fn mean(self) -> Accuracy {
-        let (accuracy, ci95) = mean_and_ci95(&self.accuracies);
-        let episodes = self.accuracies.len();
-        Accuracy { mean: 100.0 * accuracy, ci95: 100.0 * ci95, loss: mean(&self.losses), episodes }
+        let answered: Vec<bool> = self.losses.iter().map(|loss| loss.is_finite()).collect();
+        let accuracies = self.accuracies.iter().zip(&answered);
+        let accuracies: Vec<f64> =
+            accuracies.map(|(accuracy, is)| if *is { *accuracy } else { 0.0 }).collect();
+        let (episodes, diverged) = (accuracies.len(), answered.iter().filter(|is| !**is).count());
+        let (accuracy, ci95) =
+            if diverged < episodes { mean_and_ci95(&accuracies) } else { (f64::NAN, f64::NAN) };
+        Accuracy { mean: 100.0 * accuracy, ci95: 100.0 * ci95, loss: mean(&self.losses), episodes, diverged }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_episode_without_answers_counts_as_wrong_and_is_counted() {
+        let scores = |accuracies: &[f64], losses: &[f64]| {
+            Scores { accuracies: accuracies.to_vec(), losses: losses.to_vec() }.mean()
+        };
+        let some = scores(&[1.0, 0.2, 0.5], &[0.1, f64::NAN, 0.7]);
+        assert_eq!((some.mean, some.episodes, some.diverged, some.is_known()), (50.0, 3, 1, true));
+        assert!((some.ci95 - 196.0 * 0.5 / 3f64.sqrt()).abs() < 0.1 && some.loss.is_nan(), "{some:?}");
+        let none = scores(&[0.2, 0.2], &[f64::INFINITY, f64::NAN]);
+        assert!(none.mean.is_nan() && none.ci95.is_nan() && !none.is_known() && none.diverged == 2);
+        assert_eq!(scores(&[0.2, 0.4], &[1.0, 1.0]).diverged, 0);
     }
 }

@@ -5,6 +5,7 @@ mod divergence;
 mod episode_loader;
 mod error;
 mod evaluation;
+mod imported;
 mod learner;
 mod memory;
 mod prediction;
@@ -17,12 +18,16 @@ mod watcher;
 pub use episode_loader::{BatchStream, EpisodeLoader, Images};
 pub use error::Error;
 pub use evaluation::{Accuracy, Evaluation, together};
+pub use imported::{Origin, write_imported};
 pub use learner::Learner;
 pub use memory::Plan;
-pub use sampler::{check_data, evaluation_shape, sampler, training_shape};
+pub use sampler::{
+    check_data, evaluation_shape, images, sampler, sampler_of, sampler_of_all, sampler_of_split,
+    training_shape,
+};
 pub use watcher::Watcher;
 
-use crate::config::Config;
+use crate::config::{Config, Purpose};
 use crate::data::{Part, Sampler};
 use crate::run::{
     self, Best, ClockRecord, Journal, Lock, Ranking, RunDir, Saved, StepRecord, TrainingState,
@@ -97,33 +102,22 @@ impl Trainer {
         let opened = device::open(config.backend)?.with_threads(config.threads);
         let learner = Learner::new(&config, opened);
         let theta = learner.initialise(config.seed);
-        Self::start_at(theta, learner, config, path, watcher)
-    }
-
-    /// Starts a new run in `path` at `theta`, a stack of one task with the leaves of `learner`. `learner` must be that of `config`.
-    ///
-    /// # Errors
-    /// Returns an error if the data or the directory does not suit the run.
-    pub fn start_at(
-        theta: Params,
-        learner: Learner,
-        config: Config,
-        path: &Path,
-        watcher: &mut dyn Watcher,
-    ) -> Result<Self, Error> {
         let sampler = sampler(&config, watcher)?;
         let (run, lock) = RunDir::create(path, &config)?;
         Self::begin(theta, learner, config, sampler, run, lock)
     }
 
     /// Resumes `run` at its latest intact checkpoint, or at its beginning if it was ended before the first. `config` is the
-    /// run's own, except that the backend and the path of the data may differ.
+    /// run's own, except for what may [change](Config::changes) when training goes on.
     ///
     /// # Errors
     /// Returns an error if the run is in use, its data is different, or no checkpoint is intact.
     pub fn resume(run: RunDir, config: Config, watcher: &mut dyn Watcher) -> Result<Self, Error> {
         let lock = run.lock()?;
         let latest = run.latest()?;
+        if let Some((saved, _)) = &latest {
+            saved.check_settings(&config, Purpose::Training, run.path())?;
+        }
         let opened = device::open(config.backend)?.with_threads(config.threads);
         let sampler = sampler(&config, watcher)?;
         let learner = Learner::new(&config, opened);
@@ -160,7 +154,8 @@ impl Trainer {
             ranking: self.run.return_to(&training_state.ranking(), self.config.checkpoint.keep_best)?,
             skipped_steps: training_state.skipped_steps,
             rewinds: training_state.rewinds,
-            data: training_state.data.clone(),
+            // Weights of another program do not say what they were trained on. From now on it is these images.
+            ..std::mem::take(&mut self.progress)
         };
         Ok(())
     }
@@ -366,11 +361,22 @@ impl Trainer {
             ci95: accuracy.ci95,
             validation_loss: accuracy.loss,
             episodes: accuracy.episodes,
+            diverged_episodes: accuracy.diverged,
             batch_norm: self.config.model.batch_norm,
             gradient_evaluations: self.outer.evaluations().total(),
         };
         self.metrics.write(&record)?;
         watcher.validation(&record);
+        if !accuracy.is_known() {
+            watcher.warning(&format!(
+                "all {} validation episodes diverged after outer step {}: their answers after {} inner steps are not finite, so \
+                 there is no accuracy",
+                accuracy.episodes,
+                record.step,
+                self.config.inner.eval_steps
+            ));
+            return Ok(false);
+        }
         let best = Best { step: record.step, accuracy: accuracy.mean };
         let Some(ranking) = self.progress.ranking.with(best, self.config.checkpoint.keep_best) else {
             return Ok(false);
@@ -415,7 +421,13 @@ impl Trainer {
             rewinds: self.progress.rewinds,
             estimator: self.outer.estimator().state().values,
             data: self.progress.data.clone(),
+            settings: self.config.described(),
         }
+    }
+
+    /// The outer learning rate of the next step.
+    pub fn rate(&self) -> f64 {
+        self.outer.rate()
     }
 
     /// The network and its device.

@@ -3,8 +3,8 @@
 use super::{Error, Watcher};
 use crate::config::Config;
 use crate::data::{
-    Augmentation, EpisodeShape, ImageSet, LoadOptions, Loaded, Part, Rotations, Sampler, Split, SplitRule,
-    TRAINING_FRACTION,
+    Augmentation, EpisodeShape, ImageSet, LoadOptions, Loaded, Location, Part, RotatedClass, Rotations,
+    Sampler, Split, SplitRule, TRAINING_FRACTION,
 };
 use crate::run::TrainingState;
 use std::path::Path;
@@ -31,9 +31,15 @@ pub fn evaluation_shape(config: &Config) -> EpisodeShape {
 /// # Errors
 /// Returns an error if images are missing or damaged, or a part has too few classes or images.
 pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Error> {
-    let set = images(config, watcher)?;
-    let split = split(config, &set)?;
-    let sampler = Sampler::new(Arc::new(set), split, config.seed).with_augmentation(augmentation(config));
+    sampler_of(config, images(config, watcher)?)
+}
+
+/// The sampler of these images, which are those of `config`. Checks the same.
+///
+/// # Errors
+/// Returns an error if a part has too few classes or images.
+pub fn sampler_of(config: &Config, set: ImageSet) -> Result<Sampler, Error> {
+    let sampler = sampler_of_split(config, set)?.with_augmentation(augmentation(config));
     sampler.check(Part::Train, &training_shape(config))?;
     if config.eval.every > 0 {
         sampler.check(Part::Validation, &evaluation_shape(config))?;
@@ -42,8 +48,32 @@ pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Er
     Ok(sampler)
 }
 
-fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<ImageSet, Error> {
+/// The sampler of images that the run was not trained on, split as `config` says. Nothing is checked, since only one part is
+/// used.
+///
+/// # Errors
+/// Returns an error if the images cannot be split so.
+pub fn sampler_of_split(config: &Config, set: ImageSet) -> Result<Sampler, Error> {
+    let split = split(config, &set)?;
+    Ok(Sampler::new(Arc::new(set), split, config.seed))
+}
+
+/// The sampler of images that the run was not trained on: all their classes are test classes.
+pub fn sampler_of_all(config: &Config, set: ImageSet) -> Sampler {
+    let all = (0..set.classes().len()).map(|class| RotatedClass { class, quarter_turns: 0 });
+    let split = Split { train: Vec::new(), validation: Vec::new(), test: all.collect() };
+    Sampler::new(Arc::new(set), split, config.seed)
+}
+
+/// Loads the images of `config`.
+///
+/// # Errors
+/// Returns an error if images are missing or damaged.
+pub fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<ImageSet, Error> {
     let data = &config.data;
+    if data.path.is_none() && data.source.location != Location::Generated {
+        return Err(Error::NoData { of: data.source });
+    }
     let Loaded { set, warning } = data.source.load(&LoadOptions {
         path: data.path.as_deref().unwrap_or(Path::new("")),
         size: data.image_size,
@@ -71,13 +101,13 @@ fn augmentation(config: &Config) -> Augmentation {
     Augmentation { turns: data.rotations == Rotations::Episode, flips: data.flips, shift: data.shift }
 }
 
-/// Checks that a resumed run uses the images that it started with.
+/// Checks that a resumed run uses the images that it started with, if it is known which these were.
 ///
 /// # Errors
 /// Returns an error if the images differ.
 pub fn check_data(sampler: &Sampler, training_state: &TrainingState) -> Result<(), Error> {
     let found = sampler.set().digest();
-    if found == training_state.data {
+    if found == training_state.data || training_state.data.is_empty() {
         return Ok(());
     }
     Err(Error::OtherData { found, expected: training_state.data.clone() })

@@ -140,7 +140,7 @@ fn divergence_in_a_pending_step_names_the_step_and_is_not_saved() {
         let path = folder.path().join(late.to_string());
         let mut notes = Notes::default();
         let error = trainer(&path, late, &GROWS).run(&mut notes).unwrap_err();
-        let Error::Diverged { step, what, report: Some(ref report) } = error else { panic!("{error}") };
+        let Error::Diverged { step, what, report: Some(ref report), .. } = error else { panic!("{error}") };
         assert!(step > MOST_PENDING as u64 && notes.steps.len() as u64 == step - 1, "{error}");
         assert_eq!(results(&path).1.len(), 1, "only the checkpoint before the first step");
         assert_eq!(results(&path).0.lines().count() as u64, step - 1, "all steps before it are recorded");

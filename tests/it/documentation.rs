@@ -2,7 +2,7 @@
 //!
 //! `UPDATE=1 cargo test --test it documentation` writes `docs/configuration.md` again.
 
-use metaburn::config::keys;
+use metaburn::config::{Purpose, keys};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,17 @@ fn configuration_md_matches_the_keys() {
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
     assert!(written == text, "docs/configuration.md differs from the keys; run with UPDATE=1");
+}
+
+#[test]
+fn commands_md_lists_what_may_change_after_training() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md")).unwrap();
+    let (_, section) = page.split_once("## Change a run after training").expect("the section");
+    let (table, _) = section.split_once("\nEverything else").expect("its end");
+    for key in [Purpose::Training, Purpose::Evaluation].into_iter().flat_map(Purpose::keys) {
+        let listed = if key.ends_with('.') { format!("`{key}*`") } else { format!("`{key}`") };
+        assert!(table.contains(&listed), "{listed} is not listed in docs/commands.md");
+    }
 }
 
 /// The files of the project that the links and pictures of a page point to.

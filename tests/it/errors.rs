@@ -3,7 +3,7 @@
 use crate::common::optional::{data_set, lacks_wgpu, skip};
 use crate::common::{
     IMAGES, Outcome, Running, TINY, checkpoint, folder_with_images, json_lines, metaburn, names, run,
-    run_command,
+    run_command, run_in_shell,
 };
 use metaburn::support::archive::{Archive, Values};
 use std::fs::{self, File};
@@ -382,12 +382,12 @@ mod checkpoints {
     }
 
     #[test]
-    fn a_checkpoint_of_another_network_is_refused_with_both_shapes() {
+    fn a_configuration_of_another_network_is_refused_with_both_values() {
         let (folder, run) = finished();
         let file = run.join("config.toml");
         let config = fs::read_to_string(&file).unwrap();
         fs::write(&file, config.replace("filters = 4", "filters = 5")).unwrap();
-        let words = ["`theta.conv1.weight`", "step-00000004.safetensors", "[4, 1, 3, 3]", "[5, 1, 3, 3]"];
+        let words = ["configuration of run was changed", "model.filters was 4 and is 5"];
         crate::common::run(folder.path(), "eval run").refused(&words);
         crate::common::run(folder.path(), "resume run").refused(&words);
     }
@@ -406,6 +406,10 @@ mod checkpoints {
         let kept = names(&run.join("checkpoints"));
         assert_eq!(kept, ["step-00000000.safetensors"], "weights that are not finite are not kept");
         assert_eq!(json_lines(&run.join("metrics.jsonl")).len(), 0);
+        // The advice works.
+        let commands = ran.stderr.split('`').find(|words| words.starts_with("metaburn resume")).unwrap();
+        let command = commands.replace("RATE", "0.01 --json");
+        assert_eq!(run_in_shell(folder.path(), &command).json()["steps"], 5);
     }
 
     #[test]

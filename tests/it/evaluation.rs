@@ -46,6 +46,13 @@ fn written(name: &str) -> Value {
     serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
 }
 
+/// The result of a test, in the file of these `shots`, inner `steps` and so on.
+fn tested(shots: usize, steps: usize, episodes: usize, rest: &str) -> Value {
+    written(&format!(
+        "test-3-way-{shots}-shot-2-query-{steps}-inner-steps-{episodes}-episodes-batch-norm-{rest}"
+    ))
+}
+
 /// The steps of the run's best validations, best first, by its record.
 fn best_steps() -> Vec<u64> {
     let mut validations: Vec<(f64, u64)> = json_lines(&trained().join("run/metrics.jsonl"))
@@ -153,7 +160,8 @@ fn an_ensemble_predicts_by_the_mean_logits_of_its_members() {
     let own = BatchNorm::Transductive;
     let by_hand = |members: &[u64]| by_hand(members, |evaluation| evaluation.episodes = 40, own);
     assert_measured(&result, by_hand(&best));
-    assert_eq!(written("test-ensemble-3"), result);
+    let last = best.iter().max().unwrap();
+    assert_eq!(tested(1, 3, 40, &format!("transductive-ensemble-3-to-step-{last}")), result);
     // The comparison can fail: other members have another loss.
     let others = by_hand(&best[..2]);
     assert!((others[2] - result["loss"].as_f64().unwrap()).abs() > 1e-4 * others[2]);
@@ -174,7 +182,7 @@ fn an_ensemble_of_one_is_the_best_checkpoint() {
     let best = eval("--checkpoint best");
     assert_eq!(eval("--ensemble 1"), best);
     assert_eq!((&best["ensemble"], &best["checkpoints"]), (&1.into(), &serde_json::json!([best_steps()[0]])));
-    assert_eq!(written("test-best"), best);
+    assert_eq!(tested(1, 3, 4, &format!("transductive-step-{}", best_steps()[0])), best);
     // A checkpoint that is only among the best is found by its step.
     let second = best_steps()[1];
     assert_eq!(eval(&format!("--checkpoint {second}"))["steps"], second);
@@ -189,7 +197,7 @@ fn both_modes_of_batch_norm_are_measured_after_one_adaptation() {
         assert_eq!(result["batch_norm"], mode);
         assert_eq!(&eval(&format!("--batch-norm {mode} --episodes 12")), result);
     }
-    assert_eq!(written("test-batch-norm-support"), results[1]);
+    assert_eq!(tested(1, 3, 12, "support-step-12"), results[1]);
     let best = best_steps();
     let support = eval("--ensemble 2 --batch-norm support --episodes 12");
     assert_measured(&support, by_hand(&best[..2], |evaluation| evaluation.episodes = 12, BatchNorm::Support));
@@ -217,7 +225,7 @@ fn episodes_and_inner_steps_can_be_chosen_for_one_evaluation() {
         (evaluation.steps, evaluation.shape.shots, evaluation.episodes) = (0, 3, 10);
     };
     assert_measured(&result, by_hand(&best[..1], chosen, BatchNorm::Transductive));
-    assert_eq!(written("test-best-inner-steps-0-3-shot"), result);
+    assert_eq!(tested(3, 0, 10, &format!("transductive-step-{}", best[0])), result);
     assert_eq!(eval("--steps 7 --ways 3")["inner_steps"], 7);
     // Another evaluation is not taken for the run's own.
     assert_eq!(written("test")["inner_steps"], 3);

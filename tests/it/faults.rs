@@ -7,7 +7,8 @@
 use crate::common::optional::{skip, succeeds};
 use crate::common::runs::RunState;
 use crate::common::{
-    Outcome, Running, SMALL, folder_with_images, last_saved_step, metaburn, run, run_command, run_state,
+    Outcome, Running, SMALL, checkpoint, folder_with_images, last_saved_step, metaburn, run, run_command,
+    run_state,
 };
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -296,4 +297,58 @@ fn a_checkpoint_folder_that_is_read_only_for_a_while_loses_nothing() {
     assert!(trouble.log().contains("Permission denied"), "{}", trouble.log());
     open(&checkpoints, 0o755);
     trouble.ends_well();
+}
+
+/// The program on a file system without locks.
+fn without_locks(folder: &Path, line: &str, error: i32) -> Command {
+    let mut command = metaburn(folder, line);
+    command
+        .env("LD_PRELOAD", shim())
+        .env("FAULTY_FOLDER", "nothing")
+        .env("FAULTY_LOG", folder.join("calls.log"));
+    command.env("FAULTY_FLOCK", error.to_string());
+    command
+}
+
+#[test]
+fn where_a_file_system_has_no_locks_training_works_and_is_guarded_all_the_same() {
+    let folder = folder_with_images();
+    // ENOLCK, ENOSYS, EOPNOTSUPP and EBADF.
+    for error in [37, 38, 95, 9] {
+        let line = format!("train {SMALL} --steps 2 --run-dir run{error}");
+        let ran = run_command(&mut without_locks(folder.path(), &line, error)).ok();
+        assert!(ran.stdout.contains("test accuracy"), "{ran:?}");
+        let run = folder.path().join(format!("run{error}"));
+        assert!(run.join("results/test.json").is_file() && !run.join("run.owner").exists());
+    }
+    let path = folder.path().join("run");
+    let owner = path.join("run.owner");
+    let line = format!("train {SMALL} --steps 100000000 --run-dir run");
+    let mut running = Running::start(&mut without_locks(folder.path(), &line, 37));
+    running.wait_until(|| checkpoint(&path, 0).is_file());
+    let held = format!("process {} on ", running.id());
+    let words = ["run is in use", &held, "if it has ended, delete run/run.owner"];
+    run_command(&mut without_locks(folder.path(), "resume run", 37)).refused(&words);
+    // So is a process on a machine that has locks.
+    run(folder.path(), "resume run").refused(&words);
+    // A killed process leaves its file behind; it is seen that the process has ended.
+    drop(running);
+    assert!(owner.is_file());
+    let again = format!("resume run --set outer.steps={}", last_saved_step(&path).unwrap() + 1);
+    run_command(&mut without_locks(folder.path(), &again, 37)).ok();
+    assert!(!owner.exists());
+    // A process on another machine cannot be seen: the advice is to delete the file, and that works.
+    fs::write(&owner, r#"{"process":7,"host":"elsewhere","boot":"1","namespace":null,"started":null}"#)
+        .unwrap();
+    let message = run_command(&mut without_locks(folder.path(), "resume run", 37))
+        .refused(&["process 7 on elsewhere", "delete run/run.owner"]);
+    let advised = message.trim_end().rsplit("delete ").next().unwrap();
+    fs::remove_file(folder.path().join(advised)).unwrap();
+    run_command(&mut without_locks(folder.path(), "resume run", 37)).ok();
+    // A stopped one deletes its file.
+    let line = line.replace("--run-dir run", "--run-dir stopped");
+    let mut running = Running::start(&mut without_locks(folder.path(), &line, 37));
+    running.wait_until(|| checkpoint(&folder.path().join("stopped"), 0).is_file());
+    assert_eq!(running.interrupt().code, Some(130));
+    assert!(!folder.path().join("stopped/run.owner").exists());
 }

@@ -34,7 +34,9 @@ mod model;
 
 mod plots_and_reports;
 mod recipe;
+mod results;
 mod resume;
+mod resume_longer;
 mod setup;
 mod studies;
 mod studies_on_digits;

@@ -106,7 +106,7 @@ fn checkpoints_hold_the_learned_rates_and_eval_uses_them() {
 }
 
 #[test]
-fn a_checkpoint_without_rates_is_refused_if_rates_are_learned() {
+fn rates_that_are_learned_only_after_training_are_refused() {
     let folder = folder_with_images();
     run(folder.path(), &format!("train {IMAGES} {TINY} --steps 1 --run-dir run")).ok();
     let path = folder.path().join("run/config.toml");
@@ -120,5 +120,5 @@ fn a_checkpoint_without_rates_is_refused_if_rates_are_learned() {
     fs::write(&path, &old).unwrap();
     run(folder.path(), "eval run").ok();
     fs::write(&path, config.replace("rates = \"fixed\"", "rates = \"learned\"")).unwrap();
-    run(folder.path(), "eval run").refused(&["has no array `rate.conv1.weight`"]);
+    run(folder.path(), "eval run").refused(&["inner.rates was \"fixed\" and is \"learned\""]);
 }

@@ -2,8 +2,9 @@
 
 use crate::common::optional::lacks_wgpu;
 use crate::common::{
-    IMAGES, Outcome, Running, SMALL, TINY, checkpoint, folder_with_images, json_lines, last_saved_step,
-    metaburn, names, relative_error, run, run_command, run_state, wants_long_tests,
+    IMAGES, Outcome, Running, SMALL, TINY, advised, checkpoint, folder_with_images, json_lines,
+    last_saved_step, metaburn, names, relative_error, run, run_command, run_in_shell, run_state,
+    wants_long_tests,
 };
 use bilevel::rng::generator;
 use metaburn::run::{Ranking, RunDir, Saved};
@@ -11,7 +12,6 @@ use metaburn::support::archive::Archive;
 use rand::RngExt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -91,19 +91,6 @@ fn best_checkpoints(run: &Path) -> (Ranking, Vec<(String, String)>) {
     (saved.training_state.ranking(), files)
 }
 
-/// The indented command at the end of a message.
-fn command_in(message: &str) -> &str {
-    message.lines().rev().find_map(|line| line.strip_prefix("  ")).expect("a command")
-}
-
-/// Runs `command` in a shell that has metaburn on its path.
-fn run_in_shell(folder: &Path, command: &str) -> Outcome {
-    let program = Path::new(env!("CARGO_BIN_EXE_metaburn"));
-    let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{}:{path}", program.parent().unwrap().display());
-    run_command(Command::new("sh").args(["-c", command]).env("PATH", path).current_dir(folder))
-}
-
 #[test]
 fn ctrl_c_saves_and_prints_a_command_that_resumes_to_the_same_bits() {
     let options = format!("--steps {STEPS} --set outer.clip=1.0 --set checkpoint.every=7");
@@ -116,7 +103,7 @@ fn ctrl_c_saves_and_prints_a_command_that_resumes_to_the_same_bits() {
     assert!(ran.stderr.contains(&format!("saved after outer step {step}")), "{}", ran.stderr);
     assert!(step < STEPS && !experiment.torn().join("results").exists());
 
-    let command = command_in(&ran.stderr);
+    let command = advised(&ran.stderr);
     assert!(command.ends_with("metaburn resume torn --json"), "{command}");
     let ran = run_in_shell(experiment.folder.path(), command).ok();
     assert!(ran.stderr.contains(&format!("after outer step {step}")), "{}", ran.stderr);
@@ -190,7 +177,7 @@ fn the_printed_command_quotes_a_directory_with_a_space_in_its_name() {
     running.wait_until(|| last_saved_step(&folder.path().join("my run")) >= Some(1));
     let ran = running.interrupt();
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
-    run_in_shell(folder.path(), command_in(&ran.stderr)).ok();
+    run_in_shell(folder.path(), advised(&ran.stderr)).ok();
 }
 
 /// Kills a tiny run with `options` [`KILLS`] times, at moments drawn from `seed`, then completes it and compares.

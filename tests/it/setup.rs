@@ -46,6 +46,10 @@ fn doctor_finds_no_problem_in_an_empty_folder() {
     assert_eq!(code, Some(0), "{checks:?}");
     let flex = check(&checks, "backend flex");
     assert!(flex["state"] == "ok" && flex["found"].as_str().unwrap().contains("is correct"), "{flex}");
+    // What is not built in or not there is no warning: one line says whether there is a GPU.
+    assert_eq!(checks.iter().filter(|check| check["what"] == "GPU").count(), 1);
+    let backends = checks.iter().filter(|check| check["what"].as_str().unwrap().starts_with("backend "));
+    assert!(backends.into_iter().all(|check| check["state"] == "ok"), "{checks:?}");
     let omniglot = check(&checks, "Omniglot");
     assert_eq!(omniglot["state"], "warning");
     assert!(omniglot["advice"].as_str().unwrap().contains("metaburn data fetch omniglot"));

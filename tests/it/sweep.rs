@@ -90,8 +90,8 @@ fn a_diverging_run_is_reported_and_does_not_stop_the_others() {
     let ran = run(folder.path(), &line).ok();
     assert!(ran.stderr.contains("wild-seed-0 diverged at outer step"), "{}", ran.stderr);
     let rows: Vec<&str> = ran.stdout.lines().collect();
-    assert!(rows[2].starts_with("| wild |  |  | 0 | 1 |"), "{}", ran.stdout);
-    assert!(rows[3].starts_with("| tame | ") && rows[3].contains(" | 1 | 0 |"), "{}", ran.stdout);
+    assert!(rows[2].starts_with("| wild |  |  | 0 |  | 1 |"), "{}", ran.stdout);
+    assert!(rows[3].starts_with("| tame | ") && rows[3].contains(" | 1 | 4 | 0 |"), "{}", ran.stdout);
     let table = self::text(&folder.path().join("checkpoints/sweep-small/table.md"));
     assert!(table.contains("`wild-seed-0` diverged"), "{table}");
     // A diverged run is not repeated.

@@ -56,7 +56,7 @@ fn without_json_the_result_is_one_sentence() {
     assert_eq!(stdout.lines().count(), 1);
     for part in [
         "test accuracy",
-        "4 episodes, 2-way 1-shot, batch norm support",
+        "4 episodes, 2-way 1-shot with 2 queries a class, batch norm support",
         "after 2 outer steps",
         "12 gradient",
     ] {
@@ -206,7 +206,12 @@ fn eval_reproduces_the_accuracy_of_training() {
     assert_eq!(validation["episodes"], 3);
     let records = json_lines(&folder.path().join("run/metrics.jsonl"));
     assert_eq!(validation["validation_accuracy"], records[5]["validation_accuracy"]);
-    assert_eq!(names(&folder.path().join("run/results")), ["test.json", "validation.json"]);
+    let rest = "2-way 1-shot 2-query 3-inner-steps";
+    let [test, validation] = [("test", 40), ("validation", 3)].map(|(part, episodes)| {
+        let name = format!("{part} {rest} {episodes}-episodes batch-norm-transductive step-4.json");
+        name.replace(' ', "-")
+    });
+    assert_eq!(names(&folder.path().join("run/results")), [&test, "test.json", &validation]);
 
     let best = run(folder.path(), "eval run --checkpoint best --split validation --episodes 3 --json").json();
     let accuracy = |record: &Value| record["validation_accuracy"].as_f64().unwrap();

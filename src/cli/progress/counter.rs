@@ -1,6 +1,7 @@
 //! Shows how many of a known number of things are done, and the time left: a bar on a terminal, otherwise a line every ten
 //! seconds.
 
+use super::super::output::say;
 use super::{BETWEEN_LINES, Progress, styled, time_left};
 use indicatif::ProgressBar;
 use std::time::Instant;
@@ -43,7 +44,7 @@ impl Counter {
             View::Lines(last) => {
                 if last.elapsed() >= BETWEEN_LINES {
                     *last = Instant::now();
-                    eprintln!("{done}/{length} {what}, {} left", left());
+                    say(format_args!("{done}/{length} {what}, {} left", left()));
                 }
             }
             View::Bar(bar) => {

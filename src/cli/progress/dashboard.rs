@@ -153,6 +153,9 @@ impl Dashboard {
     /// Shows a validation.
     pub fn validation(&mut self, record: &ValidationRecord) {
         let (value, ci95) = (record.validation_accuracy, record.ci95);
+        if !value.is_finite() {
+            return;
+        }
         let accuracy = Metric::accuracy(value, format!("{value:.2} % ± {ci95:.2}"));
         self.draw(|dashboard| {
             let state = dashboard.state(accuracy);

@@ -13,6 +13,7 @@ mod whole_screen;
 
 pub use counter::Counter;
 
+use super::output::say;
 use bilevel::Budget;
 use clap::{Args, ValueEnum};
 use dashboard::Dashboard;
@@ -153,9 +154,9 @@ impl Terminal {
     /// Prints a line without disturbing the display.
     fn print(&mut self, text: String) {
         match &self.view {
-            View::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
+            View::Bar(bar) => bar.suspend(|| say(text)),
             View::Dashboard(_) => self.held_back.push(text),
-            View::Lines(_) | View::Nothing => eprintln!("{text}"),
+            View::Lines(_) | View::Nothing => say(text),
         }
     }
 
@@ -186,9 +187,9 @@ impl Terminal {
             // Dropping the dashboard restores the screen.
             View::Lines(_) | View::Dashboard(_) => {}
         }
-        self.held_back.drain(..).for_each(|text| eprintln!("{text}"));
+        self.held_back.drain(..).for_each(say);
         if self.step > 0 {
-            eprintln!("{}", self.status());
+            say(self.status());
         }
     }
 
@@ -258,7 +259,7 @@ impl Watcher for Terminal {
             View::Lines(last) => {
                 if last.elapsed() >= BETWEEN_LINES {
                     *last = Instant::now();
-                    eprintln!("{status}, {left} left");
+                    say(format_args!("{status}, {left} left"));
                 }
             }
             View::Bar(bar) => {
@@ -270,16 +271,26 @@ impl Watcher for Terminal {
     }
 
     fn validation(&mut self, record: &ValidationRecord) {
-        self.accuracy = format!(
-            ", validation {:.1} % ± {:.1} (batch norm {})",
-            record.validation_accuracy, record.ci95, record.batch_norm
-        );
+        let how = match record.diverged_episodes {
+            0 => format!("batch norm {}", record.batch_norm),
+            some => {
+                format!("batch norm {}; {some} of {} episodes diverged", record.batch_norm, record.episodes)
+            }
+        };
+        let (accuracy, ci95) = (record.validation_accuracy, record.ci95);
+        self.accuracy = match accuracy.is_finite() {
+            true => format!(", validation {accuracy:.1} % ± {ci95:.1} ({how})"),
+            false => format!(", no validation accuracy ({how})"),
+        };
         match &mut self.view {
             View::Nothing | View::Bar(_) => {}
-            View::Lines(_) => eprintln!(
-                "step {}: validation accuracy {:.2} % ± {:.2} (batch norm {})",
-                record.step, record.validation_accuracy, record.ci95, record.batch_norm
-            ),
+            View::Lines(_) if accuracy.is_finite() => {
+                say(format_args!(
+                    "step {}: validation accuracy {accuracy:.2} % ± {ci95:.2} ({how})",
+                    record.step
+                ));
+            }
+            View::Lines(_) => say(format_args!("step {}: no validation accuracy ({how})", record.step)),
             View::Dashboard(dashboard) => dashboard.validation(record),
         }
     }

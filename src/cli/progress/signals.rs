@@ -2,7 +2,9 @@
 //! another time, ends the program at once.
 
 use super::super::exit;
+use super::super::output::say;
 use super::dashboard;
+use metaburn::support::lock::release_all;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -22,7 +24,7 @@ pub fn install() {
         }
         // A message would disturb the dashboard.
         if !dashboard::is_shown() {
-            eprintln!("\nfinishing this step; press Ctrl-C again to stop at once and lose it");
+            say("\nfinishing this step; press Ctrl-C again to stop at once and lose it");
         }
     });
 }
@@ -32,8 +34,9 @@ pub fn stop_at_once() -> ! {
     dashboard::leave();
     let command = COMMAND.lock().unwrap_or_else(PoisonError::into_inner);
     if !command.is_empty() {
-        eprintln!("\nthe run is kept; to continue from its latest checkpoint:\n  {command}");
+        say(format_args!("\nthe run is kept; to continue from its latest checkpoint:\n  {command}"));
     }
+    release_all();
     std::process::exit(i32::from(exit::INTERRUPTED))
 }
 

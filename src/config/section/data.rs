@@ -88,7 +88,8 @@ fn of_each_source(phrase: impl Fn(&Source) -> Option<String>) -> String {
 pub struct Data {
     /// The source of the images.
     pub source: &'static Source,
-    /// Folder of the images, relative to the working directory; `None` only for generated images.
+    /// Folder of the images, relative to the working directory; `None` for generated images, and for a run whose images are not
+    /// here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// How classes are divided into training and test classes; `None` to choose by the images.
@@ -139,7 +140,7 @@ fn path(checker: &mut Checker, source: &Source) -> Option<PathBuf> {
         }
         Location::Default(folder) => checker.find(&PATH).or_else(|| Some(folder.into())),
         Location::Required => {
-            if !checker.is_set(&PATH) {
+            if !checker.is_set(&PATH) && checker.needs_data() {
                 let name = source.name;
                 let reason =
                     format!("`data.path` is missing: data.source = {name:?} needs a folder of images");

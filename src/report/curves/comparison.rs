@@ -3,6 +3,7 @@
 use super::{RunCurves, Sample};
 use crate::report::figure::{Axis, Figure, Panel, Series};
 use bilevel::stats::{mean, mean_and_ci95, mean_and_t95};
+use std::collections::BTreeSet;
 
 /// Bins of a loss curve; each point is a mean over the consecutive outer steps of a bin.
 const BINS: usize = 24;
@@ -37,11 +38,11 @@ impl Against {
     }
 }
 
-/// Groups runs that differ only in incidental settings such as the seed, in order of first appearance.
+/// Groups runs on the same images that differ only in incidental settings such as the seed, in order of first appearance.
 pub fn pooled(runs: Vec<RunCurves>) -> Vec<Vec<RunCurves>> {
     let mut groups: Vec<Vec<RunCurves>> = Vec::new();
     for run in runs {
-        match groups.iter_mut().find(|group| group[0].settings == run.settings) {
+        match groups.iter_mut().find(|group| is_repeated(&group[0], &run)) {
             Some(group) => group.push(run),
             None => groups.push(vec![run]),
         }
@@ -49,21 +50,90 @@ pub fn pooled(runs: Vec<RunCurves>) -> Vec<Vec<RunCurves>> {
     groups
 }
 
+fn is_repeated(run: &RunCurves, other: &RunCurves) -> bool {
+    (&run.settings, &run.data) == (&other.settings, &other.data)
+}
+
 /// Each run as a group of its own.
 pub fn apart(runs: Vec<RunCurves>) -> Vec<Vec<RunCurves>> {
     runs.into_iter().map(|run| vec![run]).collect()
 }
 
+/// A key, and the words that name its value in a legend.
+type Setting = (&'static str, fn(&str) -> String);
+
+/// Settings that decide what a loss or an accuracy means: curves that differ in one cannot be compared.
+const MEANING: [Setting; 6] = [
+    ("task.ways", |ways| format!("{ways}-way")),
+    ("task.shots", |shots| format!("{shots}-shot")),
+    ("eval.queries", |queries| format!("{queries} queries")),
+    ("model.batch_norm", |mode| format!("batch norm {mode}")),
+    ("data.source", str::to_string),
+    (DATA, |digest| format!("data {digest}")),
+];
+/// Stands for the digest of the images.
+const DATA: &str = "data";
+
+/// What the group's value of a key of [`MEANING`] is; empty if it is not known.
+fn meaning(group: &[RunCurves], key: &str) -> String {
+    let Some(run) = group.first() else { return String::new() };
+    if key == DATA {
+        return run.data.clone();
+    }
+    let (section, key) = key.split_once('.').unwrap_or((key, ""));
+    let value = run.settings.get(section).and_then(|section| section.get(key));
+    value.map_or_else(String::new, |value| value.as_str().map_or_else(|| value.to_string(), str::to_string))
+}
+
+/// The keys of [`MEANING`] in which groups differ. Other sources have other images, and the same images at another size have
+/// another digest: then the digest says nothing more.
+fn differing(groups: &[Vec<RunCurves>]) -> Vec<Setting> {
+    let differs = |key: &str| {
+        let values: BTreeSet<String> = groups.iter().map(|group| meaning(group, key)).collect();
+        values.iter().filter(|value| !value.is_empty()).count() > 1
+    };
+    let explained = differs("data.source") || differs("data.image_size");
+    let differs = |(key, _): &Setting| differs(key) && !(*key == DATA && explained);
+    MEANING.into_iter().filter(differs).collect()
+}
+
+/// In what the groups differ that makes their losses and accuracies incomparable, such as `task.ways is 5 (a) and 2 (b)`;
+/// `None` if in nothing.
+pub fn incomparable(groups: &[Vec<RunCurves>]) -> Option<String> {
+    let said = differing(groups).into_iter().map(|(key, _)| {
+        let values = groups.iter().map(|group| format!("{} ({})", meaning(group, key), name(group)));
+        format!("{key} is {}", values.collect::<Vec<_>>().join(", "))
+    });
+    let said: Vec<String> = said.collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// The group's name in the legend, with its value of each setting that makes the groups incomparable.
+fn labelled(group: &[RunCurves], differing: &[Setting]) -> String {
+    let values: Vec<String> = differing
+        .iter()
+        .map(|(key, words)| (meaning(group, key), words))
+        .filter(|(value, _)| !value.is_empty())
+        .map(|(value, words)| words(&value))
+        .collect();
+    let name = name(group);
+    if values.is_empty() { name } else { format!("{name}: {}", values.join(", ")) }
+}
+
 /// A figure of loss and, if there is any, validation accuracy, with one curve for each group. The band of a single
 /// run is the 95 % confidence interval of means over consecutive outer steps, and over validation episodes. That of
-/// several runs is the 95 % confidence interval of the mean over runs, by Student's t.
+/// several runs is the 95 % confidence interval of the mean over runs, by Student's t. Where the groups are [`incomparable`],
+/// the legend says so.
 pub fn compare(groups: &[Vec<RunCurves>], against: Against) -> Figure {
+    let differing = differing(groups);
     let samples = || groups.iter().flatten().flat_map(|run| run.losses.iter().chain(&run.accuracies));
     let most = samples().filter_map(|sample| against.of(sample)).fold(0.0, f64::max);
     let panel = |label: &str, curve: &dyn Fn(&[RunCurves]) -> Vec<Point>| {
         let x = Axis::linear(against.label()).range(0.0, 1.03 * most);
         let panel = Panel::new(x, Axis::linear(label));
-        groups.iter().fold(panel, |panel, group| panel.with(series(name(group), curve(group))))
+        groups
+            .iter()
+            .fold(panel, |panel, group| panel.with(series(labelled(group, &differing), curve(group))))
     };
     let loss = panel("query loss", &|group| losses(group, against));
     let accuracy = panel("validation accuracy (%)", &|group| accuracies(group, against));
@@ -195,6 +265,7 @@ mod tests {
         let (accuracies, norms, products) = (losses.clone(), losses.clone(), losses.clone());
         RunCurves {
             name: name.into(),
+            data: String::new(),
             settings,
             accuracies,
             losses,

@@ -3,7 +3,7 @@
 mod comparison;
 mod overview;
 
-pub use comparison::{Against, apart, compare, pooled};
+pub use comparison::{Against, apart, compare, incomparable, pooled};
 pub use overview::overview;
 
 use crate::run::{Error, Record, RunDir};
@@ -19,11 +19,17 @@ const INCIDENTAL: [&str; 3] = ["seed", "backend", "records"];
 /// Estimators' metrics that are probabilities: a number, or one for each inner step.
 const PROBABILITIES: [&str; 3] = ["q", "p", "survival"];
 
+/// Letters of the images' digest that are shown.
+const DIGEST: usize = 8;
+
 /// A run's curves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunCurves {
     /// The directory's name.
     pub name: String,
+    /// The first letters of the digest of the images that it was trained on; empty if no checkpoint says, and for generated
+    /// images, which depend on the seed.
+    data: String,
     /// The configuration without incidental settings.
     settings: Table,
     /// Mean query loss of each outer step.
@@ -60,12 +66,17 @@ impl RunCurves {
     /// Returns an error if there is no run, it cannot be read, or it has no outer step yet.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let run = RunDir::at(path);
-        let settings = without_incidental(run.settings()?);
+        let settings = run.settings()?;
+        let has_files = settings.get("data").is_some_and(|data| data.get("path").is_some());
+        let settings = without_incidental(settings);
         let clock: BTreeMap<u64, f64> = run.clock()?.map(|record| (record.step, record.seconds)).collect();
         let resolved = path.canonicalize().unwrap_or_else(|_| path.into());
         let name = resolved.file_name().unwrap_or(resolved.as_os_str()).to_string_lossy().into_owned();
+        let latest = if has_files { run.latest().ok().flatten() } else { None };
+        let digest = latest.map_or_else(String::new, |(saved, _)| saved.training_state.data);
         let mut curves = Self {
             name,
+            data: digest.chars().take(DIGEST).collect(),
             settings,
             losses: Vec::new(),
             accuracies: Vec::new(),
@@ -95,9 +106,11 @@ impl RunCurves {
         };
         let finite = |value: f64| value.is_finite().then(|| sample(value, 0.0));
         match record {
-            Record::Validation(record) => {
+            Record::Validation(record) if record.validation_accuracy.is_finite() => {
                 self.accuracies.push(sample(record.validation_accuracy, record.ci95));
             }
+            // All its episodes diverged.
+            Record::Validation(_) => {}
             Record::Step(record) => {
                 self.losses.extend(finite(record.loss));
                 self.norms.extend(finite(record.gradient_norm));

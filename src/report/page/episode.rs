@@ -26,11 +26,17 @@ pub struct Prediction {
 }
 
 impl EvaluatedEpisode {
-    /// The predictions for all query images, class after class.
+    /// Whether its probabilities are numbers: whether it did not diverge.
+    pub fn has_answers(&self) -> bool {
+        self.probabilities.iter().all(|probability| probability.is_finite())
+    }
+
+    /// The predictions for all query images, class after class; none if the episode diverged.
     pub fn predictions(&self) -> impl Iterator<Item = Prediction> {
+        let has_answers = self.has_answers();
         let queries = self.selection.query.len() / self.ways;
         let each = self.selection.query.iter().zip(self.probabilities.chunks(self.ways)).enumerate();
-        each.map(move |(at, (image_ref, probabilities))| {
+        each.take_while(move |_| has_answers).map(move |(at, (image_ref, probabilities))| {
             let first = (0, f64::NEG_INFINITY);
             let better =
                 |best: (usize, f64), (way, p): (usize, &f64)| if *p > best.1 { (way, *p) } else { best };
@@ -45,7 +51,8 @@ impl EvaluatedEpisode {
     }
 }
 
-/// Mean accuracy over episodes and the half-width of its 95 % confidence interval, percent.
+/// Mean accuracy over episodes and the half-width of its 95 % confidence interval, percent. An episode that diverged counts as
+/// wrong.
 pub fn accuracy(episodes: &[EvaluatedEpisode]) -> (f64, f64) {
     let share = |episode: &EvaluatedEpisode| {
         let right =
@@ -73,6 +80,10 @@ mod tests {
             episode.predictions().map(|prediction| (prediction.actual, prediction.predicted)).collect();
         assert_eq!(predicted, [(0, 0), (0, 1), (1, 1), (1, 1)]);
         assert_eq!(episode.example(1), image_ref(8));
-        assert_eq!(accuracy(&[episode]), (75.0, 0.0));
+        assert_eq!(accuracy(std::slice::from_ref(&episode)), (75.0, 0.0));
+        let probabilities = vec![f64::NAN; 8];
+        let diverged = EvaluatedEpisode { selection: episode.selection.clone(), probabilities, ways: 2 };
+        assert!(!diverged.has_answers() && diverged.predictions().count() == 0);
+        assert_eq!(accuracy(&[episode, diverged]).0, 37.5);
     }
 }

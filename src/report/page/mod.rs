@@ -11,7 +11,8 @@ use crate::config::{self, Config};
 use crate::data::{ImageSet, Part, display_name};
 use crate::report::html::{data_uri, document, escaped, table};
 use crate::report::{Against, Figure, RunCurves, overview};
-use crate::run::{CheckpointSelector, RunDir, Session, TrainingState, quoted};
+use crate::run::{CheckpointSelector, OtherData, RunDir, Session, TrainingState, quoted};
+use crate::train::Evaluation;
 use bilevel::device::Opened;
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -35,8 +36,12 @@ pub struct Page<'a> {
     pub curves: Option<&'a RunCurves>,
     /// Its images.
     pub set: &'a ImageSet,
-    /// The part of the data that the episodes are drawn from.
-    pub part: Part,
+    /// How it was evaluated.
+    pub evaluation: &'a Evaluation,
+    /// The data, if it is not what the run was trained on.
+    pub data: Option<&'a OtherData>,
+    /// The options of `eval` and `report` for the same evaluation.
+    pub options: &'a str,
     /// The episodes, evaluated.
     pub episodes: &'a [EvaluatedEpisode],
     /// The number of episodes shown.
@@ -68,19 +73,41 @@ impl Page<'_> {
         Ok(document(&title, &body))
     }
 
+    /// Whether there is an accuracy: whether not all episodes diverged.
+    pub fn has_accuracy(&self) -> bool {
+        self.episodes.iter().any(EvaluatedEpisode::has_answers)
+    }
+
     /// The accuracy and what it depends on.
     fn accuracy_section(&self) -> String {
         let (config, training_state) = (self.config, self.training_state);
         let (mean, ci95) = accuracy(self.episodes);
+        let Evaluation { part, shape, steps, .. } = self.evaluation;
+        let diverged = self.episodes.iter().filter(|episode| !episode.has_answers()).count();
+        let diverged = match diverged {
+            0 => String::new(),
+            some => format!(" ({some} of them diverged and count as wrong)"),
+        };
+        let classes = match (self.data, part) {
+            (Some(data), _) => format!(
+                "of {} classes of {}, which is not what the run was trained on",
+                data.classes,
+                data.title()
+            ),
+            (None, Part::Train) => "of classes that were trained on".into(),
+            (None, _) => "of classes that were not trained on".into(),
+        };
         let best = training_state.best.map_or_else(String::new, |best| {
             format!(" Best validation: {:.2} % after outer step {}.", best.accuracy, best.step)
         });
         let said = format!(
-            "{} episodes, {}-way {}-shot, batch norm {}, of classes that were not trained on; ± is the half-width \
-             of the 95 % confidence interval. {}, after {} outer steps, {} gradient evaluations and {:.0} s of training.{best}",
+            "{} episodes{diverged}, {}-way {}-shot with {} query images a class, {steps} inner steps, batch norm {}, {classes}; \
+             ± is the half-width of the 95 % confidence interval. {}, after {} outer steps, {} gradient evaluations and {:.0} s \
+             of training.{best}",
             self.episodes.len(),
-            config.task.ways,
-            config.task.shots,
+            shape.ways,
+            shape.shots,
+            shape.queries,
             config.model.batch_norm,
             match self.checkpoint {
                 CheckpointSelector::Latest => "The latest checkpoint",
@@ -93,7 +120,7 @@ impl Page<'_> {
         );
         section(
             "accuracy",
-            &format!("{} accuracy", capitalised(self.part.name())),
+            &format!("{} accuracy", capitalised(part.name())),
             &format!(
                 "<p class=\"score\">{mean:.2} % ± {ci95:.2}</p>\n<p class=\"note\">{}</p>\n",
                 escaped(&said)
@@ -190,7 +217,13 @@ impl Page<'_> {
             let predictions: Vec<Prediction> = episode.predictions().collect();
             let right =
                 predictions.iter().filter(|prediction| prediction.predicted == prediction.actual).count();
-            let _ = writeln!(body, "<h3>Episode {number}: {right} of {} correct</h3>", predictions.len());
+            let diverged =
+                if episode.has_answers() { "" } else { ", since it diverged: there are no answers" };
+            let _ = writeln!(
+                body,
+                "<h3>Episode {number}: {right} of {} correct{diverged}</h3>",
+                episode.selection.query.len()
+            );
             let shots = episode.selection.support.chunks(episode.selection.support.len() / episode.ways);
             for (way, support) in shots.enumerate() {
                 let name = display_name(self.set, support[0]);
@@ -237,7 +270,7 @@ impl Page<'_> {
             row("page written", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
         ];
         let sessions = self.run.sessions().into_iter().map(|session| {
-            let Session { began, step, command, version, backend, device, threads, system } = session;
+            let Session { began, step, command, version, backend, device, threads, system, .. } = session;
             [
                 began,
                 step.to_string(),
@@ -255,16 +288,12 @@ impl Page<'_> {
     fn commands_section(&self) -> String {
         let (program, path) = (self.program, self.run.path());
         let (run, config) = (quoted(path), quoted(&self.run.config_file()));
-        let which = match self.checkpoint {
-            CheckpointSelector::Latest => String::new(),
-            other => format!(" --checkpoint {other}"),
-        };
-        let (part, episodes) = (self.part.name(), self.episodes.len());
+        let options = self.options;
         let commands = format!(
             "# repeat the run in a new directory\n{program} train {config} --run-dir NEW_DIR\n\
              # continue from its latest checkpoint\n{program} resume {run}\n\
-             # measure the accuracy on this page\n{program} eval {run} --split {part} --episodes {episodes}{which}\n\
-             # write this page\n{program} report {run} --split {part} --episodes {episodes}{which}\n"
+             # measure the accuracy on this page\n{program} eval {run}{options}\n\
+             # write this page\n{program} report {run}{options}\n"
         );
         section("commands", "Commands", &format!("<pre>{}</pre>\n", escaped(&commands)))
     }

@@ -164,6 +164,7 @@ mod tests {
         let bytes = fs::read(second.path()).unwrap();
         assert_eq!(records(&bytes).unwrap().len(), 4);
         let validation = ValidationRecord {
+            diverged_episodes: 0,
             step: 3,
             validation_accuracy: 50.0,
             ci95: 1.0,

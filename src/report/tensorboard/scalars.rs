@@ -60,9 +60,12 @@ fn validation_scalars(record: &ValidationRecord) -> Vec<(String, f64)> {
         ci95,
         validation_loss: loss,
         episodes: _,
+        diverged_episodes,
         batch_norm: _,
         gradient_evaluations,
     } = record;
+    let counted =
+        (*diverged_episodes > 0).then_some(("validation/diverged_episodes", *diverged_episodes as f64));
     let scalars = [
         ("validation/accuracy", *accuracy),
         ("validation/loss", *loss),
@@ -70,7 +73,7 @@ fn validation_scalars(record: &ValidationRecord) -> Vec<(String, f64)> {
         ("validation/accuracy_low", accuracy - ci95),
         ("validation/accuracy_high", accuracy + ci95),
     ];
-    scalars.map(|(tag, value)| (tag.to_string(), value)).to_vec()
+    scalars.into_iter().chain(counted).map(|(tag, value)| (tag.to_string(), value)).collect()
 }
 
 /// Adds an estimator's metric. A list becomes a curve for each of its members, numbered from 1; a value that is

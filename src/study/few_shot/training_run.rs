@@ -30,7 +30,12 @@ pub fn train(config: &Config, name: &str, count: u64, workspace: &mut Workspace)
     loop {
         let spent = trainer.training_state().evaluations.total();
         if spent >= log.next_due(budget, count) {
-            log.add(validate(&trainer, cores.take()))?;
+            let validation = validate(&trainer, cores.take());
+            if !validation.accuracy.is_finite() {
+                // All validation episodes diverged: there is no accuracy to record.
+                return Ok(Record { diverged: Some(validation.steps), validations: log.validations });
+            }
+            log.add(validation)?;
         }
         if spent >= budget {
             return Ok(Record { diverged: None, validations: log.validations });

@@ -14,7 +14,8 @@ pub use summary::{Summary, SweepResult, write};
 use super::Error;
 use super::folder::differences;
 use crate::config::{Config, Sweep};
-use crate::run::{self, RunDir};
+use crate::run::{self, EvaluationResult, RunDir};
+use crate::train::evaluation_shape;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -43,8 +44,12 @@ pub enum RunState {
 /// Result of a finished run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
-    /// Test accuracy, in percent.
-    pub test_accuracy: f64,
+    /// Test accuracy, in percent; `None` if all episodes of the test diverged.
+    pub test_accuracy: Option<f64>,
+    /// Number of episodes of the test.
+    pub episodes: usize,
+    /// How many of them diverged and count as wrong.
+    pub diverged_episodes: usize,
     /// Gradient evaluations of training.
     pub gradient_evaluations: u64,
     /// Seconds of training.
@@ -82,6 +87,18 @@ pub fn check(runs: &[Run]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether `test` measured what `config` asks for. Any other number is not one of this sweep: the run is then tested again.
+fn is_own(test: &EvaluationResult, config: &Config) -> bool {
+    let shape = evaluation_shape(config);
+    let asked = (shape.ways, shape.shots, config.eval.test_episodes, config.model.batch_norm, 1);
+    let exactly = |measured: Option<usize>, asked: usize| measured.is_none_or(|measured| measured == asked);
+    (test.ways, test.shots, test.episodes, test.batch_norm, test.ensemble) == asked
+        && exactly(test.queries, shape.queries)
+        && exactly(test.inner_steps, config.inner.eval_steps)
+        && test.data.is_none()
+        && config.outer.budget.progress(test.steps, test.gradient_evaluations) >= 1.0
+}
+
 impl Run {
     /// Name of its directory, as in tables.
     pub fn name(&self) -> String {
@@ -93,14 +110,16 @@ impl Run {
     /// # Errors
     /// Returns an error if its directory cannot be read.
     pub fn state(&self) -> Result<RunState, Error> {
-        let directory = match RunDir::open(&self.path) {
-            Ok((directory, _)) => directory,
+        let (directory, config) = match RunDir::open(&self.path) {
+            Ok(opened) => opened,
             Err(run::Error::NoRun { .. }) => return Ok(RunState::Open),
             Err(error) => return Err(error.into()),
         };
-        if let Some(test) = directory.test_result()? {
+        if let Some(test) = directory.test_result()?.filter(|test| is_own(test, &config)) {
             return Ok(RunState::Finished(Score {
                 test_accuracy: test.accuracy.percent(),
+                episodes: test.episodes,
+                diverged_episodes: test.diverged_episodes,
                 gradient_evaluations: test.gradient_evaluations,
                 seconds: test.seconds,
             }));

@@ -1,8 +1,8 @@
 //! Results of a sweep: a table with one row per setting, and a figure.
 
-use super::{Run, RunState};
+use super::{Run, RunState, Score};
 use crate::config::Sweep;
-use crate::report::{Against, RunCurves, Table, compare, pooled};
+use crate::report::{Against, RunCurves, Table, compare, incomparable, pooled};
 use crate::study::Error;
 use crate::study::folder::failed;
 use crate::support::atomic_file;
@@ -17,9 +17,13 @@ pub struct Summary {
     pub setting: String,
     /// Its values of the grid's keys, as TOML.
     pub values: Vec<String>,
-    /// Test accuracy of each finished run, in percent.
+    /// Test accuracy of each finished run that has one, in percent.
     pub accuracies: Vec<f64>,
-    /// Mean test accuracy; `None` if no run is finished.
+    /// Number of episodes of each run's test; `None` if no run is finished.
+    pub episodes: Option<usize>,
+    /// Episodes of these tests that diverged and count as wrong, of all runs together.
+    pub diverged_episodes: usize,
+    /// Mean test accuracy; `None` if no run has one.
     pub mean: Option<f64>,
     /// Half of its 95 % interval over seeds, by Student's t; `None` with fewer than two runs.
     pub ci95: Option<f64>,
@@ -29,6 +33,8 @@ pub struct Summary {
     pub seconds: Option<f64>,
     /// Diverged runs with their outer steps.
     pub diverged: Vec<(String, u64)>,
+    /// Runs without an accuracy, since all episodes of their tests diverged.
+    pub unanswered: Vec<String>,
 }
 
 /// Results of a sweep.
@@ -41,8 +47,11 @@ pub struct SweepResult {
     pub markdown: String,
     /// Path of the table.
     pub table: PathBuf,
-    /// Path of the figure; `None` if no run is finished.
+    /// Path of the figure; `None` if no run has an accuracy.
     pub figure: Option<PathBuf>,
+    /// In what the runs differ that makes their accuracies incomparable, if in anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apart: Option<String>,
 }
 
 /// Writes the table and the figure of `sweep`, whose runs are `runs`, into `folder`.
@@ -59,12 +68,12 @@ pub fn write(sweep: &Sweep, runs: &[Run], folder: &Path) -> Result<SweepResult, 
     let markdown = table.markdown();
     let file = folder.join("table.csv");
     atomic_file::write(&file, &[table.csv().as_bytes()]).map_err(failed("write", &file))?;
-    let figure = figure(runs, &states, folder)?;
+    let (figure, apart) = figure(runs, &states, folder)?;
     let picture = if figure.is_some() { "\n![comparison](figure.png)\n" } else { "" };
     let file = folder.join("table.md");
-    let page = format!("# Sweep\n\n{markdown}\n{}{picture}", remarks(&settings));
+    let page = format!("# Sweep\n\n{markdown}\n{}{picture}", remarks(&settings, apart.as_deref()));
     atomic_file::write(&file, &[page.as_bytes()]).map_err(failed("write", &file))?;
-    Ok(SweepResult { settings, markdown, table: file, figure })
+    Ok(SweepResult { settings, markdown, table: file, figure, apart })
 }
 
 /// The results of one variant from its `runs`.
@@ -80,7 +89,11 @@ fn summarise(sweep: &Sweep, variant: usize, runs: &[(&Run, &RunState)]) -> Summa
         RunState::Diverged(step) => Some((run.name(), *step)),
         _ => None,
     });
-    let accuracies: Vec<f64> = scores.iter().map(|score| score.test_accuracy).collect();
+    let unanswered = runs.iter().filter_map(|(run, state)| match state {
+        RunState::Finished(Score { test_accuracy: None, .. }) => Some(run.name()),
+        _ => None,
+    });
+    let accuracies: Vec<f64> = scores.iter().filter_map(|score| score.test_accuracy).collect();
     let evaluations: Vec<f64> = scores.iter().map(|score| score.gradient_evaluations as f64).collect();
     let seconds: Vec<f64> = scores.iter().map(|score| score.seconds).collect();
     let average = |values: &[f64]| (!values.is_empty()).then(|| mean(values));
@@ -91,14 +104,18 @@ fn summarise(sweep: &Sweep, variant: usize, runs: &[(&Run, &RunState)]) -> Summa
         ci95: (accuracies.len() > 1).then(|| mean_and_t95(&accuracies).1),
         gradient_evaluations: average(&evaluations),
         seconds: average(&seconds),
+        episodes: scores.first().map(|score| score.episodes),
+        diverged_episodes: scores.iter().map(|score| score.diverged_episodes).sum(),
         diverged: diverged.collect(),
+        unanswered: unanswered.collect(),
         accuracies,
     }
 }
 
 fn table(varied: &[String], settings: &[Summary]) -> Table {
-    let results = ["test accuracy (%)", "± 95 %", "runs", "diverged", "gradient evaluations", "seconds"]
-        .map(String::from);
+    let results =
+        ["test accuracy (%)", "± 95 %", "runs", "episodes", "diverged", "gradient evaluations", "seconds"]
+            .map(String::from);
     let columns = std::iter::once("setting".to_string()).chain(varied.iter().cloned()).chain(results);
     let mut table = Table::of(columns.collect());
     let number = |value: Option<f64>, places: usize| {
@@ -110,7 +127,8 @@ fn table(varied: &[String], settings: &[Summary]) -> Table {
             number(summary.mean, 2),
             number(summary.ci95, 2),
             summary.accuracies.len().to_string(),
-            summary.diverged.len().to_string(),
+            summary.episodes.map_or_else(String::new, |episodes| episodes.to_string()),
+            (summary.diverged.len() + summary.unanswered.len()).to_string(),
             number(summary.gradient_evaluations, 0),
             number(summary.seconds, 1),
         ];
@@ -120,11 +138,23 @@ fn table(varied: &[String], settings: &[Summary]) -> Table {
 }
 
 /// Explanation of the table, and the runs left out of it.
-fn remarks(settings: &[Summary]) -> String {
+fn remarks(settings: &[Summary], apart: Option<&str>) -> String {
     let mut text = String::from(
-        "Mean accuracy on test episodes over seeds; ± is half of its 95 % interval by Student's t, which needs at least two \
-         runs. Gradient evaluations and seconds are those of training.\n",
+        "Mean accuracy over seeds, each on the given number of test episodes; ± is half of its 95 % interval by Student's t, \
+         which needs at least two runs. Gradient evaluations and seconds are those of training.\n",
     );
+    if let Some(warning) = apart {
+        text += &format!("\nNot all accuracies can be compared: {warning}.\n");
+    }
+    for summary in settings.iter().filter(|summary| summary.diverged_episodes > 0) {
+        text += &format!(
+            "\n{} test episodes of `{}` diverged; they count as wrong.\n",
+            summary.diverged_episodes, summary.setting
+        );
+    }
+    for run in settings.iter().flat_map(|summary| &summary.unanswered) {
+        text += &format!("\nAll test episodes of `{run}` diverged: it has no accuracy and is left out.\n");
+    }
     for (run, step) in settings.iter().flat_map(|summary| &summary.diverged) {
         text += &format!(
             "\n`{run}` diverged at outer step {step} and is left out; delete its directory to run it again.\n"
@@ -133,18 +163,27 @@ fn remarks(settings: &[Summary]) -> String {
     text
 }
 
-/// Draws the finished runs; runs that differ only in their seed are one curve.
-fn figure(runs: &[Run], states: &[RunState], folder: &Path) -> Result<Option<PathBuf>, Error> {
-    let finished = runs.iter().zip(states).filter(|(_, state)| matches!(state, RunState::Finished(_)));
+/// Draws the runs with an accuracy; runs that differ only in their seed are one curve. Also says in what they differ that makes
+/// them incomparable.
+fn figure(
+    runs: &[Run],
+    states: &[RunState],
+    folder: &Path,
+) -> Result<(Option<PathBuf>, Option<String>), Error> {
+    let finished = runs
+        .iter()
+        .zip(states)
+        .filter(|(_, state)| matches!(state, RunState::Finished(Score { test_accuracy: Some(_), .. })));
     let curves = finished.map(|(run, _)| RunCurves::read(&run.path)).collect::<Result<Vec<_>, _>>()?;
     if curves.is_empty() {
-        return Ok(None);
+        return Ok((None, None));
     }
-    let figure = compare(&pooled(curves), Against::Evaluations);
+    let groups = pooled(curves);
+    let (figure, apart) = (compare(&groups, Against::Evaluations), incomparable(&groups));
     figure.write(&folder.join("figure.svg"))?;
     let file = folder.join("figure.png");
     figure.write(&file)?;
-    Ok(Some(file))
+    Ok((Some(file), apart))
 }
 
 #[cfg(test)]
@@ -157,6 +196,9 @@ mod tests {
             setting: "exact".into(),
             values: vec!["\"exact\"".into(), "0.4".into()],
             accuracies: accuracies.to_vec(),
+            episodes: accuracies.first().map(|_| 600),
+            diverged_episodes: 0,
+            unanswered: Vec::new(),
             mean: accuracies.first().copied(),
             ci95: (accuracies.len() > 1).then_some(1.234),
             gradient_evaluations: accuracies.first().map(|_| 600.0),
@@ -168,11 +210,25 @@ mod tests {
         let varied = ["estimator.name".to_string(), "inner.rate".to_string()];
         assert_eq!(
             table(&varied, &settings).csv(),
-            "setting,estimator.name,inner.rate,test accuracy (%),± 95 %,runs,diverged,gradient evaluations,seconds\n\
-             exact,exact,0.4,50.00,1.23,2,0,600,2.0\n\
-             exact,exact,0.4,50.00,,1,0,600,2.0\n\
-             exact,exact,0.4,,,0,1,,\n"
+            "setting,estimator.name,inner.rate,test accuracy (%),± 95 %,runs,episodes,diverged,gradient evaluations,seconds\n\
+             exact,exact,0.4,50.00,1.23,2,600,0,600,2.0\n\
+             exact,exact,0.4,50.00,,1,600,0,600,2.0\n\
+             exact,exact,0.4,,,0,,1,,\n"
         );
-        assert!(remarks(&settings).contains("`exact-seed-1` diverged at outer step 7"));
+        let some = Summary {
+            diverged_episodes: 3,
+            unanswered: vec!["exact-seed-2".into()],
+            ..summary(&[50.0], &gone)
+        };
+        let text = remarks(&[some], Some("task.ways is 2 and 5"));
+        for words in [
+            "`exact-seed-1` diverged at outer step 7",
+            "3 test episodes of `exact` diverged",
+            "`exact-seed-2` diverged: it has no accuracy",
+            "Not all accuracies can be compared: task.ways is 2 and 5",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(!remarks(&settings, None).contains("compared"));
     }
 }

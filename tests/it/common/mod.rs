@@ -5,7 +5,7 @@ pub mod problems;
 pub mod program;
 pub mod runs;
 
-pub use program::{Outcome, Running, metaburn, run, run_command};
+pub use program::{Outcome, Running, advised, metaburn, run, run_command, run_in_shell};
 pub use runs::{checkpoint, json_lines, last_saved_step, names, run_state};
 
 use image::{GrayImage, Luma};

@@ -23,6 +23,19 @@ pub fn run_command(command: &mut Command) -> Outcome {
     command.output().expect("the program starts").into()
 }
 
+/// The command that a message advises: indented, on a line of its own.
+pub fn advised(message: &str) -> &str {
+    message.lines().rev().find_map(|line| line.strip_prefix("  ")).expect("a command")
+}
+
+/// Runs `command` in a shell that has metaburn on its path.
+pub fn run_in_shell(folder: &Path, command: &str) -> Outcome {
+    let program = Path::new(env!("CARGO_BIN_EXE_metaburn"));
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", program.parent().unwrap().display());
+    run_command(Command::new("sh").args(["-c", command]).env("PATH", path).current_dir(folder))
+}
+
 /// How a run of a program ended, and what it printed.
 #[derive(Debug)]
 pub struct Outcome {

@@ -123,6 +123,19 @@ macro_rules! calls {
     )+};
 }
 
+/// Locks fail with the error number in `FAULTY_FLOCK`, if it is set, as on file systems that have none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn flock(file: c_int, operation: c_int) -> c_int {
+    if let Some(error) = std::env::var("FAULTY_FLOCK").ok().and_then(|error| error.parse().ok()) {
+        unsafe { *__errno_location() = error };
+        return -1;
+    }
+    static REAL: OnceLock<usize> = OnceLock::new();
+    let found = REAL.get_or_init(|| unsafe { dlsym(NEXT, c"flock".as_ptr()) } as usize);
+    let real: unsafe extern "C" fn(c_int, c_int) -> c_int = unsafe { std::mem::transmute(*found) };
+    unsafe { real(file, operation) }
+}
+
 calls! {
     fsync(file: c_int) = path_of(file);
     fdatasync(file: c_int) = path_of(file);

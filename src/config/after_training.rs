@@ -1,0 +1,124 @@
+//! Which settings may change after training has begun, and where. All others belong to the weights, to the data or to the
+//! comparisons that the run has made: changing one would make them wrong without a word, so it is refused by name.
+
+use super::checked::Config;
+use crate::support::settings::{Difference, differences};
+use serde_json::Value;
+
+/// Why settings are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To train further.
+    Training,
+    /// To measure an accuracy.
+    Evaluation,
+}
+
+/// Keys that may change when training goes on: a key, or a section with a dot at its end.
+const TRAINING: &[&str] = &[
+    "outer.steps",
+    "outer.evaluations",
+    "outer.rate",
+    "outer.schedule",
+    "outer.final_rate",
+    "outer.warmup",
+    "outer.clip",
+    "memory.",
+    "divergence.",
+    "checkpoint.every",
+    "checkpoint.keep",
+    "eval.test_episodes",
+    "records.",
+];
+
+/// Keys that may differ from training in one evaluation.
+const EVALUATION: &[&str] = &[
+    "task.ways",
+    "task.shots",
+    "eval.queries",
+    "eval.test_episodes",
+    "inner.eval_steps",
+    "model.batch_norm",
+];
+
+/// Keys that say which data an evaluation is on, if that is not what the run was trained on.
+const OTHER_DATA: &[&str] =
+    &["data.source", "data.split", "data.validation", "data.rotations", "data.invert"];
+
+/// Keys that say where and how a run is computed, and not what. They may always change.
+const PLACE: &[&str] = &["backend", "threads", "deterministic", "estimator.costs", "data.path"];
+
+impl Purpose {
+    /// The keys that may change, and sections of such keys (with a dot at the end).
+    pub fn keys(self) -> Vec<&'static str> {
+        match self {
+            Self::Training => [TRAINING, PLACE].concat(),
+            Self::Evaluation => [EVALUATION, OTHER_DATA, PLACE].concat(),
+        }
+    }
+
+    /// Whether `key` may change.
+    fn allows(self, key: &str) -> bool {
+        self.keys()
+            .iter()
+            .any(|allowed| key == *allowed || (allowed.ends_with('.') && key.starts_with(allowed)))
+    }
+}
+
+impl Config {
+    /// The settings that describe what is computed, as JSON: without those of the place, such as the backend and the path of
+    /// the data.
+    pub fn described(&self) -> Value {
+        let mut settings = serde_json::json!(self);
+        if let Some(settings) = settings.as_object_mut() {
+            ["backend", "threads"].iter().for_each(|key| drop(settings.remove(*key)));
+        }
+        if let Some(data) = settings.get_mut("data").and_then(Value::as_object_mut) {
+            data.remove("path");
+        }
+        settings
+    }
+
+    /// The keys in which these settings differ from `before`, as [`Self::described`] gave it: those that may change for this
+    /// purpose, and those that may not. Both are empty if `before` is null, as in checkpoints of earlier versions.
+    pub fn changes(&self, before: &Value, purpose: Purpose) -> (Vec<Difference>, Vec<Difference>) {
+        if before.is_null() {
+            return (Vec::new(), Vec::new());
+        }
+        differences(before, &self.described()).into_iter().partition(|change| purpose.allows(&change.key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys;
+
+    #[test]
+    fn every_key_in_the_lists_exists() {
+        for key in [Purpose::Training, Purpose::Evaluation].into_iter().flat_map(Purpose::keys) {
+            let exists =
+                keys().iter().any(|doc| doc.key == key || doc.key.starts_with(key) && key.ends_with('.'));
+            assert!(exists, "{key}");
+        }
+    }
+
+    #[test]
+    fn changes_are_divided_by_what_may_change() {
+        let load = |more: &[&str]| {
+            let more: Vec<String> = more.iter().map(ToString::to_string).collect();
+            Config::load(None, &more).unwrap()
+        };
+        let before = load(&["outer.steps=4"]).described();
+        let keys =
+            |changes: Vec<Difference>| changes.into_iter().map(|change| change.key).collect::<Vec<_>>();
+        let (may, may_not) =
+            load(&["outer.steps=8", "task.shots=3", "backend=flex"]).changes(&before, Purpose::Training);
+        assert_eq!((keys(may), keys(may_not)), (vec!["outer.steps".into()], vec!["task.shots".into()]));
+        let (may, may_not) = load(&["outer.steps=4", "task.shots=3", "memory.plan=store", "seed=1"])
+            .changes(&before, Purpose::Evaluation);
+        assert_eq!(keys(may), ["task.shots"]);
+        assert_eq!(keys(may_not), ["memory.budget", "memory.plan", "seed"]);
+        assert_eq!(load(&["outer.steps=9"]).changes(&Value::Null, Purpose::Training), (vec![], vec![]));
+    }
+}
