@@ -1,7 +1,7 @@
 //! An evaluation as `metaburn eval` makes it, or the work of `metaburn predict` on one task: sampling the episodes,
 //! adapting θ to each support set, and classifying the queries.
 
-use super::{Error, Timed};
+use super::{Error, LaunchCounts, Timed};
 use crate::config::Config;
 use crate::data::Part;
 use crate::task::BatchNorm;
@@ -54,5 +54,9 @@ impl Timed for EvaluationPass {
 
     fn memory(&self) -> Option<Memory> {
         None
+    }
+
+    fn launches(&mut self) -> Result<Option<LaunchCounts>, Error> {
+        Ok(None)
     }
 }

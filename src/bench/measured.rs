@@ -1,7 +1,7 @@
 //! The result of a measurement, as `metaburn bench --json` prints it.
 
 use super::times::{fastest, median};
-use super::{Arithmetic, Measures, Rates, Setting, Timed};
+use super::{Arithmetic, LaunchCounts, Measures, Rates, Setting, Timed};
 use crate::config::Config;
 use crate::task::Adapts;
 use bilevel::device::Backend;
@@ -70,6 +70,9 @@ pub struct Measured {
     /// The machine's rates and the step's shares of them, if requested.
     #[serde(flatten)]
     pub share: Option<Share>,
+    /// The kernels that a step launches, if requested; absent on a backend that launches none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launches: Option<LaunchCounts>,
 }
 
 /// A step's arithmetic rate compared with the machine's.
@@ -145,6 +148,7 @@ impl Measured {
                 share: gflop_per_s.map(|rate| rounded_finely(rate / rates.large)),
                 share_of_shapes: gflop_per_s.map(|rate| rounded_finely(rate / rates.shapes)),
             }),
+            launches: None,
         }
     }
 }

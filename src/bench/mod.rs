@@ -8,6 +8,7 @@
 mod arithmetic;
 mod error;
 mod evaluation;
+mod launches;
 mod measured;
 mod rate;
 mod setting;
@@ -18,6 +19,7 @@ mod usage;
 pub use arithmetic::Arithmetic;
 pub use error::Error;
 pub use evaluation::EvaluationPass;
+pub use launches::{KernelCount, LaunchCounts, PhaseCounts};
 pub use measured::{Measured, Share};
 pub use rate::Rates;
 pub use setting::{ESTIMATORS, Measures, SETTINGS, Setting};
@@ -44,6 +46,8 @@ pub struct Options<'a> {
     pub repeats: Repeats,
     /// Whether the machine's matrix-product rates are measured too.
     pub share: bool,
+    /// Whether kernel launches are counted too.
+    pub launches: bool,
 }
 
 /// Work that is done again and again to be timed.
@@ -62,6 +66,12 @@ pub trait Timed {
 
     /// The memory plan: which iterates of each task are stored. `None` if none is needed.
     fn memory(&self) -> Option<Memory>;
+
+    /// Counts the kernel launches of an outer step on a GPU; `None` for other work and on other backends.
+    ///
+    /// # Errors
+    /// Returns an error if the device fails.
+    fn launches(&mut self) -> Result<Option<LaunchCounts>, Error>;
 }
 
 /// Measures what `options.setting` says, for `config` on `opened`; an outer step with the last estimator of its schedule.
@@ -93,5 +103,9 @@ pub fn measure(
     let peak = peak_resident();
 
     let rates = options.share.then(|| Rates::measure(&config, step.learner())).transpose()?;
-    Ok(Measured::new(options.setting, &config, &*step, &taken, Usage { cores, peak, rates }))
+    let mut measured = Measured::new(options.setting, &config, &*step, &taken, Usage { cores, peak, rates });
+    if options.launches {
+        measured.launches = step.launches()?;
+    }
+    Ok(measured)
 }

@@ -1,7 +1,7 @@
 //! One outer step as in a run, and as measured for other frameworks: the inner loops, the meta-gradient estimate and the
 //! Adam update. Two meta-batches stay on the device and alternate; sampling episodes is not part of a step.
 
-use super::{Error, Timed};
+use super::{Error, LaunchCounts, Timed};
 use crate::config::Config;
 use crate::data::{Episode, Part};
 use crate::task::FewShot;
@@ -9,6 +9,7 @@ use crate::train::{self, Learner, Watcher};
 use bilevel::device::Opened;
 use bilevel::hypergradient::{Evaluations, Memory};
 use bilevel::{OuterLoop, Proximal, resolve};
+use std::time::Instant;
 
 /// Number of alternating meta-batches.
 const BATCHES: u64 = 2;
@@ -43,6 +44,18 @@ impl OuterStep {
         let memory = outer.plan(&problems[0]);
         Ok(Self { learner, problems, outer, memory, loss: f64::NAN })
     }
+
+    /// Queues one outer step and returns the milliseconds that this took; then waits until the device has finished it.
+    ///
+    /// # Errors
+    /// Returns an error if the device fails.
+    pub(super) fn queue(&mut self) -> Result<f64, Error> {
+        let (start, taken) = (Instant::now(), self.outer.steps());
+        drop(self.outer.launch(&self.problems[(taken % BATCHES) as usize], taken));
+        let queued = 1e3 * start.elapsed().as_secs_f64();
+        self.learner.opened.device.sync().map_err(|error| Error::Device(error.to_string()))?;
+        Ok(queued)
+    }
 }
 
 impl Timed for OuterStep {
@@ -68,5 +81,9 @@ impl Timed for OuterStep {
 
     fn memory(&self) -> Option<Memory> {
         Some(self.memory)
+    }
+
+    fn launches(&mut self) -> Result<Option<LaunchCounts>, Error> {
+        LaunchCounts::measure(self)
     }
 }

@@ -9,7 +9,9 @@ use super::{Outcome, output};
 use bilevel::device;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use metaburn::bench::{self, DISTURBED, ESTIMATORS, Measured, Measures, Options, Repeats, SETTINGS, Setting};
+use metaburn::bench::{
+    self, DISTURBED, ESTIMATORS, LaunchCounts, Measured, Measures, Options, Repeats, SETTINGS, Setting,
+};
 use metaburn::config::{self, Config};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -54,6 +56,9 @@ pub struct Bench {
     /// Also measure the machine's matrix-product rate, and the share of it that a step attains
     #[arg(long)]
     share: bool,
+    /// Also count the kernels that a step launches on a GPU backend, and the host's time for them
+    #[arg(long)]
+    launches: bool,
     /// Set a configuration key, for example `--set estimator.q=0.2`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -132,6 +137,7 @@ impl Bench {
         arguments.extend(option("steps", self.steps.map(|steps| steps.to_string())));
         arguments.extend(option("reps", self.reps.map(|reps| reps.to_string())));
         arguments.extend(self.share.then(|| "--share".into()));
+        arguments.extend(self.launches.then(|| "--launches".into()));
         arguments.extend(self.assignments().into_iter().map(|assignment| format!("--set={assignment}")));
         arguments
     }
@@ -139,7 +145,7 @@ impl Bench {
     fn measure(&self, setting: &Setting, config: Config) -> Result<Measured, bench::Error> {
         let opened = device::open(config.backend)?.with_threads(config.threads);
         let repeats = self.reps.map_or_else(Repeats::default, |reps| Repeats::exactly(reps as usize));
-        let options = Options { setting, repeats, share: self.share };
+        let options = Options { setting, repeats, share: self.share, launches: self.launches };
         bench::measure(config, opened, &options, &mut Terminal::new())
     }
 
@@ -154,11 +160,32 @@ impl Bench {
             output::print(header(self.share))?;
         }
         output::print(row(measured))?;
+        match &measured.launches {
+            Some(counts) => output::print(launches(counts))?,
+            None if self.launches => {
+                output::say("note: launches are counted of outer steps on a GPU backend");
+            }
+            None => {}
+        }
         if let Some(others) = measured.others_cores.filter(|others| *others > DISTURBED) {
             output::say(format_args!("note: other programs used {others:.1} cores during this measurement"));
         }
         Ok(())
     }
+}
+
+/// The launches of a step, by phase and kernel.
+fn launches(counts: &LaunchCounts) -> String {
+    let mut lines = vec![format!(
+        "  {} launches a step, queued in {:.1} ms of the host's time",
+        counts.total, counts.host_ms
+    )];
+    for phase in &counts.phases {
+        lines.push(format!("  {:>7}  {}", phase.total, phase.phase));
+        let kernels = phase.kernels.iter();
+        lines.extend(kernels.map(|kernel| format!("      {:>7}  {}", kernel.total, kernel.kernel)));
+    }
+    lines.join("\n")
 }
 
 /// The header of the table.

@@ -210,6 +210,19 @@ impl Plan {
         self.weights.iter().map(weight).collect()
     }
 
+    /// The `features` of the network's weights below the head at inner step `step`, and the head's weight and bias.
+    pub fn features(
+        &self,
+        step: usize,
+        outer: &[Dual<3>],
+        fast: &[Dual<3>],
+        features: impl FnOnce(&[Dual<3>]) -> Dual<3>,
+    ) -> (Dual<3>, [Dual<3>; 2]) {
+        let weights = self.weights(step, outer, fast);
+        let (body, head) = weights.split_at(weights.len() - 2);
+        (features(body), [head[0].clone(), head[1].clone()])
+    }
+
     /// Whether the features are the same at every inner step: whether no weight below the head adapts or differs from step to
     /// step.
     pub fn has_fixed_body(&self) -> bool {

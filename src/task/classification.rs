@@ -1,4 +1,4 @@
-//! Cross-entropy and accuracy of classifiers.
+//! Loss and accuracy of classifiers.
 
 use bilevel::Dual;
 use burn::tensor::Tensor;
@@ -21,18 +21,7 @@ impl Adapted {
         let right = predicted.equal(actual).int().float().cast(logits.dtype());
         Self {
             accuracy: right.reshape([tasks, count]).mean_dim(1).reshape([tasks]),
-            loss: cross_entropy(Dual::constant(logits), one_hot).primal,
+            loss: Dual::constant(logits).cross_entropy(one_hot).primal,
         }
     }
-}
-
-/// Mean over images of −log softmax at the true class: `[tasks]`.
-pub(super) fn cross_entropy(logits: Dual<3>, one_hot: &Tensor<3>) -> Dual<1> {
-    let [tasks, count, _] = logits.dims();
-    log_likelihoods(logits, one_hot).sum_dim(1).scale(-1.0 / count as f64).reshape([tasks])
-}
-
-/// Log softmax at each image's true class, `[tasks, n, 1]`.
-pub(super) fn log_likelihoods(logits: Dual<3>, one_hot: &Tensor<3>) -> Dual<3> {
-    (logits.log_softmax(2) * Dual::constant(one_hot.clone())).sum_dim(2)
 }

@@ -6,7 +6,6 @@
 //! meta-learning*, 2017), or, for a [prototype head](super::Head::Prototype), at a function of θ and the support set.
 
 use super::adaptation::{Head, Plan};
-use super::classification::cross_entropy;
 use super::{Adaptation, Adapted, Batch};
 use crate::model::Architecture;
 use bilevel::{Bilevel, Dual, Params, Rates, choice};
@@ -163,11 +162,29 @@ impl Bilevel for FewShot {
     }
 
     fn inner_loss(&self, step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
-        cross_entropy(self.support_logits(step, outer, fast), &self.support.one_hot)
+        let (features, [weight, bias]) = match outer.get(self.plan.leaves.len()..) {
+            Some([features, _]) => (features.clone(), [fast[0].clone(), fast[1].clone()]),
+            _ => self.plan.features(step, outer, fast, |body| {
+                self.architecture.features(body, &self.support.input, self.support.count())
+            }),
+        };
+        features.linear_cross_entropy(weight, bias, &self.support.one_hot)
     }
 
     fn outer_loss(&self, step: usize, outer: &Params, fast: &Params) -> Tensor<1> {
-        cross_entropy(Dual::constant(self.query_logits(step, outer, fast)), &self.query.one_hot).primal
+        let (constant, head) = (outer.constant(), fast.constant());
+        let (features, [weight, bias]) = match constant.get(self.plan.leaves.len()..) {
+            Some([_, features]) => (features.clone(), [head[0].clone(), head[1].clone()]),
+            // One pass over both sets has the logits of both.
+            _ if self.batch_norm == BatchNorm::Support => {
+                let logits = self.query_logits(step, outer, fast);
+                return Dual::constant(logits).cross_entropy(&self.query.one_hot).primal;
+            }
+            _ => self.plan.features(step, &constant, &head, |body| {
+                self.architecture.features(body, &self.query.input, self.query.count())
+            }),
+        };
+        features.linear_cross_entropy(weight, bias, &self.query.one_hot).primal
     }
 
     fn select(&self, tasks: &[usize]) -> Self {

@@ -13,7 +13,6 @@
 //! That of inner step j is −α σ'(θ_i)·∇CE_i(φ_{j−1})·v_j: the weight of an example increases if its gradient has a
 //! positive inner product with v_j, the gradient of the validation loss propagated back to that step.
 
-use super::classification::{cross_entropy, log_likelihoods};
 use super::{Adapted, Batch};
 use bilevel::readback::read;
 use bilevel::{Bilevel, Dual, Params, Rates};
@@ -93,12 +92,12 @@ impl Bilevel for HyperCleaning {
 
     fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         let weighted =
-            outer[0].clone().sigmoid() * log_likelihoods(logits(&self.train, fast), &self.train.one_hot);
+            outer[0].clone().sigmoid() * logits(&self.train, fast).log_likelihoods(&self.train.one_hot);
         weighted.sum_dim(1).scale(-1.0).reshape([self.tasks()])
     }
 
     fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
-        cross_entropy(logits(&self.validation, &fast.constant()), &self.validation.one_hot).primal
+        logits(&self.validation, &fast.constant()).cross_entropy(&self.validation.one_hot).primal
     }
 
     fn select(&self, tasks: &[usize]) -> Self {

@@ -12,7 +12,6 @@
 //!
 //! θ is in neither V nor L_out, so the first-order gradient is 0: rates and penalties act only through the inner loop.
 
-use super::classification::cross_entropy;
 use super::{Adapted, Batch};
 use crate::model::{Distribution, Layout, Leaf, Role, initialise_leaves};
 use bilevel::{Bilevel, Dual, Params, Rates};
@@ -102,7 +101,7 @@ impl Bilevel for Hyperparameters {
     }
 
     fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
-        let loss = cross_entropy(logits(&self.train, fast), &self.train.one_hot);
+        let loss = logits(&self.train, fast).cross_entropy(&self.train.one_hot);
         let penalties = outer[1].primal.clone().exp();
         fast.iter().step_by(2).enumerate().fold(loss, |loss, (layer, weights)| {
             let penalty = penalties.clone().narrow(1, layer, 1).reshape([self.tasks()]);
@@ -111,7 +110,7 @@ impl Bilevel for Hyperparameters {
     }
 
     fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
-        cross_entropy(logits(&self.validation, &fast.constant()), &self.validation.one_hot).primal
+        logits(&self.validation, &fast.constant()).cross_entropy(&self.validation.one_hot).primal
     }
 
     fn select(&self, tasks: &[usize]) -> Self {

@@ -22,6 +22,7 @@ mod fetch;
 mod few_shot_study;
 mod figures;
 mod golden;
+mod gpu;
 mod gradients;
 mod hostile;
 mod hyper_cleaning;

@@ -24,6 +24,7 @@ pub mod dual;
 pub mod estimator;
 pub mod hypergradient;
 pub mod kernel;
+pub mod launches;
 mod losses;
 pub mod optimizer;
 mod outer_loop;

@@ -1,5 +1,7 @@
 //! Outer optimisers: Burn's, applied leaf by leaf, with a state that can be saved.
 
+mod joint_adam;
+
 use crate::params::Params;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
@@ -74,7 +76,8 @@ impl Optimizer {
                     .with_epsilon(moments.epsilon as f32)
                     .with_weight_decay(decay)
                     .build();
-                Box::new(Leafwise::new("adam", optimizer, leaves))
+                let leafwise = Leafwise::new("adam", optimizer, leaves);
+                Box::new(joint_adam::JointAdam { leafwise, moments: moments.clone(), weight_decay })
             }
             Self::AdamW(moments) => {
                 let optimizer = AdamWConfig::new()
@@ -162,6 +165,20 @@ impl<R: BurnOptimizer> Leafwise<R> {
     fn new(name: &'static str, optimizer: R, leaves: usize) -> Self {
         Self { name, optimizer, states: (0..leaves).map(|_| None).collect() }
     }
+
+    /// Panics if θ or `rates` has another number of leaves than there are states.
+    fn check(&self, theta: &Params, rates: &[f64]) {
+        assert_eq!(
+            [self.states.len(); 2],
+            [theta.leaves().len(), rates.len()],
+            "the optimiser was built for a θ with another number of leaves"
+        );
+    }
+
+    fn copy(&self) -> Self {
+        let states = self.states.iter().map(|state| state.as_ref().cloned()).collect();
+        Self { name: self.name, optimizer: self.optimizer.clone(), states }
+    }
 }
 
 impl<R: BurnOptimizer> OuterOptimizer for Leafwise<R>
@@ -169,11 +186,7 @@ where
     R::State<3>: RecordState,
 {
     fn step(&mut self, theta: Params, gradient: Params, rates: &[f64]) -> Params {
-        assert_eq!(
-            [self.states.len(); 2],
-            [theta.leaves().len(), rates.len()],
-            "the optimiser was built for a θ with another number of leaves"
-        );
+        self.check(&theta, rates);
         let mut states = self.states.iter_mut().zip(rates);
         theta.zip(gradient, |leaf, gradient| {
             let Some((state, rate)) = states.next() else { unreachable!("there is a state for each leaf") };
@@ -184,8 +197,7 @@ where
     }
 
     fn duplicate(&self) -> Box<dyn OuterOptimizer> {
-        let states = self.states.iter().map(|state| state.as_ref().cloned()).collect();
-        Box::new(Self { name: self.name, optimizer: self.optimizer.clone(), states })
+        Box::new(self.copy())
     }
 
     fn state(&self) -> OptimizerState {

@@ -9,6 +9,7 @@
 
 use crate::estimator::{Estimator, EstimatorSchedule, Observation, State};
 use crate::hypergradient::{Evaluations, IterateSize, LossWeights, Memory, MemoryPlan, Workers};
+use crate::launches::Phase;
 use crate::losses::OuterLosses;
 use crate::optimizer::{LeafSettings, Optimizer, OptimizerState, OuterOptimizer};
 use crate::params::Params;
@@ -298,8 +299,10 @@ impl OuterLoop {
         let estimate = self.workers.estimate(problem, &self.theta, &draw, memory);
         let before = self.snapshot();
         let (estimates, losses) = (estimate.gradient.clone(), estimate.outer_loss.clone());
-        let gradient = self.apply(estimates.clone(), rate);
-        let weights = self.theta.clone().squared_norm();
+        let (gradient, weights) = Phase::Update.run(|| {
+            let gradient = self.apply(estimates.clone(), rate);
+            (gradient, self.theta.clone().squared_norm())
+        });
         let spent = estimate.evaluations;
         self.count(spent);
         let observation =

@@ -1,6 +1,7 @@
 //! `Params`: parameters as matrices with a task axis.
 
 use crate::dual::Dual;
+use crate::kernel::{leaves, seeded};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::ops::Range;
 
@@ -112,12 +113,30 @@ impl Params {
         self.zip(update, |leaf, update| leaf.select_assign(0, indices.clone(), update, add))
     }
 
+    /// Adds `update`, times the factor of each of its tasks, to the tasks at `indices`, which must be distinct.
+    ///
+    /// # Panics
+    /// Panics if the number of `factors` is not that of the tasks of `update`.
+    pub fn add_scaled_at(self, indices: &[usize], update: Self, factors: &[f64]) -> Self {
+        assert_eq!(factors.len(), update.tasks(), "there must be one factor per task");
+        if is_everything(indices, self.tasks())
+            && let Some(sums) = leaves::add_scaled(Some(&self.0), &update.0, factors)
+        {
+            return Self(sums);
+        }
+        self.add_at(indices, update.scale(factors))
+    }
+
     /// Multiplies the parameters of each task by that task's factor.
     ///
     /// # Panics
     /// Panics if the number of `factors` is not the number of tasks.
     pub fn scale(self, factors: &[f64]) -> Self {
         assert_eq!(factors.len(), self.tasks(), "there must be one factor per task");
+        let is_one = factors.iter().all(|factor| *factor == 1.0);
+        if !is_one && let Some(scaled) = leaves::add_scaled(None, &self.0, factors) {
+            return Self(scaled);
+        }
         match factors {
             [first, rest @ ..] if rest.iter().all(|factor| factor == first) => {
                 let factor = *first;
@@ -133,7 +152,10 @@ impl Params {
 
     /// The mean over the tasks; the result has one task.
     pub fn mean(self) -> Self {
-        self.map(|leaf| leaf.mean_dim(0))
+        match leaves::mean(&self.0) {
+            Some(mean) => Self(mean),
+            None => self.map(|leaf| leaf.mean_dim(0)),
+        }
     }
 
     /// Zeros with the same shapes.
@@ -146,6 +168,9 @@ impl Params {
     /// # Panics
     /// Panics if there are no leaves.
     pub fn dot(self, other: Self) -> Tensor<1> {
+        if let Some(products) = leaves::dot(&self.0, &other.0) {
+            return products;
+        }
         let products = self.zip(other, |a, b| {
             let [tasks, rows, columns] = a.dims();
             (a * b).reshape([tasks, 1, rows * columns]).sum_dim(2)
@@ -183,7 +208,7 @@ impl Params {
         self.clone().map(|leaf| leaf.inner().autodiff().require_grad())
     }
 
-    /// The gradients of the scalar `loss` with respect to each of `params`, which must be [tracked](Self::tracked);
+    /// The gradients of the sum of `loss` with respect to each of `params`, which must be [tracked](Self::tracked);
     /// `None` for those that the loss does not depend on.
     pub fn gradients<const N: usize>(params: [&Self; N], loss: Tensor<1>) -> [Option<Self>; N] {
         if !loss.is_tracked() {
@@ -199,6 +224,17 @@ impl Params {
                 Self(pairs.map(|(gradient, leaf)| gradient.unwrap_or_else(|| zeros(leaf))).collect())
             })
         })
+    }
+
+    /// `gradients` of these parameters, taken to `sources` on which they depend, which must be [tracked](Self::tracked); `None`
+    /// if they do not depend on them.
+    ///
+    /// # Panics
+    /// Panics if `gradients` has a different number of leaves.
+    pub fn pull_back(&self, gradients: &Self, sources: &Self) -> Option<Self> {
+        assert_eq!(self.0.len(), gradients.0.len(), "there must be a gradient for each leaf");
+        let [found] = Self::gradients([sources], seeded(&self.0, &gradients.0)?);
+        found
     }
 
     /// The leaves as constants: duals without a tangent.
@@ -225,6 +261,9 @@ impl std::ops::Add for Params {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
+        if let Some(sums) = leaves::add_scaled(Some(&self.0), &other.0, &[1.0]) {
+            return Self(sums);
+        }
         self.zip(other, |a, b| a + b)
     }
 }

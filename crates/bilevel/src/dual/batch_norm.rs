@@ -35,6 +35,11 @@ impl Dual<3> {
         let norm = Norm { counted: rows, epsilon, negative_slope };
         let moves = [&self, &gamma, &beta].iter().any(|part| part.tangent.is_some());
         let weights = [gamma.primal.clone(), beta.primal.clone()];
+        if moves && kernel::has_pairs(&self.primal) {
+            let tangents = [self.tangent, gamma.tangent, beta.tangent];
+            let [primal, tangent] = kernel::norm_relu_pair(self.primal, weights, tangents, norm);
+            return Self { primal, tangent: Some(tangent) };
+        }
         let tangent = moves.then(|| {
             let [x, gamma, beta] = [self.clone(), gamma, beta].map(Dual::into_tangent);
             kernel::norm_relu_tangent(self.primal.clone(), weights.clone(), x, [gamma, beta], norm)

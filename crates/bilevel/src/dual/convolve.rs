@@ -9,11 +9,16 @@ impl Dual<3> {
     /// returns `[tasks, n·targets, filters]` (see [`kernel::convolve`]).
     pub fn convolve(self, weights: Self, grid: &Arc<Grid>) -> Self {
         let (x, w) = (self.primal, weights.primal);
-        let tangent = match (self.tangent, weights.tangent) {
-            (None, None) => None,
-            (Some(dx), None) => Some(kernel::convolve(dx, w.clone(), grid)),
-            (None, Some(dw)) => Some(kernel::convolve(x.clone(), dw, grid)),
-            (Some(dx), Some(dw)) => Some(kernel::convolve_two([dx, w.clone()], [x.clone(), dw], grid)),
+        let tangents = [self.tangent, weights.tangent];
+        if tangents.iter().any(Option::is_some) && kernel::has_pairs(&x) {
+            let [primal, tangent] = kernel::convolve_pair([x, w], tangents, grid);
+            return Self { primal, tangent: Some(tangent) };
+        }
+        let tangent = match tangents {
+            [None, None] => None,
+            [Some(dx), None] => Some(kernel::convolve(dx, w.clone(), grid)),
+            [None, Some(dw)] => Some(kernel::convolve(x.clone(), dw, grid)),
+            [Some(dx), Some(dw)] => Some(kernel::convolve_two([dx, w.clone()], [x.clone(), dw], grid)),
         };
         Self { primal: kernel::convolve(x, w, grid), tangent }
     }

@@ -8,6 +8,7 @@
 
 mod batch_norm;
 mod convolve;
+mod cross_entropy;
 mod ops;
 mod pool;
 

@@ -45,8 +45,8 @@ fn through<P: Bilevel>(problem: &P, outer: &Params, tasks: &[usize], gradient: P
     let (direct, in_constants) = (gradient.part(0..own), gradient.part(own..gradient.leaves().len()));
     let theta = outer.select(tasks).tracked();
     let constants = problem.select(tasks).constants(&theta);
-    match Params::gradients([&theta], constants.dot(in_constants).sum()) {
-        [Some(through)] => direct + through,
-        [None] => direct,
+    match constants.pull_back(&in_constants, &theta) {
+        Some(through) => direct + through,
+        None => direct,
     }
 }

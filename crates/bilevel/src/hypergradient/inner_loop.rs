@@ -1,6 +1,7 @@
 //! The inner loop: φ_j = φ_{j−1} − α_j ∘ ∇_φ L_in(θ, φ_{j−1}).
 
 use super::constants::extended;
+use crate::launches::Phase;
 use crate::{params::Params, problem::Bilevel};
 use burn::tensor::Tensor;
 
@@ -33,12 +34,21 @@ pub fn descend<P: Bilevel + ?Sized>(
     step: usize,
     fast: Params,
 ) -> (Params, Tensor<1>) {
+    Phase::Inner.run(|| take_step(problem, outer, step, fast))
+}
+
+fn take_step<P: Bilevel + ?Sized>(
+    problem: &P,
+    outer: &Params,
+    step: usize,
+    fast: Params,
+) -> (Params, Tensor<1>) {
     let leaves = fast.tracked();
     let loss = problem.inner_loss(step, &outer.constant(), &leaves.constant()).primal;
     let value = loss.clone().inner();
-    let [gradient] = Params::gradients([&leaves], loss.sum());
+    let [gradient] = Params::gradients([&leaves], loss);
     let next = match gradient {
-        Some(gradient) => fast - problem.inner_rates(step, outer).times(&gradient),
+        Some(gradient) => problem.inner_rates(step, outer).descend(fast, gradient),
         None => fast,
     };
     (next, value)

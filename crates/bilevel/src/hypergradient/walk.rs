@@ -2,6 +2,7 @@
 
 use super::iterates::{Iterate, Iterates};
 use super::{Draw, Estimate, Increment, Memory, PartialGradient, Probe, places};
+use crate::launches::Phase;
 use crate::{params::Params, problem::Bilevel};
 use burn::tensor::Tensor;
 
@@ -32,7 +33,7 @@ pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Params, draw: &
         if !due.is_empty() {
             let fast = fast.select(&places(&due, &tasks));
             probes.extend(walk.probes(steps + 1, &due, &fast, draw));
-            increments.extend(walk.step_back(steps + 1, &due, &fast, draw));
+            increments.extend(Phase::Products.run(|| walk.step_back(steps + 1, &due, &fast, draw)));
         }
         let weight = losses.get(steps);
         if weight != 0.0 {
@@ -139,12 +140,14 @@ impl Passed {
         fast: &Params,
         weight: f64,
     ) -> (Self, Tensor<1>) {
-        let (theta, phi) = (outer.tracked(), fast.tracked());
-        let loss = problem.outer_loss(step, &theta, &phi);
-        let value = loss.clone().inner();
-        let [direct, vector] = Params::gradients([&theta, &phi], loss.sum());
-        let gradient = Self { vector: vector.unwrap_or_else(|| fast.zeros_like()), direct };
-        (gradient.scale(&vec![weight; outer.tasks()]), value)
+        Phase::Outer.run(|| {
+            let (theta, phi) = (outer.tracked(), fast.tracked());
+            let loss = problem.outer_loss(step, &theta, &phi);
+            let value = loss.clone().inner();
+            let [direct, vector] = Params::gradients([&theta, &phi], loss);
+            let gradient = Self { vector: vector.unwrap_or_else(|| fast.zeros_like()), direct };
+            (gradient.scale(&vec![weight; outer.tasks()]), value)
+        })
     }
 
     /// The gradient of each task times that task's factor.
@@ -224,14 +227,14 @@ impl<'a, P: Bilevel> Walk<'a, P> {
         });
         let factors: Vec<f64> = due.iter().map(|task| -draw.factor(step, *task)).collect();
         if let Some(product) = product {
-            self.vector = self.vector.clone().add_at(due, product.scale(&factors));
+            self.vector = self.vector.clone().add_scaled_at(due, product, &factors);
             if let Some(bound) = draw.clip() {
                 self.vector = self.vector.clone().map(|leaf| leaf.clamp(-bound, bound));
             }
         }
         if let Some(mixed) = mixed {
             let direct = self.direct.take().unwrap_or_else(|| self.outer.zeros_like());
-            self.direct = Some(direct.add_at(due, mixed.scale(&factors)));
+            self.direct = Some(direct.add_scaled_at(due, mixed, &factors));
         }
         increment
     }
@@ -258,8 +261,7 @@ fn gradient<P: Bilevel>(problem: &P, outer: &Params, vector: Params, direct: Opt
 /// (∂V/∂θ)ᵀ `vector` at θ = `outer`, in θ's shape; `None` if V does not depend on θ.
 pub fn through_start<P: Bilevel>(problem: &P, outer: &Params, vector: Params) -> Option<Params> {
     let theta = outer.tracked();
-    let [through] = Params::gradients([&theta], problem.start(&theta).dot(vector).sum());
-    through
+    problem.start(&theta).pull_back(&vector, &theta)
 }
 
 /// [∂²L_in/∂θ∂φ]ᵀ u and [∂²L_in/∂φ²] u of inner step `step` at θ = `outer`, φ = `at`, in θ's and φ's shapes; `None`
@@ -274,7 +276,7 @@ pub fn products<P: Bilevel>(
 ) -> [Option<Params>; 2] {
     let (theta, phi) = (outer.tracked(), at.tracked());
     let slope = problem.inner_loss(step, &theta.constant(), &phi.moving(&along(&theta))).tangent;
-    slope.map_or_else(|| [None, None], |slope| Params::gradients([&theta, &phi], slope.sum()))
+    slope.map_or_else(|| [None, None], |slope| Params::gradients([&theta, &phi], slope))
 }
 
 /// [∂²L_in/∂φ²] `vector` of inner step `step` at θ = `outer`, φ = `at`; `None` if the inner loss has no curvature. Cheaper
@@ -289,6 +291,6 @@ pub fn curvature<P: Bilevel>(
 ) -> Option<Params> {
     let phi = at.tracked();
     let slope = problem.inner_loss(step, &outer.constant(), &phi.moving(vector)).tangent?;
-    let [product] = Params::gradients([&phi], slope.sum());
+    let [product] = Params::gradients([&phi], slope);
     product
 }

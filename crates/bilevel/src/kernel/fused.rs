@@ -1,22 +1,23 @@
-//! Convolution, max-pooling, and batch normalisation with leaky ReLU as backend operations with hand-written derivatives,
-//! for the backend that has kernels for them (flex).
+//! Convolution, max-pooling, and batch normalisation with leaky ReLU as backend operations, for the backends that have
+//! kernels for them: flex (`flex`) and CubeCL's (`cube`). `derivatives` differentiates them, on every such backend alike.
 //!
 //! Convolution is bilinear: each of its two gradients is a product of the same kind, and its tangent is a sum of two
 //! convolutions, computed in one pass.
+//!
+//! A pair is a value and its tangent from one operation, which loads what both need once. On a GPU a pair, and its
+//! gradient, are one launch each; flex computes both one after the other.
 
 use super::Grid;
-use super::flex::{self, Norm};
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
-use burn::backend::{Autodiff, Backend, Flex, backend_extension, tensor::FloatTensor};
-use flex::Values;
+use super::flex::Norm;
+use super::tensors::Tensors;
+use burn::backend::tensor::FloatTensor;
+#[allow(unused_imports, reason = "named by the generated code")]
+use burn::backend::{Autodiff, Flex};
+use burn::backend::{Backend, TensorMetadata, backend_extension};
 use std::sync::Arc;
 
 /// The fused operations.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"), Autodiff)]
 pub trait Fused: Backend {
     /// Convolves `images [tasks, n·sources, channels]` with `weights [tasks, taps·channels, filters]`.
     fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, grid: Arc<Grid>) -> FloatTensor<Self>;
@@ -29,6 +30,24 @@ pub trait Fused: Backend {
         second_weights: FloatTensor<Self>,
         grid: Arc<Grid>,
     ) -> FloatTensor<Self>;
+
+    /// [`Self::convolve`] and its tangent, for `tangents` of images and weights. A tangent of `None` is zero; at least one is given.
+    fn convolve_pair(
+        images: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        #[extension_type] tangents: Tensors<Self>,
+        grid: Arc<Grid>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let tangent = match tangents.into_array() {
+            [Some(moving), Some(turning)] => {
+                Self::convolve_two(moving, weights.clone(), images.clone(), turning, grid.clone())
+            }
+            [Some(moving), None] => Self::convolve(moving, weights.clone(), grid.clone()),
+            [None, Some(turning)] => Self::convolve(images.clone(), turning, grid.clone()),
+            [None, None] => unreachable!("a pair has a tangent"),
+        };
+        (Self::convolve(images, weights, grid), tangent)
+    }
 
     /// The largest values of `x [tasks, n·sources, channels]` in each window.
     fn max_pool(x: FloatTensor<Self>, grid: Arc<Grid>) -> FloatTensor<Self>;
@@ -58,224 +77,125 @@ pub trait Fused: Backend {
         beta_tangent: FloatTensor<Self>,
         norm: Norm,
     ) -> FloatTensor<Self>;
-}
 
-impl Fused for Flex {
-    fn convolve(images: Values, weights: Values, grid: Arc<Grid>) -> Values {
-        flex::convolve(&grid, &[(&images, &weights)])
-    }
-
-    fn convolve_two(a: Values, v: Values, b: Values, w: Values, grid: Arc<Grid>) -> Values {
-        flex::convolve(&grid, &[(&a, &v), (&b, &w)])
-    }
-
-    fn max_pool(x: Values, grid: Arc<Grid>) -> Values {
-        flex::max_pool(&grid, &x, &x)
-    }
-
-    fn max_pool_tangent(x: Values, x_tangent: Values, grid: Arc<Grid>) -> Values {
-        flex::max_pool(&grid, &x, &x_tangent)
-    }
-
-    fn norm_relu(x: Values, gamma: Values, beta: Values, norm: Norm) -> Values {
-        flex::norm_relu(norm, &x, [&gamma, &beta])
-    }
-
-    fn norm_relu_tangent(
-        x: Values,
-        gamma: Values,
-        beta: Values,
-        x_tangent: Values,
-        gamma_tangent: Values,
-        beta_tangent: Values,
+    /// y and ẏ of [`Norm`], for `tangents` of x, γ and β. A tangent of `None` is zero; at least one is given.
+    fn norm_relu_pair(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        #[extension_type] tangents: Tensors<Self>,
         norm: Norm,
-    ) -> Values {
-        flex::norm_relu_tangent(norm, &x, [&gamma, &beta], &x_tangent, [&gamma_tangent, &beta_tangent])
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [x_tangent, gamma_tangent, beta_tangent] = tangents.into_array();
+        let tangent = Self::norm_relu_tangent(
+            x.clone(),
+            gamma.clone(),
+            beta.clone(),
+            or_zeros::<Self>(x_tangent, &x),
+            or_zeros::<Self>(gamma_tangent, &gamma),
+            or_zeros::<Self>(beta_tangent, &beta),
+            norm,
+        );
+        (Self::norm_relu(x, gamma, beta, norm), tangent)
     }
 }
 
-/// A differentiable operation on N tensors of the flex backend.
-trait Operation<const N: usize>: Clone + Send + std::fmt::Debug + 'static {
-    fn value(&self, inputs: [Values; N]) -> Values;
+/// The gradients of the fused operations.
+pub trait Derivatives: Fused {
+    /// The gradient of the images, given the `gradient` of their convolution with `weights`.
+    fn input_gradient(
+        grid: &Arc<Grid>,
+        gradient: &FloatTensor<Self>,
+        weights: &FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 
-    /// The gradients of the inputs, given the `gradient` of the output; `None` for those not `needed` or always zero.
-    fn gradients(&self, inputs: &[Values; N], gradient: Values, needed: [bool; N]) -> [Option<Values>; N];
-}
+    /// The gradient of the weights, given the `gradient` of their convolution with `images`.
+    fn weight_gradient(
+        grid: &Arc<Grid>,
+        images: &FloatTensor<Self>,
+        gradient: &FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 
-/// Node of the autodiff graph.
-#[derive(Debug)]
-struct Node<O>(O);
+    /// The gradients of images x, weights w, ẋ and ẇ, those that are `needed`, given those of y = x∗w and ẏ = ẋ∗w + x∗ẇ,
+    /// at least one of which is given.
+    fn convolve_pair_gradients(
+        grid: &Arc<Grid>,
+        inputs: &[Option<FloatTensor<Self>>; 4],
+        gradients: [Option<FloatTensor<Self>>; 2],
+        needed: [bool; 4],
+    ) -> [Option<FloatTensor<Self>>; 4] {
+        let [x, w, x_tangent, w_tangent] = inputs.each_ref().map(Option::as_ref);
+        let [of_y, of_tangent] = gradients.each_ref().map(Option::as_ref);
+        let to_input = |g: Option<&_>, w: Option<&_>| Some(Self::input_gradient(grid, g?, w?));
+        let to_weight = |x: Option<&_>, g: Option<&_>| Some(Self::weight_gradient(grid, x?, g?));
+        [
+            needed[0].then(|| sum::<Self>(to_input(of_y, w), to_input(of_tangent, w_tangent))).flatten(),
+            needed[1].then(|| sum::<Self>(to_weight(x, of_y), to_weight(x_tangent, of_tangent))).flatten(),
+            needed[2].then(|| to_input(of_tangent, w)).flatten(),
+            needed[3].then(|| to_weight(x, of_tangent)).flatten(),
+        ]
+    }
 
-impl<O: Operation<N>, const N: usize> Backward<Flex, N> for Node<O> {
-    type State = [Values; N];
+    /// The gradient of the tangent, or of the value, given the gradient `g` of [`Fused::max_pool_tangent`] or
+    /// [`Fused::max_pool`].
+    fn max_pool_gradient(grid: &Arc<Grid>, x: &FloatTensor<Self>, g: &FloatTensor<Self>)
+    -> FloatTensor<Self>;
 
-    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = grads.consume::<Flex>(&ops.node);
-        let needed = ops.parents.each_ref().map(Option::is_some);
-        let gradients = self.0.gradients(&ops.state, gradient, needed);
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                grads.register::<Flex>(parent.id, gradient);
-            }
+    /// The gradients [x̄, γ̄, β̄], given the gradient `g` of y of [`Norm`].
+    fn norm_relu_gradient(
+        norm: Norm,
+        inputs: [&FloatTensor<Self>; 3],
+        g: &FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 3];
+
+    /// The gradients [x̄, ẋ̄, γ̄, γ̇̄, β̇̄], given the gradient `g` of ẏ of [`Norm`]; β̄ is zero.
+    fn norm_relu_tangent_gradient(
+        norm: Norm,
+        inputs: [&FloatTensor<Self>; 3],
+        x_tangent: &FloatTensor<Self>,
+        gamma_tangent: &FloatTensor<Self>,
+        g: &FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 5];
+
+    /// The gradients of [x, γ, β, ẋ, γ̇, β̇], given those of y and ẏ of [`Norm`], at least one of which is given.
+    fn norm_relu_pair_gradients(
+        norm: Norm,
+        inputs: &[Option<FloatTensor<Self>>; 6],
+        gradients: [Option<FloatTensor<Self>>; 2],
+    ) -> [Option<FloatTensor<Self>>; 6] {
+        let [Some(x), Some(gamma), Some(beta), x_tangent, gamma_tangent, _] = inputs else {
+            unreachable!("only tangents may be absent")
+        };
+        let [of_y, of_tangent] = gradients;
+        let [mut to_x, mut to_gamma, mut to_beta] = [const { None }; 3];
+        if let Some(g) = of_y {
+            [to_x, to_gamma, to_beta] = Self::norm_relu_gradient(norm, [x, gamma, beta], &g).map(Some);
         }
-    }
-}
-
-/// Runs `operation`, and adds a node to the autodiff graph if an input is tracked.
-fn tracked<C: CheckpointStrategy, O: Operation<N>, const N: usize>(
-    operation: O,
-    inputs: [FloatTensor<Autodiff<Flex, C>>; N],
-) -> FloatTensor<Autodiff<Flex, C>> {
-    let mut values = Vec::with_capacity(N);
-    let guards = inputs.map(|input| {
-        let (value, guard) = input.into_parts();
-        values.push(value);
-        guard
-    });
-    let Ok(values) = <[Values; N]>::try_from(values) else { unreachable!("one value for each input") };
-    match Backward::<Flex, N>::prepare::<C>(Node(operation.clone()), guards).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => prep.finish(values.clone(), operation.value(values)),
-        OpsKind::UnTracked(prep) => prep.finish(operation.value(values)),
-    }
-}
-
-/// One convolution (images, weights), or the sum of two (images, weights, images, weights).
-#[derive(Clone, Debug)]
-struct Convolution(Arc<Grid>);
-
-impl Operation<2> for Convolution {
-    fn value(&self, [images, weights]: [Values; 2]) -> Values {
-        Flex::convolve(images, weights, self.0.clone())
-    }
-
-    fn gradients(
-        &self,
-        [images, weights]: &[Values; 2],
-        g: Values,
-        [left, right]: [bool; 2],
-    ) -> [Option<Values>; 2] {
+        let Some(g) = of_tangent else { return [to_x, to_gamma, to_beta, None, None, None] };
+        let (x_tangent, gamma_tangent) =
+            (or_zeros::<Self>(x_tangent.clone(), x), or_zeros::<Self>(gamma_tangent.clone(), gamma));
+        let [more_x, to_x_tangent, more_gamma, to_gamma_tangent, to_beta_tangent] =
+            Self::norm_relu_tangent_gradient(norm, [x, gamma, beta], &x_tangent, &gamma_tangent, &g);
         [
-            left.then(|| flex::input_gradient(&self.0, &g, weights)),
-            right.then(|| flex::weight_gradient(&self.0, images, &g)),
+            sum::<Self>(to_x, Some(more_x)),
+            sum::<Self>(to_gamma, Some(more_gamma)),
+            to_beta,
+            Some(to_x_tangent),
+            Some(to_gamma_tangent),
+            Some(to_beta_tangent),
         ]
     }
 }
 
-impl Operation<4> for Convolution {
-    fn value(&self, [a, v, b, w]: [Values; 4]) -> Values {
-        Flex::convolve_two(a, v, b, w, self.0.clone())
-    }
-
-    fn gradients(&self, [a, v, b, w]: &[Values; 4], g: Values, needed: [bool; 4]) -> [Option<Values>; 4] {
-        [
-            needed[0].then(|| flex::input_gradient(&self.0, &g, v)),
-            needed[1].then(|| flex::weight_gradient(&self.0, a, &g)),
-            needed[2].then(|| flex::input_gradient(&self.0, &g, w)),
-            needed[3].then(|| flex::weight_gradient(&self.0, b, &g)),
-        ]
-    }
+/// `tangent`, or zeros in the shape of `like`.
+fn or_zeros<B: Backend>(tangent: Option<FloatTensor<B>>, like: &FloatTensor<B>) -> FloatTensor<B> {
+    tangent.unwrap_or_else(|| B::float_zeros(like.shape(), &like.device(), like.dtype().into()))
 }
 
-/// Max-pooling: the value of x, or the tangent of (x, ẋ).
-#[derive(Clone, Debug)]
-struct MaxPool(Arc<Grid>);
-
-impl Operation<1> for MaxPool {
-    fn value(&self, [x]: [Values; 1]) -> Values {
-        Flex::max_pool(x, self.0.clone())
-    }
-
-    fn gradients(&self, [x]: &[Values; 1], g: Values, _: [bool; 1]) -> [Option<Values>; 1] {
-        [Some(flex::max_pool_gradient(&self.0, x, &g))]
-    }
-}
-
-impl Operation<2> for MaxPool {
-    fn value(&self, [x, x_tangent]: [Values; 2]) -> Values {
-        Flex::max_pool_tangent(x, x_tangent, self.0.clone())
-    }
-
-    fn gradients(&self, [x, _]: &[Values; 2], g: Values, [_, moving]: [bool; 2]) -> [Option<Values>; 2] {
-        [None, moving.then(|| flex::max_pool_gradient(&self.0, x, &g))]
-    }
-}
-
-/// Batch normalisation with leaky ReLU: the value.
-#[derive(Clone, Debug)]
-struct NormRelu(Norm);
-
-impl Operation<3> for NormRelu {
-    fn value(&self, [x, gamma, beta]: [Values; 3]) -> Values {
-        Flex::norm_relu(x, gamma, beta, self.0)
-    }
-
-    fn gradients(&self, [x, gamma, beta]: &[Values; 3], g: Values, _: [bool; 3]) -> [Option<Values>; 3] {
-        flex::norm_relu_gradient(self.0, x, [gamma, beta], &g).map(Some)
-    }
-}
-
-/// Batch normalisation with leaky ReLU: the tangent.
-#[derive(Clone, Debug)]
-struct NormReluTangent(Norm);
-
-impl Operation<6> for NormReluTangent {
-    fn value(&self, [x, gamma, beta, x_tangent, gamma_tangent, beta_tangent]: [Values; 6]) -> Values {
-        Flex::norm_relu_tangent(x, gamma, beta, x_tangent, gamma_tangent, beta_tangent, self.0)
-    }
-
-    fn gradients(&self, inputs: &[Values; 6], g: Values, _: [bool; 6]) -> [Option<Values>; 6] {
-        let [x, gamma, beta, x_tangent, gamma_tangent, _] = inputs;
-        let [to_x, to_x_tangent, to_gamma, to_gamma_tangent, to_beta_tangent] =
-            flex::norm_relu_tangent_gradient(self.0, x, [gamma, beta], x_tangent, gamma_tangent, &g);
-        [Some(to_x), Some(to_gamma), None, Some(to_x_tangent), Some(to_gamma_tangent), Some(to_beta_tangent)]
-    }
-}
-
-impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
-    fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, grid: Arc<Grid>) -> FloatTensor<Self> {
-        tracked::<C, _, 2>(Convolution(grid), [images, weights])
-    }
-
-    fn convolve_two(
-        first_images: FloatTensor<Self>,
-        first_weights: FloatTensor<Self>,
-        second_images: FloatTensor<Self>,
-        second_weights: FloatTensor<Self>,
-        grid: Arc<Grid>,
-    ) -> FloatTensor<Self> {
-        tracked::<C, _, 4>(Convolution(grid), [first_images, first_weights, second_images, second_weights])
-    }
-
-    fn max_pool(x: FloatTensor<Self>, grid: Arc<Grid>) -> FloatTensor<Self> {
-        tracked::<C, _, 1>(MaxPool(grid), [x])
-    }
-
-    fn max_pool_tangent(
-        x: FloatTensor<Self>,
-        x_tangent: FloatTensor<Self>,
-        grid: Arc<Grid>,
-    ) -> FloatTensor<Self> {
-        tracked::<C, _, 2>(MaxPool(grid), [x, x_tangent])
-    }
-
-    fn norm_relu(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        norm: Norm,
-    ) -> FloatTensor<Self> {
-        tracked::<C, _, 3>(NormRelu(norm), [x, gamma, beta])
-    }
-
-    fn norm_relu_tangent(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        x_tangent: FloatTensor<Self>,
-        gamma_tangent: FloatTensor<Self>,
-        beta_tangent: FloatTensor<Self>,
-        norm: Norm,
-    ) -> FloatTensor<Self> {
-        tracked::<C, _, 6>(NormReluTangent(norm), [x, gamma, beta, x_tangent, gamma_tangent, beta_tangent])
+/// The sum of two gradients, either of which may be zero (`None`).
+fn sum<B: Backend>(left: Option<FloatTensor<B>>, right: Option<FloatTensor<B>>) -> Option<FloatTensor<B>> {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(B::float_add(left, right)),
+        (left, right) => left.or(right),
     }
 }

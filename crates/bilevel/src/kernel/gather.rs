@@ -20,7 +20,7 @@ use burn::tensor::Shape;
 #[backend_extension(
     Flex,
     NdArray: cfg(feature = "ndarray"),
-    Cube: cfg(any(feature = "wgpu", feature = "cuda")),
+    Cube: cfg(feature = "cube"),
     Autodiff
 )]
 pub trait Gather: Backend {
@@ -45,7 +45,7 @@ impl Gather for Flex {}
 #[cfg(feature = "ndarray")]
 impl Gather for NdArray {}
 
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(feature = "cube")]
 impl Gather for burn::backend::Cube {}
 
 /// Node of the autodiff graph.

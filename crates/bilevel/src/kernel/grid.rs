@@ -53,6 +53,9 @@ pub struct Grid {
     pairs: Vec<Vec<(usize, usize)>>,
     /// Cached gather indices, by number of images.
     gather_indices: Mutex<Vec<(usize, GatherIndices)>>,
+    /// Cached tables, by device.
+    #[cfg(feature = "cube")]
+    pub(super) cube_tables: Mutex<Vec<super::cube::Tables>>,
 }
 
 /// A [`Grid`] for a number of images, as indices of rows to gather; index 0 is a zero row before all others.
@@ -195,6 +198,8 @@ impl Grid {
             backward: vec![Vec::new(); source],
             pairs: vec![Vec::new(); taps],
             gather_indices: Mutex::default(),
+            #[cfg(feature = "cube")]
+            cube_tables: Mutex::default(),
         }
     }
 

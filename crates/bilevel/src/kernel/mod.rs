@@ -2,29 +2,56 @@
 //! with leaky ReLU, and max-pooling with a tangent.
 //!
 //! Images are channels-last, one row per pixel: `[tasks, n·h·w, channels]`. On flex, Burn's CPU backend, hand-written
-//! loops (`flex`) work on these rows directly, as operations with hand-written derivatives (`fused`). Every other
-//! backend uses a composition of tensor operations (`reference`), which the tests also compare the loops with.
+//! loops (`flex`), and on GPU backends kernels written in CubeCL (`cube`) work on these rows directly, as operations
+//! (`fused`) with hand-written derivatives (`derivatives`). Every other backend and float type uses a composition of
+//! tensor operations (`reference`), which the tests also compare the kernels with.
 
+#[cfg(feature = "cube")]
+mod cross_entropy;
+#[cfg(feature = "cube")]
+mod cube;
+mod derivatives;
 mod flex;
 mod fused;
 mod gather;
 mod grid;
+pub(crate) mod leaves;
+mod on_flex;
 pub mod reference;
+mod seed;
+mod tensors;
 mod threads;
 
 pub use flex::{InstructionSet, Norm, instruction_set};
 pub use grid::{Grid, Window};
+pub(crate) use seed::seeded;
 
 pub(crate) use threads::wait_until;
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
+#[cfg(feature = "cube")]
+use cross_entropy::CrossEntropy;
 use fused::Fused;
 use std::sync::Arc;
+use tensors::Tensors;
 
 /// Whether there are fused operations for the device and the float type of `tensor`.
 pub fn is_fused(tensor: &Tensor<3>) -> bool {
-    tensor.device().inner() == burn::tensor::Device::flex() && flex::supports(tensor.dtype())
+    let is_flex = tensor.device().inner() == burn::tensor::Device::flex();
+    is_flex && flex::supports(tensor.dtype()) || has_pairs(tensor)
+}
+
+/// Whether a value and its tangent cost less from one operation ([`convolve_pair`], [`norm_relu_pair`]) than from two: on
+/// a GPU, where each is one launch.
+pub fn has_pairs(tensor: &Tensor<3>) -> bool {
+    #[cfg(feature = "cube")]
+    return cube::supports(&tensor.device().inner(), tensor.dtype());
+    #[cfg(not(feature = "cube"))]
+    {
+        let _ = tensor;
+        false
+    }
 }
 
 /// Convolves `images [tasks, n·sources, channels]` with each task's `weights [tasks, taps·channels, filters]`; returns
@@ -47,6 +74,24 @@ pub fn convolve_two(first: [Tensor<3>; 2], second: [Tensor<3>; 2], grid: &Arc<Gr
     }
     let [[a, v], [b, w]] = [first, second].map(|term| term.map(Tensor::into_dispatch));
     Tensor::from_dispatch(Dispatch::convolve_two(a, v, b, w, grid.clone()))
+}
+
+/// [`convolve`] and its derivative along `tangents`, ẋ and ẇ: x∗w and ẋ∗w + x∗ẇ. A tangent of `None` is zero.
+///
+/// Available only where [`is_fused`] holds.
+///
+/// # Panics
+/// Panics if both tangents are zero.
+pub fn convolve_pair(
+    [images, weights]: [Tensor<3>; 2],
+    tangents: [Option<Tensor<3>>; 2],
+    grid: &Arc<Grid>,
+) -> [Tensor<3>; 2] {
+    assert!(tangents.iter().any(Option::is_some), "a pair must have a tangent");
+    let [images, weights] = [images, weights].map(Tensor::into_dispatch);
+    let tangents = Tensors(tangents.map(|tangent| tangent.map(Tensor::into_dispatch)).into());
+    let pair = Dispatch::convolve_pair(images, weights, tangents, grid.clone());
+    <[_; 2]>::from(pair).map(Tensor::from_dispatch)
 }
 
 /// The largest values of `x [tasks, n·sources, channels]` in each window, per channel: `[tasks, n·targets, channels]`.
@@ -105,4 +150,57 @@ pub fn norm_relu_tangent(
         [weights, weight_tangents].map(|pair| pair.map(Tensor::into_dispatch));
     let tangent = Dispatch::norm_relu_tangent(x, gamma, beta, x_tangent, gamma_tangent, beta_tangent, norm);
     Tensor::from_dispatch(tangent)
+}
+
+/// [`norm_relu`] and its derivative along `tangents`, ẋ, γ̇ and β̇. A tangent of `None` is zero.
+///
+/// Available only where [`is_fused`] holds; elsewhere compose it from tensor operations.
+///
+/// # Panics
+/// Panics if all tangents are zero.
+pub fn norm_relu_pair(
+    x: Tensor<3>,
+    weights: [Tensor<3>; 2],
+    tangents: [Option<Tensor<3>>; 3],
+    norm: Norm,
+) -> [Tensor<3>; 2] {
+    assert!(tangents.iter().any(Option::is_some), "a pair must have a tangent");
+    let ([gamma, beta], x) = (weights.map(Tensor::into_dispatch), x.into_dispatch());
+    let tangents = Tensors(tangents.map(|tangent| tangent.map(Tensor::into_dispatch)).into());
+    let pair = Dispatch::norm_relu_pair(x, gamma, beta, tangents, norm);
+    <[_; 2]>::from(pair).map(Tensor::from_dispatch)
+}
+
+/// The mean over rows of −Σ y log softmax(x W + b) of each task, `[tasks]`, and its derivative along `tangents`, ẋ, Ẇ and ḃ,
+/// if one is given: for `inputs` x `[tasks, n, width]`, W `[tasks, width, classes]` and b `[tasks, 1, classes]`, and constant
+/// `targets` y `[tasks, n, classes]`.
+///
+/// `None` where there is no kernel for it; then compose it from tensor operations.
+pub(crate) fn linear_cross_entropy(
+    inputs: &[Tensor<3>; 3],
+    tangents: &[Option<Tensor<3>>; 3],
+    targets: &Tensor<3>,
+) -> Option<(Tensor<1>, Option<Tensor<1>>)> {
+    #[cfg(feature = "cube")]
+    {
+        let [_, rows, classes] = targets.dims();
+        if !has_pairs(&inputs[0]) || rows * classes > cube::cross_entropy::MAX_LOGITS {
+            return None;
+        }
+        let [x, weight, bias] = inputs.clone().map(Tensor::into_dispatch);
+        let targets = targets.clone().into_dispatch();
+        if tangents.iter().all(Option::is_none) {
+            let loss = Dispatch::linear_cross_entropy(x, weight, bias, targets);
+            return Some((Tensor::from_dispatch(loss), None));
+        }
+        let tangents = tangents.clone().map(|tangent| tangent.map(Tensor::into_dispatch));
+        let (loss, tangent) =
+            Dispatch::linear_cross_entropy_pair(x, weight, bias, Tensors(tangents.into()), targets);
+        Some((Tensor::from_dispatch(loss), Some(Tensor::from_dispatch(tangent))))
+    }
+    #[cfg(not(feature = "cube"))]
+    {
+        let _ = (inputs, tangents, targets);
+        None
+    }
 }

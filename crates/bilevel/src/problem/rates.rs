@@ -18,8 +18,19 @@ impl Rates {
     /// α_j ∘ `direction`, with φ's shapes.
     pub fn times(&self, direction: &Params) -> Params {
         match self {
-            Self::Scalar(rate) => direction.clone().map(|leaf| leaf.mul_scalar(*rate)),
+            Self::Scalar(rate) => direction.clone().scale(&vec![*rate; direction.tasks()]),
             Self::Each(rates) => rates.clone().zip(direction.clone(), |rate, leaf| rate * leaf),
+        }
+    }
+
+    /// `from` − α_j ∘ `direction`.
+    pub fn descend(&self, from: Params, direction: Params) -> Params {
+        match self {
+            Self::Scalar(rate) => {
+                let tasks: Vec<usize> = (0..direction.tasks()).collect();
+                from.add_scaled_at(&tasks, direction, &vec![-rate; tasks.len()])
+            }
+            Self::Each(_) => from - self.times(&direction),
         }
     }
 }

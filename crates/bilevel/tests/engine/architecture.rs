@@ -12,6 +12,7 @@ fn modules_import_only_earlier_ones() {
         "rng",
         "stats",
         "readback",
+        "launches",
         "kernel",
         "dual",
         "params",

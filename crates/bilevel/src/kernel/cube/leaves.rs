@@ -1,0 +1,365 @@
+//! Operations on all leaves of parameters at once: a launch for as many leaves as a kernel may have arguments. New leaves
+//! lie in one allocation.
+//!
+//! A unit computes one value. It finds its leaf among those of the launch by its place in the allocation.
+
+use super::stack::{Joint, Stack};
+use crate::kernel::leaves::AdamStep;
+use burn::tensor::DType;
+use burn_cubecl::cubecl;
+use burn_cubecl::cubecl::{calculate_cube_count_elemwise, prelude::*};
+use burn_cubecl::tensor::CubeTensor;
+
+/// Cubes that a task's inner product is shared out over.
+const PARTS: usize = 64;
+
+/// Units of a cube that adds up.
+const UNITS: usize = 256;
+
+/// Arguments besides those of the leaves.
+const OTHERS: usize = 2;
+
+/// The leaves of a launch: as many as have room, with `each` arguments for a leaf.
+fn group(like: &CubeTensor, each: usize) -> usize {
+    let room = like.client.properties().hardware.max_bindings as usize;
+    // Metadata takes a binding too.
+    (room.saturating_sub(OTHERS + 1) / each).max(1)
+}
+
+/// x + f·y for each task, with the factor f = `factor`, or that of `factors [tasks]`. Without x it is 0.
+pub fn add_scaled(
+    x: Option<&[CubeTensor]>,
+    y: &[CubeTensor],
+    factor: f32,
+    factors: Option<&CubeTensor>,
+) -> Vec<CubeTensor> {
+    let size = group(&y[0], 2);
+    let mut all = Vec::with_capacity(y.len());
+    for (at, y) in y.chunks(size).enumerate() {
+        let x = x.map(|x| &x[at * size..][..y.len()]);
+        let joint = Joint::new(&y[0], y.iter().map(super::stack::dims));
+        let mut leaves = SequenceArg::new();
+        for (index, own) in y.iter().enumerate() {
+            let own = Stack::new(own);
+            let other = x.map_or_else(|| own.clone(), |x| Stack::new(&x[index]));
+            let (start, count) = joint.places[index];
+            leaves.push(TwoLaunch::new(
+                other.argument(),
+                own.argument(),
+                other.stride,
+                own.stride,
+                start,
+                start + count,
+                own.dims[1] * own.dims[2],
+            ));
+        }
+        let client = &y[0].client;
+        let units = CubeDim::new(client, joint.length);
+        add_scaled_kernel::launch(
+            client,
+            calculate_cube_count_elemwise(client, joint.length, units),
+            units,
+            leaves,
+            factors.unwrap_or(&y[0]).clone().into_buffer_arg(),
+            joint.argument(),
+            factor,
+            x.is_some(),
+            factors.is_some(),
+        );
+        all.extend(joint.tensors);
+    }
+    all
+}
+
+/// The mean over tasks; the results have one task.
+pub fn mean(x: &[CubeTensor]) -> Vec<CubeTensor> {
+    let mut all = Vec::with_capacity(x.len());
+    for x in x.chunks(group(&x[0], 1)) {
+        let tasks = super::stack::dims(&x[0])[0];
+        let joint = Joint::new(
+            &x[0],
+            x.iter().map(|leaf| {
+                let [_, rows, columns] = super::stack::dims(leaf);
+                [1, rows, columns]
+            }),
+        );
+        let mut leaves = SequenceArg::new();
+        for (leaf, (start, count)) in x.iter().zip(&joint.places) {
+            let leaf = Stack::new(leaf);
+            leaves.push(OneLaunch::new(leaf.argument(), leaf.stride, *start, start + count));
+        }
+        let client = &x[0].client;
+        let units = CubeDim::new(client, joint.length);
+        mean_kernel::launch(
+            client,
+            calculate_cube_count_elemwise(client, joint.length, units),
+            units,
+            leaves,
+            joint.argument(),
+            tasks,
+            1.0 / tasks as f32,
+        );
+        all.extend(joint.tensors);
+    }
+    all
+}
+
+/// The inner product of x and y for each task, `[tasks]`.
+pub fn dot(x: &[CubeTensor], y: &[CubeTensor]) -> CubeTensor {
+    let size = group(&x[0], 2);
+    let tasks = super::stack::dims(&x[0])[0];
+    let client = &x[0].client;
+    let columns = x.len().div_ceil(size) * PARTS;
+    let vector = |length: usize| {
+        let handle = client.empty(length * size_of::<f32>());
+        CubeTensor::new_contiguous(client.clone(), x[0].device.clone(), [length].into(), handle, DType::F32)
+    };
+    let (partial, total) = (vector(tasks * columns), vector(tasks));
+    for (at, (x, y)) in x.chunks(size).zip(y.chunks(size)).enumerate() {
+        let mut leaves = SequenceArg::new();
+        for (x, y) in x.iter().zip(y) {
+            let (x, y) = (Stack::new(x), Stack::new(y));
+            let count = x.dims[1] * x.dims[2];
+            leaves.push(TwoLaunch::new(x.argument(), y.argument(), x.stride, y.stride, 0, count, count));
+        }
+        partial_dot_kernel::launch(
+            client,
+            CubeCount::Static(PARTS as u32, tasks as u32, 1),
+            CubeDim::new_1d(UNITS as u32),
+            leaves,
+            partial.clone().into_buffer_arg(),
+            columns,
+            at * PARTS,
+        );
+    }
+    total_kernel::launch(
+        client,
+        CubeCount::Static((tasks as u32).div_ceil(UNITS as u32), 1, 1),
+        CubeDim::new_1d(UNITS as u32),
+        partial.into_buffer_arg(),
+        total.clone().into_buffer_arg(),
+        tasks,
+        columns,
+    );
+    total
+}
+
+/// One step of Adam: θ, and its moments, after it. Without moments they are zero.
+pub fn adam(
+    theta: &[CubeTensor],
+    gradient: &[CubeTensor],
+    moments: Option<[&[CubeTensor]; 2]>,
+    step: &AdamStep,
+) -> [Vec<CubeTensor>; 3] {
+    let size = group(&theta[0], 4);
+    let mut all = [const { Vec::new() }; 3];
+    for (at, theta) in theta.chunks(size).enumerate() {
+        let range = at * size..at * size + theta.len();
+        // θ, then both moments, of the same shapes.
+        let joint = Joint::new(&theta[0], theta.iter().cycle().take(3 * theta.len()).map(super::stack::dims));
+        let mut leaves = SequenceArg::new();
+        for (index, at) in range.enumerate() {
+            let [theta, gradient] = [&theta[index], &gradient[at]].map(Stack::new);
+            let [first, second] = match moments {
+                Some(moments) => moments.map(|moments| Stack::new(&moments[at])),
+                None => [theta.clone(), theta.clone()],
+            };
+            let places = [index, index + joint.tensors.len() / 3, index + 2 * joint.tensors.len() / 3];
+            let [start, first_start, second_start] = places.map(|place| joint.places[place].0);
+            leaves.push(MovingLaunch::new(
+                theta.argument(),
+                gradient.argument(),
+                first.argument(),
+                second.argument(),
+                start,
+                start + joint.places[index].1,
+                first_start,
+                second_start,
+                step.rates[at] as f32,
+            ));
+        }
+        let client = &theta[0].client;
+        // The units of θ write the moments too.
+        let length = joint.places[theta.len() - 1].0 + joint.places[theta.len() - 1].1;
+        let units = CubeDim::new(client, length);
+        adam_kernel::launch(
+            client,
+            calculate_cube_count_elemwise(client, length, units),
+            units,
+            leaves,
+            joint.argument(),
+            CoefficientsLaunch::new(
+                step.beta_1,
+                1.0 - step.beta_1,
+                step.beta_2,
+                1.0 - step.beta_2,
+                step.epsilon(),
+                step.factor(),
+                step.decay,
+            ),
+            moments.is_some(),
+        );
+        let mut tensors = joint.tensors.into_iter();
+        for part in &mut all {
+            part.extend(tensors.by_ref().take(theta.len()));
+        }
+    }
+    all
+}
+
+/// A leaf of one operand.
+#[derive(CubeLaunch, CubeType)]
+struct One {
+    x: Box<[f32]>,
+    x_stride: usize,
+    /// Its place among the results.
+    start: usize,
+    end: usize,
+}
+
+/// A leaf of two operands.
+#[derive(CubeLaunch, CubeType)]
+struct Two {
+    x: Box<[f32]>,
+    y: Box<[f32]>,
+    x_stride: usize,
+    y_stride: usize,
+    /// Its place among the results.
+    start: usize,
+    end: usize,
+    /// Values of a task.
+    size: usize,
+}
+
+/// A leaf that an optimiser moves.
+#[derive(CubeLaunch, CubeType)]
+struct Moving {
+    theta: Box<[f32]>,
+    gradient: Box<[f32]>,
+    first: Box<[f32]>,
+    second: Box<[f32]>,
+    /// Its place among the results, and the places of its moments.
+    start: usize,
+    end: usize,
+    first_start: usize,
+    second_start: usize,
+    rate: f32,
+}
+
+#[derive(CubeLaunch, CubeType)]
+struct Coefficients {
+    beta_1: f32,
+    rest_1: f32,
+    beta_2: f32,
+    rest_2: f32,
+    /// ε √(1 − β_2^t)
+    epsilon: f32,
+    /// √(1 − β_2^t) / (1 − β_1^t)
+    factor: f32,
+    decay: f32,
+}
+
+#[cube(launch)]
+fn add_scaled_kernel(
+    leaves: Sequence<Two>,
+    factors: &[f32],
+    out: &mut [f32],
+    factor: f32,
+    #[comptime] has_x: bool,
+    #[comptime] has_factors: bool,
+) {
+    let at = ABSOLUTE_POS;
+    for leaf in leaves {
+        if at >= leaf.start && at < leaf.end {
+            let task = (at - leaf.start) / leaf.size;
+            let place = (at - leaf.start) % leaf.size;
+            let mut scale = factor;
+            if comptime!(has_factors) {
+                scale = factors[task];
+            }
+            let mut value = leaf.y[task * leaf.y_stride + place] * scale;
+            if comptime!(has_x) {
+                value += leaf.x[task * leaf.x_stride + place];
+            }
+            out[at] = value;
+        }
+    }
+}
+
+#[cube(launch)]
+fn mean_kernel(leaves: Sequence<One>, out: &mut [f32], tasks: usize, share: f32) {
+    let at = ABSOLUTE_POS;
+    for leaf in leaves {
+        if at >= leaf.start && at < leaf.end {
+            let mut sum = 0.0f32;
+            for task in 0..tasks {
+                sum += leaf.x[task * leaf.x_stride + at - leaf.start];
+            }
+            out[at] = sum * share;
+        }
+    }
+}
+
+#[cube(launch)]
+fn partial_dot_kernel(leaves: Sequence<Two>, out: &mut [f32], columns: usize, first: usize) {
+    let task = CUBE_POS_Y as usize;
+    let part = CUBE_POS_X as usize;
+    let unit = UNIT_POS_X as usize;
+    let mut shared = Shared::<[f32]>::new_slice(UNITS);
+    let mut sum = 0.0f32;
+    for leaf in leaves {
+        let mut at = part * UNITS + unit;
+        while at < leaf.size {
+            sum += leaf.x[task * leaf.x_stride + at] * leaf.y[task * leaf.y_stride + at];
+            at += comptime!(PARTS * UNITS);
+        }
+    }
+    shared[unit] = sum;
+    sync_cube();
+    if unit == 0 {
+        let mut total = 0.0f32;
+        for at in 0..UNITS {
+            total += shared[at];
+        }
+        out[task * columns + first + part] = total;
+    }
+}
+
+#[cube(launch)]
+fn total_kernel(partial: &[f32], out: &mut [f32], tasks: usize, columns: usize) {
+    let task = ABSOLUTE_POS;
+    if task < tasks {
+        let mut total = 0.0f32;
+        for at in 0..columns {
+            total += partial[task * columns + at];
+        }
+        out[task] = total;
+    }
+}
+
+#[cube(launch)]
+fn adam_kernel(
+    leaves: Sequence<Moving>,
+    out: &mut [f32],
+    coefficients: Coefficients,
+    #[comptime] has_moments: bool,
+) {
+    let at = ABSOLUTE_POS;
+    for leaf in leaves {
+        if at >= leaf.start && at < leaf.end {
+            let place = at - leaf.start;
+            let theta = leaf.theta[place];
+            let gradient = leaf.gradient[place] + theta * coefficients.decay;
+            let mut first = gradient * coefficients.rest_1;
+            let mut second = gradient * gradient * coefficients.rest_2;
+            if comptime!(has_moments) {
+                first += leaf.first[place] * coefficients.beta_1;
+                second += leaf.second[place] * coefficients.beta_2;
+            }
+            out[leaf.first_start + place] = first;
+            out[leaf.second_start + place] = second;
+            let direction = first * coefficients.factor / (second.sqrt() + coefficients.epsilon);
+            out[at] = theta - direction * leaf.rate;
+        }
+    }
+}

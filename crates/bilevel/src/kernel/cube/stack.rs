@@ -1,0 +1,124 @@
+//! Tensors as arguments of kernels.
+
+use burn::backend::TensorMetadata;
+use burn::tensor::{DType, Shape};
+use burn_cubecl::cubecl::prelude::*;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+
+/// A tensor `[tasks, rows, columns]` as kernels read it: the values of a task lie together, and the tasks at a stride.
+#[derive(Clone)]
+pub struct Stack {
+    tensor: CubeTensor,
+    /// Values from one task to the next; 0 if all tasks share their values.
+    pub stride: usize,
+    /// Tasks, rows and columns.
+    pub dims: [usize; 3],
+}
+
+impl Stack {
+    /// Copies the tensor only if the values of a task do not lie together.
+    pub fn new(tensor: &CubeTensor) -> Self {
+        let dims = dims(tensor);
+        let [_, rows, columns] = dims;
+        let lies_together = |tensor: &CubeTensor| {
+            let strides = tensor.meta.strides();
+            (columns == 1 || strides[2] == 1) && (rows == 1 || strides[1] == columns)
+        };
+        let tensor = tensor.clone();
+        let tensor = if lies_together(&tensor) { tensor } else { into_contiguous(tensor) };
+        let stride = tensor.meta.strides()[0];
+        Self { tensor, stride, dims }
+    }
+
+    /// The values as a kernel's argument.
+    pub fn argument(&self) -> BufferArg {
+        let [tasks, rows, columns] = self.dims;
+        let length = (tasks - 1) * self.stride + rows * columns;
+        let mut binding = self.tensor.clone().binding();
+        binding.shape = [length].into();
+        binding.strides = [1].into();
+        binding.into_buffer_arg()
+    }
+}
+
+/// New tensors in one allocation, so that a kernel writes all of them through one argument.
+pub struct Joint {
+    whole: CubeTensor,
+    /// The tensors, uninitialised.
+    pub tensors: Vec<CubeTensor>,
+    /// The place of each tensor's first value, and the number of its values.
+    pub places: Vec<(usize, usize)>,
+    /// Values of the allocation.
+    pub length: usize,
+}
+
+impl Joint {
+    /// Tensors of these shapes, on the device of `like`.
+    pub fn new(like: &CubeTensor, shapes: impl Iterator<Item = [usize; 3]>) -> Self {
+        let size = size_of::<f32>();
+        // A tensor begins where a kernel's argument may begin.
+        let alignment = (like.client.properties().memory.alignment as usize).div_ceil(size);
+        let shapes: Vec<[usize; 3]> = shapes.collect();
+        let mut length: usize = 0;
+        let place = |shape: &[usize; 3]| {
+            let (start, count) = (length.next_multiple_of(alignment), shape.iter().product::<usize>());
+            length = start + count;
+            (start, count)
+        };
+        let places: Vec<(usize, usize)> = shapes.iter().map(place).collect();
+        let (client, device) = (&like.client, &like.device);
+        let handle = client.empty(length * size);
+        let bytes = handle.size_in_used();
+        let tensor = |shape: &[usize], handle| {
+            let shape = Shape::from(shape.to_vec());
+            CubeTensor::new_contiguous(client.clone(), device.clone(), shape, handle, DType::F32)
+        };
+        let part = |(shape, (start, count)): (&[usize; 3], &(usize, usize))| {
+            let (from, to) = ((start * size) as u64, ((start + count) * size) as u64);
+            let part = handle.clone();
+            let is_whole = shapes.len() == 1;
+            tensor(shape, if is_whole { part } else { part.offset_start(from).offset_end(bytes - to) })
+        };
+        let tensors = shapes.iter().zip(&places).map(part).collect();
+        Self { whole: tensor(&[length], handle.clone()), tensors, places, length }
+    }
+
+    /// The values of all tensors as a kernel's argument.
+    pub fn argument(&self) -> BufferArg {
+        self.whole.clone().into_buffer_arg()
+    }
+}
+
+/// A [`Joint`] of N tensors.
+pub struct Allocation<const N: usize> {
+    joint: Joint,
+    /// The place of each tensor's first value.
+    pub starts: [usize; N],
+}
+
+impl<const N: usize> Allocation<N> {
+    /// Tensors of these shapes, on the device of `like`.
+    pub fn new(like: &CubeTensor, shapes: [[usize; 3]; N]) -> Self {
+        let joint = Joint::new(like, shapes.into_iter());
+        let starts = std::array::from_fn(|at| joint.places[at].0);
+        Self { joint, starts }
+    }
+
+    /// The values of all tensors as a kernel's argument.
+    pub fn argument(&self) -> BufferArg {
+        self.joint.argument()
+    }
+
+    /// The tensors.
+    pub fn tensors(self) -> [CubeTensor; N] {
+        let tensors = <[CubeTensor; N]>::try_from(self.joint.tensors);
+        tensors.unwrap_or_else(|_| unreachable!("there is a tensor for each shape"))
+    }
+}
+
+/// Tasks, rows and columns.
+pub fn dims(tensor: &CubeTensor) -> [usize; 3] {
+    let shape = tensor.shape();
+    [shape[0], shape[1], shape[2]]
+}

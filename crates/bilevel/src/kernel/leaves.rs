@@ -1,0 +1,201 @@
+//! Operations on all leaves of parameters at once, on the backends that have kernels for them (`cube`): one launch each
+//! instead of one for each leaf. Elsewhere, and for leaves in an autodiff graph, every function returns `None`: then
+//! compose it leaf by leaf.
+
+#[cfg(feature = "cube")]
+use super::{cube, tensors::Tensors};
+#[cfg(feature = "cube")]
+use burn::backend::{Backend, Cube, Dispatch, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+
+/// A step of Adam.
+#[derive(Clone, Debug)]
+pub struct AdamStep {
+    /// β_1
+    pub beta_1: f32,
+    /// β_2
+    pub beta_2: f32,
+    /// ε
+    pub epsilon: f32,
+    /// The multiple of θ that is added to the gradient.
+    pub decay: f32,
+    /// t: the number of the step, from 1.
+    pub time: usize,
+    /// The learning rate of each leaf.
+    pub rates: Vec<f64>,
+}
+
+#[cfg_attr(not(feature = "cube"), allow(dead_code))]
+impl AdamStep {
+    /// √(1 − β_2^t)
+    fn correction(&self) -> f32 {
+        (1.0 - self.beta_2.powi(self.time as i32)).sqrt()
+    }
+
+    /// √(1 − β_2^t) / (1 − β_1^t): the factor of the first moment.
+    pub fn factor(&self) -> f32 {
+        self.correction() / (1.0 - self.beta_1.powi(self.time as i32))
+    }
+
+    /// ε √(1 − β_2^t): what is added to the root of the second moment.
+    pub fn epsilon(&self) -> f32 {
+        self.epsilon * self.correction()
+    }
+}
+
+/// x + f·y for each task, with its factor f; without x it is 0.
+pub fn add_scaled(x: Option<&[Tensor<3>]>, y: &[Tensor<3>], factors: &[f64]) -> Option<Vec<Tensor<3>>> {
+    #[cfg(feature = "cube")]
+    {
+        if !are_joint([x.unwrap_or(y), y]) {
+            return None;
+        }
+        let first = factors[0];
+        let differ = factors.iter().any(|factor| *factor != first);
+        let factors = differ.then(|| {
+            let data = burn::tensor::TensorData::new(factors.to_vec(), [factors.len()]);
+            Tensor::<1>::from_data(data, (&y[0].device(), y[0].dtype())).into_dispatch()
+        });
+        let factors = Tensors(factors.into_iter().map(Some).collect());
+        let sums = Dispatch::add_scaled(into(x.unwrap_or(&[])), into(y), first as f32, factors);
+        Some(from(sums))
+    }
+    #[cfg(not(feature = "cube"))]
+    {
+        let _ = (x, y, factors);
+        None
+    }
+}
+
+/// The mean over tasks; the results have one task.
+pub fn mean(x: &[Tensor<3>]) -> Option<Vec<Tensor<3>>> {
+    #[cfg(feature = "cube")]
+    return are_joint([x]).then(|| from(Dispatch::mean(into(x))));
+    #[cfg(not(feature = "cube"))]
+    {
+        let _ = x;
+        None
+    }
+}
+
+/// The inner product of x and y for each task, `[tasks]`.
+pub fn dot(x: &[Tensor<3>], y: &[Tensor<3>]) -> Option<Tensor<1>> {
+    #[cfg(feature = "cube")]
+    return are_joint([x, y]).then(|| Tensor::from_dispatch(Dispatch::dot(into(x), into(y))));
+    #[cfg(not(feature = "cube"))]
+    {
+        let _ = (x, y);
+        None
+    }
+}
+
+/// One step of Adam from θ, with one task, along `gradient`: θ and its two moments after it. Without moments they are zero.
+pub fn adam(
+    theta: &[Tensor<3>],
+    gradient: &[Tensor<3>],
+    moments: Option<[&[Tensor<3>]; 2]>,
+    step: &AdamStep,
+) -> Option<[Vec<Tensor<3>>; 3]> {
+    #[cfg(feature = "cube")]
+    {
+        let [first, second] = moments.unwrap_or([theta, gradient]);
+        if !are_joint([theta, gradient, first, second]) || theta[0].dims()[0] != 1 {
+            return None;
+        }
+        let [first, second] = moments.unwrap_or([&[], &[]]).map(into);
+        let all = Dispatch::adam(into(theta), into(gradient), first, second, step.clone());
+        let mut all = from(all).into_iter();
+        Some(std::array::from_fn(|_| all.by_ref().take(theta.len()).collect()))
+    }
+    #[cfg(not(feature = "cube"))]
+    {
+        let _ = (theta, gradient, moments, step);
+        None
+    }
+}
+
+/// Whether there are kernels for these leaves: all outside autodiff graphs, and of the same shapes.
+#[cfg(feature = "cube")]
+fn are_joint<const N: usize>(operands: [&[Tensor<3>]; N]) -> bool {
+    let first = operands[0];
+    let suits = |leaf: &Tensor<3>| {
+        let device = leaf.device();
+        !device.is_autodiff() && cube::supports(&device, leaf.dtype())
+    };
+    let same = |other: &&[Tensor<3>]| {
+        other.len() == first.len() && other.iter().zip(first).all(|(a, b)| a.dims() == b.dims())
+    };
+    !first.is_empty() && operands.iter().all(|leaves| same(leaves) && leaves.iter().all(suits))
+}
+
+#[cfg(feature = "cube")]
+fn into(leaves: &[Tensor<3>]) -> Tensors<Dispatch> {
+    Tensors(leaves.iter().cloned().map(|leaf| Some(leaf.into_dispatch())).collect())
+}
+
+#[cfg(feature = "cube")]
+fn from(leaves: Vec<burn::backend::DispatchTensor>) -> Vec<Tensor<3>> {
+    leaves.into_iter().map(Tensor::from_dispatch).collect()
+}
+
+/// The operations of this module.
+#[cfg(feature = "cube")]
+#[backend_extension(Cube)]
+trait Leaves: Backend {
+    /// See [`add_scaled`]: with the factor of each task, or `factor` for all. Without x it is empty.
+    fn add_scaled(
+        #[extension_type] x: Tensors<Self>,
+        #[extension_type] y: Tensors<Self>,
+        factor: f32,
+        #[extension_type] factors: Tensors<Self>,
+    ) -> Vec<FloatTensor<Self>>;
+
+    /// See [`mean`].
+    fn mean(#[extension_type] x: Tensors<Self>) -> Vec<FloatTensor<Self>>;
+
+    /// See [`dot`].
+    fn dot(#[extension_type] x: Tensors<Self>, #[extension_type] y: Tensors<Self>) -> FloatTensor<Self>;
+
+    /// See [`adam`]: θ, its first moments and its second, one after the other. Without moments they are empty.
+    fn adam(
+        #[extension_type] theta: Tensors<Self>,
+        #[extension_type] gradient: Tensors<Self>,
+        #[extension_type] first: Tensors<Self>,
+        #[extension_type] second: Tensors<Self>,
+        step: AdamStep,
+    ) -> Vec<FloatTensor<Self>>;
+}
+
+#[cfg(feature = "cube")]
+impl Leaves for Cube {
+    fn add_scaled(
+        x: Tensors<Self>,
+        y: Tensors<Self>,
+        factor: f32,
+        factors: Tensors<Self>,
+    ) -> Vec<FloatTensor<Self>> {
+        let (x, y, factors) = (x.present(), y.present(), factors.present());
+        let x = (!x.is_empty()).then_some(&x[..]);
+        cube::leaves::add_scaled(x, &y, factor, factors.first())
+    }
+
+    fn mean(x: Tensors<Self>) -> Vec<FloatTensor<Self>> {
+        cube::leaves::mean(&x.present())
+    }
+
+    fn dot(x: Tensors<Self>, y: Tensors<Self>) -> FloatTensor<Self> {
+        cube::leaves::dot(&x.present(), &y.present())
+    }
+
+    fn adam(
+        theta: Tensors<Self>,
+        gradient: Tensors<Self>,
+        first: Tensors<Self>,
+        second: Tensors<Self>,
+        step: AdamStep,
+    ) -> Vec<FloatTensor<Self>> {
+        let [theta, gradient, first, second] = [theta, gradient, first, second].map(Tensors::present);
+        let moments = (!first.is_empty()).then_some([&first[..], &second[..]]);
+        cube::leaves::adam(&theta, &gradient, moments, &step).into_iter().flatten().collect()
+    }
+}
