@@ -43,7 +43,7 @@ impl Export {
         let saved = run.saved(self.checkpoint, |warning| Terminal::new().warning(warning))?;
         let file = self.output.unwrap_or_else(|| run.weights_file());
         let archive = match self.format {
-            Format::Safetensors => inference::export(&config, &saved)?,
+            Format::Safetensors => inference::export(&config, &saved, run.split()?.as_ref())?,
         };
         archive.write(&file)?;
         let mut arrays = Map::new();

@@ -3,14 +3,15 @@
 use bilevel::device::Backend;
 use clap::{Args, ValueEnum};
 use metaburn::config::{self, Config, RawConfig};
-use metaburn::data::Part;
-use metaburn::run::quoted;
-use std::path::PathBuf;
+use metaburn::data::{KeptSplit, Part};
+use metaburn::run::{self, RunDir, quoted};
+use std::path::{Path, PathBuf};
 
 /// A configuration file and overrides from the command line.
 #[derive(Args)]
 pub struct Setup {
-    /// Configuration file (TOML) [default: built-in characters, with default settings]
+    /// Configuration file (TOML), or a run directory for its configuration [default: built-in characters, with default
+    /// settings]
     config: Option<PathBuf>,
     /// Override a configuration key, for example `--set inner.steps=5`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
@@ -62,6 +63,22 @@ impl From<PartName> for Part {
 }
 
 impl Setup {
+    /// The configuration file that the user named, directly or by the run that it belongs to.
+    fn file(&self) -> Option<PathBuf> {
+        let given = self.config.as_deref()?;
+        Some(RunDir::find(given).map_or_else(|_| given.into(), |run| run.config_file()))
+    }
+
+    /// The split of the run whose configuration the user named, if it is a run's.
+    ///
+    /// # Errors
+    /// Returns an error if the run's split is damaged.
+    pub fn split(&self) -> Result<Option<KeptSplit>, run::Error> {
+        let Some(file) = self.file() else { return Ok(None) };
+        let run = RunDir::at(file.parent().unwrap_or(Path::new("")));
+        if run.config_file() == file { run.split() } else { Ok(None) }
+    }
+
     /// The checked configuration, with the assignments `more` applied after the user's.
     ///
     /// # Errors
@@ -79,7 +96,7 @@ impl Setup {
         assignments.extend_from_slice(&self.set);
         assignments.extend(self.resources.assignments());
         assignments.extend_from_slice(more);
-        Config::load(self.config.as_deref(), &assignments)
+        Config::load(self.file().as_deref(), &assignments)
     }
 
     /// The checked configuration, based on `given` if the user named no configuration file.
@@ -87,7 +104,7 @@ impl Setup {
     /// # Errors
     /// Returns an error if a key or a value is invalid.
     pub fn config_over(&self, given: Option<RawConfig>) -> Result<Config, config::Error> {
-        let mut raw = match (&self.config, given) {
+        let mut raw = match (self.file(), given) {
             (None, Some(given)) => given,
             (file, _) => RawConfig::read(file.as_deref())?,
         };

@@ -7,7 +7,7 @@ use clap::Args;
 use metaburn::config::Config;
 use metaburn::data::Part;
 use metaburn::run::{CheckpointSelector, RunDir, TrainingState};
-use metaburn::train::{self, EpisodeLoader, Evaluation, Learner, Watcher};
+use metaburn::train::{self, Earlier, EpisodeLoader, Evaluation, Learner, RunData, Watcher};
 use std::path::PathBuf;
 
 /// Arguments that choose a run, a checkpoint and episodes.
@@ -80,7 +80,9 @@ impl Selection {
         };
         let learner = Learner::new(&config, device::open(config.backend)?.with_threads(config.threads));
         let evaluation = overrides.over(self.evaluation(&config), &learner)?;
-        let sampler = train::sampler(&config, terminal)?;
+        let split = run.split()?;
+        let earlier = split.as_ref().map_or(Earlier::None, Earlier::Run);
+        let sampler = RunData::load(&config, earlier, terminal)?.sampler;
         sampler.check(evaluation.part, &evaluation.shape)?;
         let checkpoints = saved.into_iter().map(|saved| {
             train::check_data(&sampler, &saved.training_state)?;

@@ -3,10 +3,11 @@
 //! The network's arrays have the names that PyTorch's `load_state_dict` expects: `conv1.weight` instead of a
 //! checkpoint's `theta.conv1.weight`. Learned inner rates are named `rate.conv1.weight`. The header has three more
 //! entries: `config`, the run's configuration as JSON without hardware settings and data path; `epsilon` of batch
-//! norm; and `step`, the number of outer steps taken.
+//! norm; `step`, the number of outer steps taken; and `split`, which class was in which part.
 
 use super::Error;
 use crate::config::{Config, RawConfig};
+use crate::data::KeptSplit;
 use crate::model::{self, EPSILON, Leaf};
 use crate::run::Saved;
 use crate::support::archive::{Archive, Values};
@@ -26,11 +27,14 @@ const CONFIG: &str = "config";
 /// Running statistics of PyTorch's batch norm, which few-shot learners do not use.
 const RUNNING: [&str; 3] = [".running_mean", ".running_var", ".num_batches_tracked"];
 
-/// The weights in checkpoint `saved` of a run of `config`, ready to be written to a file.
+/// The header's key for the split.
+const SPLIT: &str = "split";
+
+/// The weights in checkpoint `saved` of a run of `config` with this `split`, ready to be written to a file.
 ///
 /// # Errors
 /// Returns an error if the checkpoint is of another network.
-pub fn export(config: &Config, saved: &Saved) -> Result<Archive, Error> {
+pub fn export(config: &Config, saved: &Saved, split: Option<&KeptSplit>) -> Result<Archive, Error> {
     let learner = Learner::new(config, device::open(Backend::Flex)?);
     let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
     let mut archive = Archive::default();
@@ -42,6 +46,9 @@ pub fn export(config: &Config, saved: &Saved) -> Result<Archive, Error> {
         ("step", saved.training_state.step.to_string()),
     ];
     archive.text.extend(text.map(|(key, value)| (key.into(), value)));
+    if let Some(split) = split {
+        archive.text.insert(SPLIT.into(), serde_json::json!(split).to_string());
+    }
     Ok(archive)
 }
 
@@ -53,6 +60,7 @@ fn described(config: &Config) -> Result<String, Error> {
     }
     if let Some(data) = table.get_mut("data").and_then(toml::Value::as_table_mut) {
         data.remove("path");
+        data.remove("cache");
     }
     Ok(serde_json::json!(table).to_string())
 }
@@ -97,6 +105,16 @@ impl ExportedWeights {
         Ok(Some(RawConfig::parse(format!("the configuration in {}", path.display()), &text)?))
     }
 
+    /// The split with which the weights were trained, if the file has it.
+    ///
+    /// # Errors
+    /// Returns an error if the split is damaged.
+    pub fn split(&self) -> Result<Option<KeptSplit>, Error> {
+        let Some(text) = self.archive.text.get(SPLIT) else { return Ok(None) };
+        let unreadable = |reason| Error::Split { path: self.archive.path.clone(), reason };
+        serde_json::from_str(text).map(Some).map_err(|error| unreadable(error.to_string()))
+    }
+
     /// Starts a run of `config` in `path` with these weights.
     ///
     /// # Errors
@@ -106,7 +124,8 @@ impl ExportedWeights {
         let opened = device::open(config.backend)?.with_threads(config.threads);
         let learner = Learner::new(&config, opened);
         let theta = self.theta(&learner, config.seed, watcher)?;
-        Ok(Trainer::start_at(theta, learner, config, path, watcher)?)
+        let split = self.split()?;
+        Ok(Trainer::start_after(split.as_ref(), theta, learner, config, path, watcher)?)
     }
 
     /// θ. Learned inner rates that the file does not have are initialised from the configuration.

@@ -14,6 +14,14 @@ pub enum Error {
     Config(#[from] config::Error),
     #[error(transparent)]
     Data(#[from] data::Error),
+    #[error("{error}; {advice}")]
+    Insufficient { error: data::Error, advice: String },
+    #[error(
+        "the run directory {run} would be inside the image folder {images}, where its files would be taken for classes; choose \
+         another with --run-dir",
+        run = run.display(), images = images.display()
+    )]
+    AmongImages { run: PathBuf, images: PathBuf },
     #[error(transparent)]
     Backend(#[from] device::Error),
     #[error(transparent)]
@@ -52,7 +60,7 @@ impl Classified for Error {
             Self::Data(error) => error.is_user_error(),
             Self::Backend(error) => error.is_user_error(),
             Self::Run(error) => error.is_user_error(),
-            Self::OtherData { .. } => true,
+            Self::OtherData { .. } | Self::Insufficient { .. } | Self::AmongImages { .. } => true,
             Self::Diverged { .. } | Self::Unsaved { .. } | Self::Computing { .. } => false,
         }
     }

@@ -8,6 +8,7 @@ mod evaluation;
 mod learner;
 mod memory;
 mod prediction;
+mod remedy;
 mod sampler;
 mod saving;
 #[cfg(test)]
@@ -19,11 +20,11 @@ pub use error::Error;
 pub use evaluation::{Accuracy, Evaluation, together};
 pub use learner::Learner;
 pub use memory::Plan;
-pub use sampler::{check_data, evaluation_shape, sampler, training_shape};
+pub use sampler::{Earlier, RunData, check_data, evaluation_shape, sampler, training_shape};
 pub use watcher::Watcher;
 
 use crate::config::Config;
-use crate::data::{Part, Sampler};
+use crate::data::{KeptSplit, Location, Part, Sampler};
 use crate::run::{
     self, Best, ClockRecord, Journal, Lock, Ranking, RunDir, Saved, StepRecord, TrainingState,
     ValidationRecord,
@@ -88,6 +89,19 @@ pub fn outer_loop(config: &Config, theta: Params, workers: Workers) -> OuterLoop
         .memory(config.memory)
 }
 
+/// Checks that a run in `path` would not be among the images that it reads.
+fn check_place(path: &Path, config: &Config) -> Result<(), Error> {
+    let images = config.data.path.as_deref().filter(|_| config.data.source.location == Location::Required);
+    let Some(images) = images.and_then(|images| images.canonicalize().ok()) else { return Ok(()) };
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    // What does not exist yet has no links.
+    let existing = absolute.ancestors().find_map(|folder| folder.canonicalize().ok());
+    match existing.is_some_and(|folder| folder.starts_with(&images)) {
+        true => Err(Error::AmongImages { run: path.into(), images }),
+        false => Ok(()),
+    }
+}
+
 impl Trainer {
     /// Starts a new run in `path`.
     ///
@@ -111,9 +125,28 @@ impl Trainer {
         path: &Path,
         watcher: &mut dyn Watcher,
     ) -> Result<Self, Error> {
-        let sampler = sampler(&config, watcher)?;
-        let (run, lock) = RunDir::create(path, &config)?;
-        Self::begin(theta, learner, config, sampler, run, lock)
+        Self::start_after(None, theta, learner, config, path, watcher)
+    }
+
+    /// Like [`Trainer::start_at`], with weights θ that were trained with the split `before`: the same classes are in the same
+    /// parts again, and none that was trained on is tested on.
+    ///
+    /// # Errors
+    /// As for [`Trainer::start_at`], and if trained classes would be tested on.
+    pub fn start_after(
+        before: Option<&KeptSplit>,
+        theta: Params,
+        learner: Learner,
+        config: Config,
+        path: &Path,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Self, Error> {
+        check_place(path, &config)?;
+        let data = RunData::load(&config, before.map_or(Earlier::None, Earlier::Weights), watcher)?;
+        let (run, lock) = RunDir::create(path, &data.config)?;
+        run.write_split(&data.split)?;
+        watcher.note(&data.describe());
+        Self::begin(theta, learner, data.config, data.sampler, run, lock)
     }
 
     /// Resumes `run` at its latest intact checkpoint, or at its beginning if it was ended before the first. `config` is the
@@ -125,7 +158,10 @@ impl Trainer {
         let lock = run.lock()?;
         let latest = run.latest()?;
         let opened = device::open(config.backend)?.with_threads(config.threads);
-        let sampler = sampler(&config, watcher)?;
+        let split = run.split()?;
+        let data = RunData::load(&config, split.as_ref().map_or(Earlier::None, Earlier::Run), watcher)?;
+        watcher.note(&data.describe());
+        let sampler = data.sampler;
         let learner = Learner::new(&config, opened);
         let Some((saved, faults)) = latest else {
             return Self::begin(learner.initialise(config.seed), learner, config, sampler, run, lock);
