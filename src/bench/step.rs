@@ -29,6 +29,7 @@ impl OuterStep {
     /// Returns an error if the data is insufficient.
     pub fn new(config: &Config, opened: Opened, watcher: &mut dyn Watcher) -> Result<Self, Error> {
         let sampler = train::sampler(config, watcher)?;
+        let config = &train::resolved(config, &sampler);
         let learner = Learner::new(config, opened);
         let (shape, tasks) = (train::training_shape(config), config.outer.meta_batch as u64);
         let problems = (0..BATCHES).map(|batch| {

@@ -6,7 +6,9 @@ use super::{Outcome, output};
 use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use metaburn::data::{Dataset, Part, contact_sheet, fetch, nearest_neighbour, registry, write_episode};
+use metaburn::data::{
+    Channels, Dataset, Part, contact_sheet, fetch, nearest_neighbour, registry, write_episode,
+};
 use metaburn::run::quoted;
 use metaburn::train;
 use serde_json::json;
@@ -134,7 +136,7 @@ impl Preview {
         let sampler = train::sampler(&self.setup.config(&[])?, &mut Terminal::new())?;
         let classes = sampler.split().part(self.split.into());
         let shown = &classes[..classes.len().min(self.classes as usize)];
-        // One byte per pixel; the gaps between the images are negligible.
+        // The gaps between the images are negligible.
         let drawing = (sampler.set().size() as u64 * u64::from(self.scale)).pow(2);
         let pixels = drawing * shown.len() as u64 * u64::from(self.drawings);
         if pixels > LARGEST_SHEET {
@@ -210,7 +212,7 @@ impl Info {
         let config = self.setup.config(&[])?;
         let sampler = train::sampler(&config, &mut Terminal::new())?;
         let (set, split) = (sampler.set(), sampler.split());
-        let images: usize = (0..set.classes().len()).map(|class| set.examples(class)).sum();
+        let images = set.images();
         let shape = train::evaluation_shape(&config);
         let augmentation = sampler.augmentation();
         let (accuracy, ci95) = nearest_neighbour(&sampler, Part::Test, &shape, u64::from(self.episodes))?;
@@ -219,7 +221,7 @@ impl Info {
         if self.json {
             output::print(json!({
                 "source": config.data.source, "classes": set.classes().len(), "images": images,
-                "size": set.size(), "digest": set.digest(),
+                "size": set.size(), "channels": set.channels(), "digest": set.digest(),
                 "augmentation": augmentation, "train_classes": train, "validation_classes": validation, "test_classes": test,
                 "nearest_neighbour_accuracy": accuracy, "ci95": ci95, "episodes": self.episodes,
                 "ways": shape.ways, "shots": shape.shots,
@@ -227,9 +229,10 @@ impl Info {
             return Ok(ExitCode::SUCCESS);
         }
         let (source, classes, size) = (config.data.source, set.classes().len(), set.size());
+        let colour = if set.channels() == Channels::Colour { " in colour" } else { "" };
         let digest = set.digest();
         output::print(format!(
-            "{source}: {classes} classes, {images} images of {size}×{size} pixels, digest {digest:.12}"
+            "{source}: {classes} classes, {images} images of {size}×{size} pixels{colour}, digest {digest:.12}"
         ))?;
         output::print(format!(
             "train: {train} classes\nvalidation: {validation} classes\ntest: {test} classes"

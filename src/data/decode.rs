@@ -1,4 +1,4 @@
-//! Decodes PNG and JPEG files to grey pixels. Files are not trusted.
+//! Decodes PNG and JPEG files to pixels, grey or in colour. Files are not trusted.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use super::Error;
+pub use super::raster::Raster;
+use super::{Channels, Error};
 
 /// Maximum number of pixels of an Omniglot drawing: ten times the side of an official one. A hostile archive could hold
 /// thousands of drawings that decode to millions of pixels from a kilobyte each.
@@ -23,23 +24,12 @@ const PIXEL_BYTES: u64 = 8;
 const LARGE: u64 = 1 << 24;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A grey image, `[height, width]` in row-major order, white 255 and black 0.
-#[derive(Debug, PartialEq)]
-pub struct Grey {
-    /// Width in pixels.
-    pub width: usize,
-    /// Height in pixels.
-    pub height: usize,
-    /// The brightness of each pixel.
-    pub pixels: Vec<u8>,
-}
-
-/// Decodes the image in `bytes`, read from `path`. Colours become their brightness, transparent pixels are white, and of
-/// an animation the first frame is returned.
+/// Decodes the image in `bytes`, read from `path`, to these `channels` (see [`Raster::new`]). Transparent pixels are white,
+/// and of an animation the first frame is returned.
 ///
 /// # Errors
 /// Returns [`Error::Decode`] if the file is not PNG or JPEG, is damaged, or has more than `max` pixels.
-pub fn decode(bytes: &[u8], path: &Path, max: u64) -> Result<Grey, Error> {
+pub fn decode(bytes: &[u8], path: &Path, max: u64, channels: Option<Channels>) -> Result<Raster, Error> {
     let failed = |reason: String| Error::Decode { path: path.to_path_buf(), reason };
     let too_large = || failed(format!("it has more than {max} pixels, or a side of more than {MAX_SIDE}"));
     let damaged = |error: ImageError| match error {
@@ -66,12 +56,7 @@ pub fn decode(bytes: &[u8], path: &Path, max: u64) -> Result<Grey, Error> {
         return Err(too_large());
     }
     let _alone = (pixels > LARGE).then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
-    let image = DynamicImage::from_decoder(decoder).map_err(damaged)?.into_luma_alpha8();
-    Ok(Grey {
-        width: image.width() as usize,
-        height: image.height() as usize,
-        pixels: image.pixels().map(|pixel| on_white(pixel.0)).collect(),
-    })
+    Ok(Raster::new(DynamicImage::from_decoder(decoder).map_err(damaged)?, channels))
 }
 
 /// Whether a JPEG file is complete. The decoder would fill missing pixels with grey.
@@ -94,12 +79,6 @@ fn is_complete(jpeg: &[u8]) -> bool {
     false
 }
 
-fn on_white([grey, alpha]: [u8; 2]) -> u8 {
-    let (grey, alpha) = (u32::from(grey), u32::from(alpha));
-    // At most (255·255 + 127) / 255 = 255.
-    ((grey * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-}
-
 #[cfg(test)]
 mod tests {
     use std::iter::repeat_n;
@@ -108,6 +87,8 @@ mod tests {
 
     use super::*;
 
+    const GREY: Option<Channels> = Some(Channels::Grey);
+
     fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(vec![]);
         image.into().write_to(&mut bytes, format).expect("memory");
@@ -115,11 +96,11 @@ mod tests {
     }
 
     fn pixels(bytes: &[u8]) -> Vec<u8> {
-        decode(bytes, Path::new("a.png"), PHOTOGRAPH).expect("an image").pixels
+        decode(bytes, Path::new("a.png"), PHOTOGRAPH, GREY).expect("an image").pixels
     }
 
     fn refusal(bytes: &[u8], max: u64) -> String {
-        let error = decode(bytes, Path::new("dir/a.png"), max).expect_err("no image").to_string();
+        let error = decode(bytes, Path::new("dir/a.png"), max, GREY).expect_err("no image").to_string();
         assert!(error.contains("`dir/a.png`") && error.contains("replace or remove it"), "{error}");
         error
     }
@@ -196,7 +177,7 @@ mod tests {
     fn transparent_pixels_are_white() -> Result<(), Error> {
         let pixels = [[0, 255], [0, 0], [0, 128], [200, 255]];
         let image = image::GrayAlphaImage::from_fn(4, 1, |x, _| LumaA(pixels[x as usize]));
-        let grey = decode(&encoded(image, ImageFormat::Png), Path::new("a.png"), DRAWING)?;
+        let grey = decode(&encoded(image, ImageFormat::Png), Path::new("a.png"), DRAWING, GREY)?;
         assert_eq!((grey.width, grey.height), (4, 1));
         assert_eq!(grey.pixels, [0, 255, 127, 200]);
         Ok(())
@@ -281,8 +262,8 @@ mod tests {
         assert!(refusal(&jpeg, PHOTOGRAPH).contains("more than"));
 
         let max = encoded(GrayImage::new(1024, 1024), ImageFormat::Png);
-        assert!(decode(&max, Path::new("a.png"), DRAWING).is_ok());
-        assert!(decode(&max, Path::new("a.png"), DRAWING - 1).is_err());
+        assert!(decode(&max, Path::new("a.png"), DRAWING, GREY).is_ok());
+        assert!(decode(&max, Path::new("a.png"), DRAWING - 1, GREY).is_err());
     }
 
     #[test]
@@ -295,7 +276,7 @@ mod tests {
         let png = encoded(image, ImageFormat::Png);
         let all = pixels(&png);
         let read = (0..png.len()).filter(|length| {
-            let cut = decode(&png[..*length], Path::new("a.png"), DRAWING);
+            let cut = decode(&png[..*length], Path::new("a.png"), DRAWING, GREY);
             cut.is_ok_and(|cut| {
                 assert_eq!(cut.pixels, all, "cut to {length} of {} bytes", png.len());
                 true

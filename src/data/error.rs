@@ -65,6 +65,12 @@ pub enum Error {
     )]
     SharedClass { path: PathBuf, class: String, first: Part, second: Part },
 
+    #[error("the list `{path}`, line {line}: {reason}")]
+    List { path: PathBuf, line: u64, reason: String },
+
+    #[error("`{path}` holds no lists; it should hold train.csv, val.csv and test.csv, or some of them")]
+    NoLists { path: PathBuf },
+
     #[error(
         "there is no folder `{path}`; --support takes a folder that holds a folder of images for each class"
     )]
@@ -81,6 +87,17 @@ pub enum Error {
 
     #[error("an image set of {images} images of {size}×{size} pixels cannot have {bytes} bytes of pixels")]
     Shape { images: usize, size: usize, bytes: usize },
+
+    #[error(
+        "`data.invert` = true inverts grey images, and these are in colour; leave it out, or set data.channels = 1"
+    )]
+    InvertedColour,
+
+    #[error(
+        "`data.{key}` has {given} numbers, but the images have {channels} channels; give one number for each channel, or leave \
+         it out to take it from the training images"
+    )]
+    ChannelNumbers { key: &'static str, given: usize, channels: usize },
 
     #[error("glyphs cannot be drawn with {what} = {value}; choose a number from 1 to {max}")]
     Glyphs { what: &'static str, value: usize, max: usize },

@@ -2,23 +2,22 @@
 //!
 //! Images are in `class/` or `group/class/`, optionally below `train/`, `validation/` (or `val/`) and
 //! `test/` folders that assign each class to a part. They are PNG or JPEG of any size, grey or colour, and are
-//! converted to grey and resized to a square; width and height are scaled independently.
+//! resized to squares of one size.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use super::cache::SourceFiles;
-use super::decode::{Grey, PHOTOGRAPH, decode};
-use super::image_set::check_size;
-use super::resize::resize;
+use super::decoding::{OnPaper, channels_of, decode_files};
+use super::fit::Form;
+use super::image_set::{Format, check_size};
+use super::pixels::Scratch;
+use super::source::Progress;
 use super::{
-    Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Rotations, Source,
-    SplitRule,
+    Channels, Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Rotations,
+    Source, SplitRule, split_list,
 };
-use crate::support::atomic_file;
 
 /// A folder's entry in the registry.
 pub static SOURCE: Source = Source {
@@ -30,84 +29,86 @@ pub static SOURCE: Source = Source {
         Offer { rule: SplitRule::Listed, rotations: Rotations::None },
     ],
     defaults: Defaults::FromImages,
-    may_invert: true,
+    channels: &[],
+    own_images: true,
     loader,
     dataset: None,
 };
 
-/// The largest image file accepted; photographs are smaller.
-const MAX_BYTES: u64 = 64 << 20;
-
 fn loader(options: &LoadOptions) -> Result<Loaded, Error> {
-    let LoadOptions { path, size, invert, .. } = *options;
+    let LoadOptions { path, channels, fit, invert, list, .. } = *options;
     let files = SourceFiles {
         source: SOURCE.name,
-        roots: vec![path.to_path_buf()],
-        options: format!("invert {invert:?}"),
+        roots: [path].into_iter().chain(list).map(Path::to_path_buf).collect(),
+        options: format!("fit {fit} invert {invert:?} list {list:?}"),
         load: options,
     };
-    files.load(|| load(path, size, invert))
+    let found = || match list {
+        Some(list) => split_list::classes(path, list),
+        None => classes(path),
+    };
+    let channels = match channels {
+        Some(channels) => channels,
+        None => files.channels(|| Ok(channels_of(&images(&found()?))))?,
+    };
+    files.load(channels, || {
+        assemble(found()?, options.form(channels), invert, &options.scratch(), options.progress)
+            .map(|(set, _)| set)
+    })
 }
 
-/// Reads the images below `dir` and resizes them to `size`×`size` pixels.
+/// The files of all images, class by class.
+fn images(found: &[ClassFiles]) -> Vec<&PathBuf> {
+    found.iter().flat_map(|found| &found.images).collect()
+}
+
+/// Reads the images below `dir` and brings them to `form`.
 ///
-/// `invert` says whether dark is ink. With `None` the images' borders decide: if they are light on average over
-/// the folder, dark is ink and the images are inverted.
+/// `invert` says whether dark is ink, in grey images. With `None` the images' borders decide: if they are light on average
+/// over the folder, dark is ink and the images are inverted. Images in colour are not.
 ///
 /// # Errors
-/// Returns an error if there are no classes, a class has no images, two parts share a class, or an image cannot be
-/// decoded.
-pub fn load(dir: &Path, size: usize, invert: Option<bool>) -> Result<ImageSet, Error> {
-    read(dir, size, invert).map(|(set, _)| set)
+/// Returns an error if there are no classes, a class has no images, two parts share a class, an image cannot be
+/// decoded, or images in colour are to be inverted.
+pub fn load(dir: &Path, form: Form, invert: Option<bool>) -> Result<ImageSet, Error> {
+    read(dir, form, invert).map(|(set, _)| set)
 }
 
 /// Like [`load`], and also returns whether images were inverted.
-pub(super) fn read(dir: &Path, size: usize, invert: Option<bool>) -> Result<(ImageSet, bool), Error> {
-    check_size(size)?;
-    let found = classes(dir)?;
-    let (mut pixels, is_light) = brightness(found.iter().flat_map(|found| &found.images).collect(), size)?;
-    let inverted = invert.unwrap_or(is_light);
-    if inverted {
-        invert_pixels(&mut pixels);
-    }
-    let set = ImageSet::new(size, found.into_iter().map(|found| found.class).collect(), pixels)?;
+pub(super) fn read(dir: &Path, form: Form, invert: Option<bool>) -> Result<(ImageSet, bool), Error> {
+    check_size(form.size)?;
+    assemble(classes(dir)?, form, invert, &Scratch::new(None), Progress::NONE)
+}
+
+/// Decodes the images of the classes `found`; also returns whether they were inverted.
+fn assemble(
+    found: Vec<ClassFiles>,
+    form: Form,
+    invert: Option<bool>,
+    scratch: &Scratch,
+    progress: Progress,
+) -> Result<(ImageSet, bool), Error> {
+    check_size(form.size)?;
+    let OnPaper { channels, pixels, paper, inverted } =
+        decode_files(&images(&found), form, scratch, progress)?.on_paper(invert, scratch)?;
+    let format = Format { size: form.size, channels, paper };
+    let set = ImageSet::of(format, found.into_iter().map(|found| found.class).collect(), pixels)?;
     Ok((set, inverted))
 }
 
-/// The images in `files`, `[files, size·size]`, ink 255; `inverted` says whether dark is ink.
-pub(super) fn ink(files: Vec<&PathBuf>, size: usize, inverted: bool) -> Result<Vec<u8>, Error> {
-    let (mut pixels, _) = brightness(files, size)?;
-    if inverted {
-        invert_pixels(&mut pixels);
-    }
-    Ok(pixels)
-}
-
-fn invert_pixels(pixels: &mut [u8]) {
-    pixels.par_iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
-}
-
-/// The images in `files`, `[files, size·size]`, white 255, and whether their borders are light on average.
-fn brightness(files: Vec<&PathBuf>, size: usize) -> Result<(Vec<u8>, bool), Error> {
-    let mut pixels = vec![0; files.len() * size * size];
-    let borders: Vec<f64> = pixels
-        .par_chunks_exact_mut(size * size)
-        .zip(files)
-        .map(|(image, path)| {
-            let bytes = atomic_file::read(path, MAX_BYTES).map_err(Error::io("read the image", path))?;
-            let grey = decode(&bytes, path, PHOTOGRAPH)?;
-            image.copy_from_slice(&resize(&grey.pixels, grey.width, grey.height, size));
-            Ok(border_brightness(&grey))
-        })
-        .collect::<Result<_, Error>>()?;
-    let is_light = borders.iter().sum::<f64>() > 127.5 * borders.len() as f64;
-    Ok((pixels, is_light))
+/// The images in `files`, `[files, size, size, channels]`; `inverted` says whether grey images have dark ink.
+pub(super) fn ink(files: &[&PathBuf], form: Form, inverted: bool) -> Result<Vec<u8>, Error> {
+    let scratch = Scratch::new(None);
+    let decoded = decode_files(files, form, &scratch, Progress::NONE)?;
+    let invert = (form.channels == Channels::Grey).then_some(inverted);
+    let mut pixels = decoded.on_paper(invert, &scratch)?.pixels;
+    Ok(pixels.in_memory().map(<[u8]>::to_vec).unwrap_or_default())
 }
 
 /// A class and the files of its images.
-struct ClassFiles {
-    class: Class,
-    images: Vec<PathBuf>,
+pub(super) struct ClassFiles {
+    pub class: Class,
+    pub images: Vec<PathBuf>,
 }
 
 /// All classes below `dir`, sorted by name.
@@ -185,7 +186,7 @@ fn collect(
 }
 
 impl ClassFiles {
-    fn new(name: String, group: &str, part: Option<Part>, images: Vec<PathBuf>) -> Self {
+    pub fn new(name: String, group: &str, part: Option<Part>, images: Vec<PathBuf>) -> Self {
         Self { class: Class::new(name, group, part, images.len()), images }
     }
 }
@@ -212,28 +213,17 @@ impl Listing {
     }
 }
 
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-fn part(folder: &str) -> Option<Part> {
+pub(super) fn part(folder: &str) -> Option<Part> {
     match folder.to_ascii_lowercase().as_str() {
         "train" => Some(Part::Train),
         "val" | "valid" | "validation" => Some(Part::Validation),
         "test" => Some(Part::Test),
         _ => None,
     }
-}
-
-/// Mean brightness of the outermost pixels, 0 to 255.
-fn border_brightness(Grey { width, height, pixels }: &Grey) -> f64 {
-    let outermost = pixels.iter().enumerate().filter(|(i, _)| {
-        let (x, y) = (i % width, i / width);
-        x == 0 || y == 0 || x + 1 == *width || y + 1 == *height
-    });
-    let (sum, count) =
-        outermost.fold((0.0, 0.0), |(sum, count), (_, grey)| (sum + f64::from(*grey), count + 1.0));
-    sum / count
 }
 
 #[cfg(test)]
@@ -260,14 +250,14 @@ mod tests {
     }
 
     fn refusal(dir: &TempDir) -> String {
-        load(dir.path(), 4, None).expect_err("unusable").to_string()
+        load(dir.path(), Form::grey(4), None).expect_err("unusable").to_string()
     }
 
     #[test]
     fn classes_are_found_one_or_two_levels_down() -> Result<(), Error> {
         let dir = folder(&["cats/a.png", "birds/owl/b.png", "birds/owl/a.PNG", "birds/emu/a.jpg"], 255);
         fs::write(dir.path().join("cats/notes.txt"), "mine").expect("file");
-        let set = load(dir.path(), 4, None)?;
+        let set = load(dir.path(), Form::grey(4), None)?;
         let classes: Vec<_> = set.classes().iter().map(|c| (c.name.as_str(), c.examples, c.part)).collect();
         assert_eq!(classes, [("birds/emu", 1, None), ("birds/owl", 2, None), ("cats", 1, None)]);
         assert_eq!(set.classes()[1].group, "birds");
@@ -278,7 +268,9 @@ mod tests {
     fn the_border_decides_inversion_unless_set() -> Result<(), Error> {
         for paper in [0, 255] {
             let dir = folder(&["a/1.png", "b/1.png"], paper);
-            let ink = |invert| load(dir.path(), 4, invert).map(|set| [0, 5].map(|i| set.image(0, 0)[i]));
+            let ink = |invert| {
+                load(dir.path(), Form::grey(4), invert).map(|set| [0, 5].map(|i| set.image(0, 0)[i]))
+            };
             assert_eq!(ink(None)?, [0, 255]);
             assert_eq!(ink(Some(false))?, [paper, 255 - paper]);
             assert_eq!(ink(Some(true))?, [255 - paper, paper]);
@@ -290,15 +282,15 @@ mod tests {
     fn colour_images_of_any_size_are_resized_to_squares() -> Result<(), Error> {
         let dir = folder(&["a/1.png"], 255);
         RgbImage::new(50, 3).save(dir.path().join("a/2.png")).expect("image");
-        let set = load(dir.path(), 4, Some(true))?;
-        assert_eq!(set.image(0, 1), [255; 16]);
+        let set = load(dir.path(), Form::grey(4), Some(true))?;
+        assert_eq!(*set.image(0, 1), [255; 16]);
         Ok(())
     }
 
     #[test]
     fn part_folders_assign_classes_to_parts() -> Result<(), Error> {
         let dir = folder(&["train/a/1.png", "val/b/1.png", "test/g/c/1.png"], 255);
-        let set = load(dir.path(), 4, None)?;
+        let set = load(dir.path(), Form::grey(4), None)?;
         let parts: Vec<_> = set.classes().iter().map(|c| (c.name.as_str(), c.part)).collect();
         let expected = [("a", Part::Train), ("b", Part::Validation), ("g/c", Part::Test)];
         assert_eq!(parts, expected.map(|(name, part)| (name, Some(part))));
@@ -318,8 +310,8 @@ mod tests {
         assert!(refusal(&folder(&[], 255)).contains("no class folders"));
         assert!(refusal(&folder(&["a/1.png", "1.png"], 255)).contains("side by side"));
         assert!(refusal(&folder(&["a/b/c/1.png"], 255)).contains("too deep"));
-        let missing = load(&dir.path().join("nowhere"), 4, None);
+        let missing = load(&dir.path().join("nowhere"), Form::grey(4), None);
         assert!(matches!(missing, Err(Error::NoFolder { .. })));
-        assert!(matches!(load(dir.path(), 0, None), Err(Error::Size { .. })));
+        assert!(matches!(load(dir.path(), Form::grey(0), None), Err(Error::Size { .. })));
     }
 }

@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::fit::Form;
 use super::folder::{self, Listing};
-use super::{Class, Error, ImageSet, intensity};
+use super::{Class, Error, ImageSet, Normalisation};
 
 /// Levels of folders below a query folder in which images are looked for: a group's and a class's.
 const DEPTH: usize = 2;
@@ -18,7 +19,7 @@ pub struct Request {
     pub queries: Vec<Query>,
     /// Whether dark is ink, in all image files.
     pub inverted: bool,
-    /// The queries' ink, `[queries, size·size]`.
+    /// The queries' pixels, `[queries, size, size, channels]`.
     ink: Vec<u8>,
 }
 
@@ -33,16 +34,16 @@ pub struct Query {
 
 impl Request {
     /// Reads the class folders below `support`, laid out as for [`folder::load`], and the images in `queries`: files, or
-    /// folders with images up to two levels below. All are resized to `size`×`size` pixels.
+    /// folders with images up to two levels below. All are brought to `form`.
     ///
-    /// `invert` says whether dark is ink. With `None` the borders of the support images decide, for the queries too.
+    /// `invert` says whether dark is ink, in grey images. With `None` the borders of the support images decide, for the queries too.
     ///
     /// # Errors
     /// Returns an error if a file or folder is missing, a folder holds no images, or an image cannot be decoded.
     pub fn read(
         support: &Path,
         queries: &[PathBuf],
-        size: usize,
+        form: Form,
         invert: Option<bool>,
     ) -> Result<Self, Error> {
         if !support.is_dir() {
@@ -52,15 +53,16 @@ impl Request {
         for path in queries {
             find(path, &mut files)?;
         }
-        let (support, inverted) = folder::read(support, size, invert)?;
-        let ink = folder::ink(files.iter().collect(), size, inverted)?;
+        let (support, inverted) = folder::read(support, form, invert)?;
+        let ink = folder::ink(&files.iter().collect::<Vec<_>>(), form, inverted)?;
         let query = |file: PathBuf| Query { class: named_after(&file, support.classes()), file };
         Ok(Self { queries: files.into_iter().map(query).collect(), support, inverted, ink })
     }
 
-    /// The support images, `[images, size·size]`, ink 1 and paper 0, in order of their classes.
-    pub fn support_ink(&self) -> Vec<f32> {
-        self.support.pixels().iter().copied().map(intensity).collect()
+    /// The support images as a network's input, `[images, size, size, channels]`, in order of their classes.
+    pub fn support_values(&self, normalisation: &Normalisation) -> Vec<f32> {
+        let pixels = self.support.pixels();
+        normalisation.values(&pixels.get(0..pixels.len()))
     }
 
     /// The class of each support image.
@@ -69,13 +71,13 @@ impl Request {
         classes.flat_map(|(label, class)| std::iter::repeat_n(label, class.examples)).collect()
     }
 
-    /// The query images in `range`, `[range, size·size]`, ink 1 and paper 0.
+    /// The query images in `range` as a network's input, `[range, size, size, channels]`.
     ///
     /// # Panics
     /// Panics if `range` is out of bounds.
-    pub fn query_ink(&self, range: Range<usize>) -> Vec<f32> {
-        let area = self.support.size() * self.support.size();
-        self.ink[range.start * area..range.end * area].iter().copied().map(intensity).collect()
+    pub fn query_values(&self, range: Range<usize>, normalisation: &Normalisation) -> Vec<f32> {
+        let values = self.support.format().values();
+        normalisation.values(&self.ink[range.start * values..range.end * values])
     }
 }
 
@@ -118,6 +120,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::data::Channels;
 
     /// A folder with a uniformly grey image at each of `paths`.
     fn folder(paths: &[(&str, u8)]) -> TempDir {
@@ -132,7 +135,7 @@ mod tests {
 
     fn read(dir: &TempDir, queries: &[&str], invert: Option<bool>) -> Result<Request, Error> {
         let queries: Vec<_> = queries.iter().map(|query| dir.path().join(query)).collect();
-        Request::read(&dir.path().join("shots"), &queries, 2, invert)
+        Request::read(&dir.path().join("shots"), &queries, Form::grey(2), invert)
     }
 
     #[test]
@@ -157,10 +160,11 @@ mod tests {
             [("one.png", None), ("new/1.png", None), ("new/cow/3.png", None), ("new/owl/9.png", Some(1))];
         assert_eq!(found, expected.map(|(file, class)| (PathBuf::from(file), class)));
         assert_eq!(request.support_labels(), [0, 1, 1]);
-        assert_eq!(request.support_ink()[..4], [5.0 / 255.0; 4]);
+        let none = Normalisation::none(Channels::Grey);
+        assert_eq!(request.support_values(&none)[..4], [5.0 / 255.0; 4]);
         // By their own borders, the dark query images would not be inverted.
-        assert_eq!(request.query_ink(3..4), [1.0; 4]);
-        assert_eq!(read(&dir, &["new"], Some(false))?.query_ink(2..3), [0.0; 4]);
+        assert_eq!(request.query_values(3..4, &none), [1.0; 4]);
+        assert_eq!(read(&dir, &["new"], Some(false))?.query_values(2..3, &none), [0.0; 4]);
         Ok(())
     }
 
@@ -171,7 +175,8 @@ mod tests {
         let refusal = |queries: &[&str]| read(&dir, queries, None).expect_err("unusable").to_string();
         assert!(refusal(&["nowhere.png"]).contains("--query"));
         assert!(refusal(&["shots", "empty"]).contains("empty` holds no PNG or JPEG"));
-        let gone = Request::read(&dir.path().join("gone"), &[], 2, None).expect_err("gone").to_string();
+        let gone =
+            Request::read(&dir.path().join("gone"), &[], Form::grey(2), None).expect_err("gone").to_string();
         assert!(gone.contains("--support"), "{gone}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::config::Config;
-use crate::data::Request;
+use crate::data::{Channels, Fit, Form, Normalisation, Request};
 use crate::run::Saved;
 use crate::task::Batch;
 use crate::task::BatchNorm;
@@ -65,7 +65,9 @@ impl Predictor {
         invert: Option<bool>,
     ) -> Result<Request, Error> {
         let data = &self.config.data;
-        Ok(Request::read(support, queries, data.image_size, invert.or(data.invert))?)
+        let channels = data.channels.unwrap_or(Channels::Grey);
+        let form = Form { size: data.image_size, channels, fit: data.fit.unwrap_or(Fit::Stretch) };
+        Ok(Request::read(support, queries, form, invert.or(data.invert))?)
     }
 
     /// Classifies the queries of `request`, in order, after `steps` inner steps on its support images.
@@ -80,13 +82,14 @@ impl Predictor {
     pub fn predict(&self, request: &Request, steps: usize) -> Result<Vec<Prediction>, Error> {
         self.check(request)?;
         let (learner, ways) = (&self.learner, request.support.classes().len());
-        let area = request.support.size() * request.support.size();
-        let batch = |ink: Vec<f32>, labels: &[usize]| {
-            let count = ink.len() / area;
-            let images = Tensor::from_data(TensorData::new(ink, [1, count, area]), &learner.opened.device);
+        let normalisation = self.normalisation()?;
+        let each = request.support.format().values();
+        let batch = |values: Vec<f32>, labels: &[usize]| {
+            let count = values.len() / each;
+            let images = Tensor::from_data(TensorData::new(values, [1, count, each]), &learner.opened.device);
             Batch::new(&*learner.architecture, images, labels, ways)
         };
-        let support = batch(request.support_ink(), &request.support_labels());
+        let support = batch(request.support_values(&normalisation), &request.support_labels());
         // Adaptation does not use the queries.
         let (fast, _) = adapt(&learner.adapting(support.clone(), support.clone()), &self.theta, steps);
 
@@ -94,13 +97,24 @@ impl Predictor {
         let together = if self.shares_statistics() { all } else { BATCH };
         let mut predictions = Vec::with_capacity(all);
         for first in (0..all).step_by(together.max(1)) {
-            let query = batch(request.query_ink(first..all.min(first + together)), &[]);
+            let range = first..all.min(first + together);
+            let query = batch(request.query_values(range, &normalisation), &[]);
             let problem = learner.adapting(support.clone(), query).problem;
             let logits = read(problem.query_logits(steps, &self.theta, &fast).flatten(0, 2));
             predictions.extend(logits.chunks_exact(ways).map(Prediction::new));
         }
         let finite = |prediction: &Prediction| prediction.logits.iter().all(|logit| logit.is_finite());
         if predictions.iter().all(finite) { Ok(predictions) } else { Err(Error::NotFinite { steps }) }
+    }
+
+    /// How the run's images were normalised.
+    fn normalisation(&self) -> Result<Normalisation, Error> {
+        let data = &self.config.data;
+        let channels = data.channels.unwrap_or(Channels::Grey);
+        let none = Normalisation::none(channels);
+        let mean = data.mean.as_deref().unwrap_or(none.mean());
+        let deviation = data.deviation.as_deref().unwrap_or(none.deviation());
+        Ok(Normalisation::new(channels, mean, deviation)?)
     }
 
     fn check(&self, request: &Request) -> Result<(), Error> {

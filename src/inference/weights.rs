@@ -103,16 +103,17 @@ impl ExportedWeights {
     /// Returns an error, without writing anything, if these are not the weights of its network or
     /// [`Trainer::start_at`] fails.
     pub fn import(&self, config: Config, path: &Path, watcher: &mut dyn Watcher) -> Result<Trainer, Error> {
-        let opened = device::open(config.backend)?.with_threads(config.threads);
-        let learner = Learner::new(&config, opened);
-        let theta = self.theta(&learner, config.seed, watcher)?;
-        Ok(Trainer::start_at(theta, learner, config, path, watcher)?)
+        let (seed, mut warnings) = (config.seed, vec![]);
+        let start = |learner: &Learner| self.theta(learner, seed, &mut |warning| warnings.push(warning));
+        let trainer = Trainer::start_at(start, config, path, watcher)?;
+        warnings.iter().for_each(|warning| watcher.warning(warning));
+        Ok(trainer)
     }
 
     /// θ. Learned inner rates that the file does not have are initialised from the configuration.
-    fn theta(&self, learner: &Learner, seed: u64, watcher: &mut dyn Watcher) -> Result<Params, Error> {
+    fn theta(&self, learner: &Learner, seed: u64, warn: &mut dyn FnMut(String)) -> Result<Params, Error> {
         let leaves = renamed(learner.leaves());
-        self.check(&leaves, watcher)?;
+        self.check(&leaves, warn)?;
         let device = &learner.opened.device;
         let has_rates = self.archive.names().any(|name| name.starts_with(RATE));
         let network = learner.architecture.leaves().len();
@@ -123,7 +124,7 @@ impl ExportedWeights {
     }
 
     /// Checks that every array is one of `leaves` and has finite values.
-    fn check(&self, leaves: &[Leaf], watcher: &mut dyn Watcher) -> Result<(), Error> {
+    fn check(&self, leaves: &[Leaf], warn: &mut dyn FnMut(String)) -> Result<(), Error> {
         let known: BTreeSet<&str> = leaves.iter().map(|leaf| leaf.name.as_str()).collect();
         let path = || self.archive.path.clone();
         for name in self.archive.names() {
@@ -132,9 +133,7 @@ impl ExportedWeights {
                     return Err(Error::Values { path: path(), name: name.into() });
                 }
             } else if RUNNING.iter().any(|running| name.ends_with(running)) {
-                watcher.warning(&format!(
-                    "`{name}` is ignored: batch norm uses the statistics of the episode's images"
-                ));
+                warn(format!("`{name}` is ignored: batch norm uses the statistics of the episode's images"));
             } else {
                 return Err(Error::Extra { path: path(), name: name.into(), hint: hint(name) });
             }

@@ -26,12 +26,12 @@ pub struct EpisodeLoader {
     prefetches: bool,
 }
 
-/// The images of T episodes of one shape, ink 1 and paper 0.
+/// The images of T episodes of one shape; see [`Sampler::values`].
 #[derive(Clone)]
 pub struct Images {
-    /// `[tasks, ways·shots, pixels]`
+    /// `[tasks, ways·shots, values]`
     pub support: Tensor<3>,
-    /// `[tasks, ways·queries, pixels]`
+    /// `[tasks, ways·queries, values]`
     pub query: Tensor<3>,
 }
 
@@ -49,8 +49,7 @@ impl EpisodeLoader {
     pub fn new(sampler: Sampler, opened: &Opened) -> Self {
         let set = sampler.set();
         let fits = set.pixels().len().saturating_mul(size_of::<f32>()) <= MOST_RESIDENT_BYTES;
-        let margin = sampler.augmentation().shift;
-        let resident = (!opened.is_cpu() && fits).then(|| DeviceImages::new(set, margin, &opened.device));
+        let resident = (!opened.is_cpu() && fits).then(|| DeviceImages::new(&sampler, &opened.device));
         let prefetches = resident.is_none() && opened.workers.threads > 1;
         Self { sampler, device: opened.device.clone(), resident, prefetches }
     }
@@ -112,14 +111,15 @@ struct HostBatch {
 
 impl HostBatch {
     fn new(sampler: &Sampler, part: Part, numbers: Range<u64>, shape: &EpisodeShape) -> Self {
-        let (set, selections) = (sampler.set(), select(sampler, part, numbers, shape));
-        let ink = |count: usize, refs: fn(&Selection) -> &[ImageRef]| {
-            let ink = set.ink(selections.iter().flat_map(refs));
-            TensorData::new(ink, [selections.len(), count, set.size() * set.size()])
+        let selections = select(sampler, part, numbers, shape);
+        let each = sampler.set().format().values();
+        let values = |count: usize, refs: fn(&Selection) -> &[ImageRef]| {
+            let values = sampler.values(selections.iter().flat_map(refs));
+            TensorData::new(values, [selections.len(), count, each])
         };
         Self {
-            support: ink(shape.ways * shape.shots, |selection| &selection.support),
-            query: ink(shape.ways * shape.queries, |selection| &selection.query),
+            support: values(shape.ways * shape.shots, |selection| &selection.support),
+            query: values(shape.ways * shape.queries, |selection| &selection.query),
         }
     }
 
@@ -152,7 +152,7 @@ mod tests {
     /// The same loader with all images on its device.
     fn resident(loader: &EpisodeLoader) -> EpisodeLoader {
         let sampler = loader.sampler();
-        let images = DeviceImages::new(sampler.set(), sampler.augmentation().shift, &loader.device);
+        let images = DeviceImages::new(sampler, &loader.device);
         EpisodeLoader { resident: Some(images), ..loader.clone() }
     }
 

@@ -2,8 +2,8 @@
 
 use super::{Images, outer_loop};
 use crate::config::{self, Config};
-use crate::data::{Episode, EpisodeShape};
-use crate::model::{self, Architecture, Leaf};
+use crate::data::{Channels, Episode, EpisodeShape};
+use crate::model::{self, Architecture, Leaf, Shape};
 use crate::task::{Adaptation, Batch, BatchNorm, FewShot, Head};
 use bilevel::device::Opened;
 use bilevel::optimizer::LeafSettings;
@@ -23,9 +23,12 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// The learner of `config` on the device of `opened`.
+    /// The learner of `config` on the device of `opened`. Images whose channels `config` leaves open are grey; see
+    /// [`resolved`](super::resolved).
     pub fn new(config: &Config, opened: Opened) -> Self {
-        let architecture = config.model.architecture.build(config.data.image_size, config.task.ways);
+        let channels = config.data.channels.map_or(1, Channels::count);
+        let images = Shape::square(config.data.image_size, channels);
+        let architecture = config.model.architecture.build(images, config.task.ways);
         let (inner, batch_norm) = (config.inner.clone(), config.model.batch_norm);
         let adaptation = inner.adaptation();
         Self { architecture, opened, inner, adaptation, batch_norm }
@@ -68,12 +71,12 @@ impl Learner {
     pub fn problem(&self, episodes: &[Episode]) -> Proximal<FewShot> {
         let batch = |part: fn(&Episode) -> (&[f32], &[usize])| {
             let count = episodes.first().map_or(0, |episode| part(episode).1.len());
-            let pixels = episodes.first().map_or(0, |episode| episode.size * episode.size);
+            let values = episodes.first().map_or(0, |episode| episode.values);
             let images: Vec<f32> =
                 episodes.iter().flat_map(|episode| part(episode).0.iter().copied()).collect();
             let labels: Vec<usize> =
                 episodes.iter().flat_map(|episode| part(episode).1.iter().copied()).collect();
-            let images = TensorData::new(images, [episodes.len(), count, pixels]);
+            let images = TensorData::new(images, [episodes.len(), count, values]);
             let images = Tensor::from_data(images, &self.opened.device);
             let ways = episodes.first().map_or(0, |episode| episode.classes.len());
             Batch::new(&*self.architecture, images, &labels, ways)

@@ -19,7 +19,7 @@ pub use error::Error;
 pub use evaluation::{Accuracy, Evaluation, together};
 pub use learner::Learner;
 pub use memory::Plan;
-pub use sampler::{check_data, evaluation_shape, sampler, training_shape};
+pub use sampler::{check_data, evaluation_shape, resolved, sampler, training_shape};
 pub use watcher::Watcher;
 
 use crate::config::Config;
@@ -94,26 +94,28 @@ impl Trainer {
     /// # Errors
     /// Returns an error if the data, the backend or the directory does not suit the run.
     pub fn start(config: Config, path: &Path, watcher: &mut dyn Watcher) -> Result<Self, Error> {
-        let opened = device::open(config.backend)?.with_threads(config.threads);
-        let learner = Learner::new(&config, opened);
-        let theta = learner.initialise(config.seed);
-        Self::start_at(theta, learner, config, path, watcher)
+        let seed = config.seed;
+        Self::start_at(|learner| Ok(learner.initialise(seed)), config, path, watcher)
     }
 
-    /// Starts a new run in `path` at `theta`, a stack of one task with the leaves of `learner`. `learner` must be that of `config`.
+    /// Starts a new run in `path` at the θ that `initialise` returns for its learner: a stack of one task with the leaves of
+    /// the learner.
     ///
     /// # Errors
-    /// Returns an error if the data or the directory does not suit the run.
-    pub fn start_at(
-        theta: Params,
-        learner: Learner,
+    /// Returns the error of `initialise`, or an error if the data, the backend or the directory does not suit the run.
+    pub fn start_at<E: From<Error>>(
+        initialise: impl FnOnce(&Learner) -> Result<Params, E>,
         config: Config,
         path: &Path,
         watcher: &mut dyn Watcher,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, E> {
+        let opened = device::open(config.backend).map_err(Error::from)?.with_threads(config.threads);
         let sampler = sampler(&config, watcher)?;
-        let (run, lock) = RunDir::create(path, &config)?;
-        Self::begin(theta, learner, config, sampler, run, lock)
+        let config = resolved(&config, &sampler);
+        let learner = Learner::new(&config, opened);
+        let theta = initialise(&learner)?;
+        let (run, lock) = RunDir::create(path, &config).map_err(Error::from)?;
+        Ok(Self::begin(theta, learner, config, sampler, run, lock)?)
     }
 
     /// Resumes `run` at its latest intact checkpoint, or at its beginning if it was ended before the first. `config` is the

@@ -3,10 +3,11 @@
 use super::{Error, Watcher};
 use crate::config::Config;
 use crate::data::{
-    Augmentation, EpisodeShape, ImageSet, LoadOptions, Loaded, Part, Rotations, Sampler, Split, SplitRule,
-    TRAINING_FRACTION,
+    self, Augmentation, Channels, EpisodeShape, Fit, ImageSet, LoadOptions, Loaded, Normalisation, Part,
+    Rotations, Sampler, Split, SplitRule, TRAINING_FRACTION,
 };
 use crate::run::TrainingState;
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,7 +34,10 @@ pub fn evaluation_shape(config: &Config) -> EpisodeShape {
 pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Error> {
     let set = images(config, watcher)?;
     let split = split(config, &set)?;
-    let sampler = Sampler::new(Arc::new(set), split, config.seed).with_augmentation(augmentation(config));
+    let normalisation = normalisation(config, &set, &split)?;
+    let sampler = Sampler::new(Arc::new(set), split, config.seed)
+        .with_normalisation(normalisation)
+        .with_augmentation(augmentation(config));
     sampler.check(Part::Train, &training_shape(config))?;
     if config.eval.every > 0 {
         sampler.check(Part::Validation, &evaluation_shape(config))?;
@@ -42,14 +46,46 @@ pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Er
     Ok(sampler)
 }
 
+/// The configuration with what the images have decided: their channels, and how these are normalised.
+pub fn resolved(config: &Config, sampler: &Sampler) -> Config {
+    let mut config = config.clone();
+    config.data.channels = Some(sampler.set().channels());
+    let normalisation = sampler.normalisation();
+    if *normalisation != Normalisation::none(sampler.set().channels()) {
+        config.data.mean = Some(normalisation.mean().to_vec());
+        config.data.deviation = Some(normalisation.deviation().to_vec());
+    }
+    config
+}
+
+/// How the images are normalised: as the configuration says, else those in colour by the training images, and grey ones not.
+fn normalisation(config: &Config, set: &ImageSet, split: &Split) -> Result<Normalisation, Error> {
+    let (data, channels) = (&config.data, set.channels());
+    let usual = || match channels {
+        Channels::Grey => Normalisation::none(channels),
+        Channels::Colour => Normalisation::measured(set, &split.train),
+    };
+    let usual =
+        if data.mean.is_some() && data.deviation.is_some() { Normalisation::none(channels) } else { usual() };
+    let mean = data.mean.as_deref().unwrap_or(usual.mean());
+    let deviation = data.deviation.as_deref().unwrap_or(usual.deviation());
+    Ok(Normalisation::new(channels, mean, deviation)?)
+}
+
 fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<ImageSet, Error> {
     let data = &config.data;
+    let path = data.path.as_deref().unwrap_or(Path::new(""));
+    let watching = RefCell::new(&mut *watcher);
+    let report = |done, all| watching.borrow_mut().loading(done, all);
     let Loaded { set, warning } = data.source.load(&LoadOptions {
-        path: data.path.as_deref().unwrap_or(Path::new("")),
-        size: data.image_size,
+        channels: data.channels,
+        fit: data.fit.unwrap_or(Fit::Stretch),
         seed: config.seed,
         invert: data.invert,
+        list: data.list.as_deref(),
         cache: Some(Path::new(CACHE)),
+        progress: data::Progress::to(&report),
+        ..LoadOptions::new(path, data.image_size)
     })?;
     if let Some(warning) = warning {
         watcher.warning(&warning);

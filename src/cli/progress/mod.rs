@@ -111,6 +111,8 @@ pub struct Terminal {
     step: u64,
     /// Messages held back while the dashboard is shown.
     held_back: Vec<String>,
+    /// Counts image files while they are decoded.
+    decoding: Option<Counter>,
 }
 
 /// The progress display.
@@ -140,6 +142,7 @@ impl Terminal {
             unit: String::new(),
             step: 0,
             held_back: Vec::new(),
+            decoding: None,
         }
     }
 
@@ -245,6 +248,17 @@ pub fn duration(seconds: f64) -> String {
 }
 
 impl Watcher for Terminal {
+    fn loading(&mut self, done: usize, all: usize) {
+        let progress = self.progress;
+        let counter = self.decoding.get_or_insert_with(|| Counter::new(progress, all, "images decoded"));
+        counter.set(done);
+        if done == all
+            && let Some(counter) = self.decoding.take()
+        {
+            counter.finish();
+        }
+    }
+
     fn step(&mut self, record: &StepRecord, progress: f64) {
         // The loss of a diverged, skipped step is not averaged.
         if record.loss.is_finite() {

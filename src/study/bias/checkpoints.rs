@@ -6,7 +6,7 @@ use crate::data::Part;
 use crate::run::{self, RunDir, Saved, StepRecord, quoted};
 use crate::study::training::start_or_resume;
 use crate::study::{Error, Workspace};
-use crate::train::{Learner, Watcher, check_data, sampler, training_shape};
+use crate::train::{Learner, Watcher, check_data, resolved, sampler, training_shape};
 use bilevel::hypergradient::IterateSize;
 use bilevel::variance::ErrorAnalysis;
 use bilevel::{Budget, Params, device};
@@ -42,6 +42,7 @@ pub fn measure(
     };
     let sampler = sampler(config, &mut TrainingProgress { workspace, from: step, until: step })?;
     check_data(&sampler, &saved.training_state)?;
+    let config = &resolved(config, &sampler);
     let learner = Learner::new(config, device::open(config.backend)?);
     let theta: Params = saved.theta(&learner.leaves(), &learner.opened.device)?;
     let shape = training_shape(config);
