@@ -101,8 +101,8 @@ pub(super) fn ink(files: &[&PathBuf], form: Form, inverted: bool) -> Result<Vec<
     let scratch = Scratch::new(None);
     let decoded = decode_files(files, form, &scratch, Progress::NONE)?;
     let invert = (form.channels == Channels::Grey).then_some(inverted);
-    let mut pixels = decoded.on_paper(invert, &scratch)?.pixels;
-    Ok(pixels.in_memory().map(<[u8]>::to_vec).unwrap_or_default())
+    let pixels = decoded.on_paper(invert, &scratch)?.pixels;
+    Ok(pixels.get(0..pixels.len()).into_owned())
 }
 
 /// A class and the files of its images.

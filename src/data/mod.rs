@@ -15,6 +15,8 @@
 mod augmentation;
 pub mod cache;
 mod channels;
+pub mod cifar100;
+mod class_table;
 mod contact_sheet;
 pub mod decode;
 mod decoding;
@@ -47,6 +49,7 @@ pub mod split_list;
 
 pub use augmentation::Augmentation;
 pub use channels::Channels;
+pub use class_table::ClassTable;
 pub use contact_sheet::contact_sheet;
 pub use episode::{Episode, EpisodeShape, ImageRef, Selection};
 pub use error::Error;

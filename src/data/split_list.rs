@@ -74,7 +74,7 @@ fn lists(list: &Path) -> Result<Vec<(PathBuf, Option<Part>)>, Error> {
             Some((path, Some(part)))
         })
         .collect();
-    found.sort();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
     if found.is_empty() { Err(Error::NoLists { path: list.into() }) } else { Ok(found) }
 }
 
@@ -202,7 +202,7 @@ mod tests {
             ("filename,label\n0.png,a\n9.png,a\n", "line 3: there is no file"),
             ("filename,label\n../lists/a.csv,a\n", "line 2: `../lists/a.csv` is not a path below"),
             ("filename,label\n/etc/hosts,a\n", "line 2: `/etc/hosts` is not a path below"),
-            ("filename,label\n0.png,a\n\n0.png,b\n", "line 4: `0.png` is listed before"),
+            ("filename,label\n0.png,a\n0.png,b\n", "line 3: `0.png` is listed before"),
             ("filename,label\n0.png,\n", "line 2: it lacks a file name or a label"),
             ("filename,label\n0.png\n", "line: 2"),
             ("filename,label\n", "line 1: it lists no images"),
