@@ -1,7 +1,7 @@
 //! Tests of configurations: from text and overrides to a configuration or a message.
 
 use super::{Config, Data, Error, Fault, KeyDoc, Place, RawConfig, keys};
-use crate::data::{Rotations, SplitRule, folder};
+use crate::data::{Fit, Rotations, SplitRule, folder};
 use crate::model::{Conv4, Mlp, Network};
 use bilevel::Budget;
 use bilevel::device::Backend;

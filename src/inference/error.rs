@@ -52,7 +52,7 @@ pub enum Error {
     Header { path: PathBuf, reason: String },
     #[error(
         "{0}. The network of the configuration does not match the file: check model.kind, model.filters, \
-         model.blocks, model.pool, model.bias, model.layers, model.hidden, task.ways, data.image_size and inner.adapts"
+         model.blocks, model.pool, model.bias, model.layers, model.hidden, task.ways, data.image_size, data.channels and inner.adapts"
     )]
     Unfit(archive::Error),
     #[error("{path} has an array `{name}` that the configuration's network does not have{hint}")]

@@ -45,7 +45,7 @@ pub fn export(config: &Config, saved: &Saved) -> Result<Archive, Error> {
     Ok(archive)
 }
 
-/// A configuration as JSON, without hardware settings and data path.
+/// A configuration as JSON, without hardware settings and paths of data.
 fn described(config: &Config) -> Result<String, Error> {
     let mut table = Table::try_from(config).map_err(crate::config::Error::from)?;
     for key in ["backend", "threads"] {
@@ -53,6 +53,7 @@ fn described(config: &Config) -> Result<String, Error> {
     }
     if let Some(data) = table.get_mut("data").and_then(toml::Value::as_table_mut) {
         data.remove("path");
+        data.remove("list");
     }
     Ok(serde_json::json!(table).to_string())
 }

@@ -132,7 +132,7 @@ impl HostBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Augmentation, Error, Glyphs, Split, SplitRule};
+    use crate::data::{Augmentation, Channels, Error, Glyphs, ImageSet, Normalisation, Split, SplitRule};
     use bilevel::device::{Backend, open};
     use std::collections::HashSet;
     use std::sync::Arc;
@@ -142,10 +142,24 @@ mod tests {
 
     /// A loader of images with 9 pixels a side.
     fn loader(rotations: bool, augmentation: Augmentation, threads: usize) -> Result<EpisodeLoader, Error> {
-        let set = Glyphs { alphabets: 2, ..Glyphs::default() }.draw(9)?;
+        loader_of(Glyphs { alphabets: 2, ..Glyphs::default() }.draw(9)?, rotations, augmentation, threads)
+    }
+
+    fn loader_of(
+        set: ImageSet,
+        rotations: bool,
+        augmentation: Augmentation,
+        threads: usize,
+    ) -> Result<EpisodeLoader, Error> {
         let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 5, rotations, 1)?;
         let opened = open(Backend::Flex).unwrap().with_threads(Some(threads));
-        let sampler = Sampler::new(Arc::new(set), split, 1).with_augmentation(augmentation);
+        let normalisation = match set.channels() {
+            Channels::Grey => Normalisation::none(Channels::Grey),
+            Channels::Colour => Normalisation::measured(&set, &split.train),
+        };
+        let sampler = Sampler::new(Arc::new(set), split, 1)
+            .with_normalisation(normalisation)
+            .with_augmentation(augmentation);
         Ok(EpisodeLoader::new(sampler, &opened))
     }
 
@@ -204,6 +218,22 @@ mod tests {
                 }
                 let turns = if rotations || augmentation.turns { 4 } else { 1 };
                 assert_eq!(orientations.len(), turns * if augmentation.flips { 2 } else { 1 });
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn coloured_images_gathered_on_the_device_are_the_same() -> Result<(), Error> {
+        let set = Glyphs { alphabets: 2, ..Glyphs::default() }.draw_in_colour(9)?;
+        for augmentation in augmentations() {
+            let host = loader_of(set.clone(), true, augmentation, 1)?;
+            let device = resident(&host);
+            for first in 0..10 {
+                let [here, there] =
+                    [&host, &device].map(|loader| loader.images(Part::Train, first..first + 3, &SHAPE));
+                assert_eq!(here.query.dims(), [3, 12, 3 * 81]);
+                assert_eq!(bits(here), bits(there), "{first}, {augmentation:?}");
             }
         }
         Ok(())

@@ -211,7 +211,7 @@ fn per_channel(
         let reason = format!(
             "`{name}` must have a number for each channel: {given} were given for data.channels = {channels}"
         );
-        checker.contradicts(key, &CHANNELS, reason);
+        checker.unfit(key, &CHANNELS, reason);
         return None;
     }
     Some(numbers)
