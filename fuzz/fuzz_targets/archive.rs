@@ -13,8 +13,8 @@ fuzz_target!(|data: &[u8]| {
     assert!(drawings.is_sorted());
     for drawing in drawings.iter().take(20) {
         let Ok(bytes) = archive.read(drawing) else { continue };
-        if let Ok(grey) = decode(&bytes, Path::new("drawing.png"), DRAWING) {
-            assert_eq!(grey.width * grey.height, grey.pixels.len());
+        if let Ok(raster) = decode(&bytes, Path::new("drawing.png"), DRAWING, None) {
+            assert_eq!(raster.width * raster.height * raster.channels.count(), raster.pixels.len());
         }
     }
 });

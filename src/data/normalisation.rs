@@ -1,5 +1,7 @@
 //! Normalisation: each channel with mean 0 and standard deviation 1 over the training images.
 
+use rayon::prelude::*;
+
 use super::{Channels, Error, ImageSet, RotatedClass, intensity};
 
 /// The smallest standard deviation that is divided by. A channel that varies less is only centred.
@@ -38,25 +40,20 @@ impl Normalisation {
     /// With means and standard deviations of the images of `classes` of `set`, rounded to four decimals. Rotations of a class
     /// count once. A deviation of less than 0.001 becomes 1.
     pub fn measured(set: &ImageSet, classes: &[RotatedClass]) -> Self {
-        let channels = set.channels().count();
         // Whole numbers, so that the order of the sum does not matter.
-        let (mut sums, mut squares) = (vec![0_u64; channels], vec![0_u64; channels]);
-        let mut count = 0_u64;
-        for class in classes.iter().filter(|class| class.quarter_turns == 0) {
-            for example in 0..set.examples(class.class) {
-                let image = set.image(class.class, example);
-                for pixel in image.chunks_exact(channels) {
-                    for (channel, value) in pixel.iter().map(|value| u64::from(*value)).enumerate() {
-                        sums[channel] += value;
-                        squares[channel] += value * value;
-                    }
-                }
-                count += (image.len() / channels) as u64;
-            }
-        }
+        let upright: Vec<usize> =
+            classes.iter().filter(|class| class.quarter_turns == 0).map(|class| class.class).collect();
+        let of_class = |class: &usize| {
+            let images = (0..set.examples(*class))
+                .map(|example| Sums::of(&set.image(*class, example), set.channels()));
+            images.fold(Sums::default(), Sums::plus)
+        };
+        let Sums { count, sums, squares } =
+            upright.par_iter().map(of_class).reduce(Sums::default, Sums::plus);
         let rounded = |number: f64| (number * DECIMALS).round() / DECIMALS;
         let average = |sum: &u64, unit: f64| *sum as f64 / (count.max(1) as f64 * unit);
-        let mean: Vec<f64> = sums.iter().map(|sum| average(sum, 255.0)).collect();
+        let channels = set.channels().count();
+        let mean: Vec<f64> = sums[..channels].iter().map(|sum| average(sum, 255.0)).collect();
         let deviation = squares.iter().zip(&mean).map(|(square, mean)| {
             let deviation = rounded((average(square, 255.0 * 255.0) - mean * mean).max(0.0).sqrt());
             if deviation < LEAST { 1.0 } else { deviation }
@@ -103,6 +100,38 @@ impl Normalisation {
                 let tables = tables.iter().cycle();
                 values.extend(pixels.iter().zip(tables).map(|(byte, table)| table[usize::from(*byte)]));
             }
+        }
+    }
+}
+
+/// Sums over pixels, for up to three channels.
+#[derive(Default)]
+struct Sums {
+    count: u64,
+    sums: [u64; 3],
+    squares: [u64; 3],
+}
+
+impl Sums {
+    /// Over the pixels of an image.
+    fn of(image: &[u8], channels: Channels) -> Self {
+        let channels = channels.count();
+        let mut all = Self { count: (image.len() / channels) as u64, ..Self::default() };
+        for pixel in image.chunks_exact(channels) {
+            for (channel, value) in pixel.iter().map(|value| u64::from(*value)).enumerate() {
+                all.sums[channel] += value;
+                all.squares[channel] += value * value;
+            }
+        }
+        all
+    }
+
+    fn plus(self, other: Self) -> Self {
+        let add = |a: [u64; 3], b: [u64; 3]| [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
+        Self {
+            count: self.count + other.count,
+            sums: add(self.sums, other.sums),
+            squares: add(self.squares, other.squares),
         }
     }
 }

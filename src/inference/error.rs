@@ -33,6 +33,8 @@ pub enum Error {
     Ways { found: Vec<String>, ways: usize },
     #[error("the images are {found} pixels wide and high, but this network takes {expected}")]
     Size { found: usize, expected: usize },
+    #[error("the images have {found} channels, but this network takes {expected}")]
+    Channels { found: usize, expected: usize },
     #[error(
         "transductive batch norm takes its statistics over the images to classify, and needs at least two of them; give \
          more images, or leave out `--batch-norm transductive`"
@@ -79,6 +81,7 @@ impl Classified for Error {
             Self::Archive(error) | Self::Unfit(error) => error.is_user_error(),
             Self::Ways { .. }
             | Self::Size { .. }
+            | Self::Channels { .. }
             | Self::Alone
             | Self::NotFinite { .. }
             | Self::Checkpoint { .. }

@@ -73,8 +73,8 @@ impl Predictor {
     /// Classifies the queries of `request`, in order, after `steps` inner steps on its support images.
     ///
     /// # Errors
-    /// Returns an error if the number of classes is not the network's and its head depends on it, if the image size is not
-    /// the network's, if a single query would be
+    /// Returns an error if the number of classes is not the network's and its head depends on it, if the images' size or
+    /// channels are not the network's, if a single query would be
     /// classified with transductive batch norm, or if the outputs are not finite.
     ///
     /// # Panics
@@ -126,6 +126,12 @@ impl Predictor {
         let (found, expected) = (request.support.size(), self.config.data.image_size);
         if found != expected {
             return Err(Error::Size { found, expected });
+        }
+        let [found, expected] =
+            [request.support.channels(), self.config.data.channels.unwrap_or(Channels::Grey)]
+                .map(Channels::count);
+        if found != expected {
+            return Err(Error::Channels { found, expected });
         }
         if self.shares_statistics() && request.queries.len() == 1 {
             return Err(Error::Alone);

@@ -17,6 +17,7 @@ use super::error::failed;
 use super::record::{ClockRecord, Record, Records};
 use super::{Error, Saved};
 use crate::config::Config;
+use crate::data::Channels;
 use crate::support::atomic_file;
 use std::fs::{self, File, TryLockError};
 use std::io::{Error as IoError, ErrorKind, Read, Seek, Write};
@@ -83,7 +84,9 @@ impl RunDir {
     /// Returns an error if there is no run or its configuration is invalid.
     pub fn open(path: &Path) -> Result<(Self, Config), Error> {
         let run = Self::find(path)?;
-        let config = Config::load(Some(&run.config_file()), &[])?;
+        let mut config = Config::load(Some(&run.config_file()), &[])?;
+        // A run writes down the channels of its images, unless it began when all images were made grey.
+        config.data.channels.get_or_insert(Channels::Grey);
         Ok((run, config))
     }
 
