@@ -89,7 +89,7 @@ impl Arithmetic {
 mod tests {
     use super::super::SETTINGS;
     use super::*;
-    use crate::model::{Conv4, Mlp, Pool, ResNet};
+    use crate::model::{Conv4, Mlp, Pool, ResNet, Shape};
     use bilevel::hypergradient::Draw;
 
     /// f_1 to f_4 of Conv4-64 on 28 × 28 images, and the linear layer's multiply-adds, counted by hand.
