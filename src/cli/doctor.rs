@@ -272,7 +272,7 @@ fn problem_of(path: &Path) -> Result<Option<String>, run::Error> {
     if let Some(fault) = faults.first() {
         return Ok(Some(fault.clone()));
     }
-    let finished = directory.test_result()?.is_some();
+    let finished = directory.is_tested()?;
     let step = saved.training_state.step;
     Ok((!finished)
         .then(|| format!("at outer step {step} and not tested yet; it is still running or was stopped")))

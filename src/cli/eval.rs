@@ -1,19 +1,20 @@
-//! `metaburn eval`: measures a trained run's accuracy on a split of its data.
+//! `metaburn eval`: measures a trained run's accuracy, or error, on a split of its data.
 
 use super::progress::Terminal;
 use super::trained::{Checkpoint, Overrides, Selection, Trained};
-use super::{Outcome, output};
+use super::{Outcome, output, regression};
 use clap::{Args, ValueEnum};
 use metaburn::config::Config;
 use metaburn::report::Table;
 use metaburn::run::{CheckpointSelector, EvaluationResult, PartAccuracy, TrainingState};
 use metaburn::task::BatchNorm;
-use metaburn::train::{Accuracy, Evaluation};
+use metaburn::train::{Accuracy, EpisodeLoader, Episodes, Evaluation};
 use std::process::ExitCode;
 
 /// Measure a run's accuracy on held-out episodes
 ///
-/// The result is printed and saved in the run's results/ folder.
+/// The result is printed and saved in the run's results/ folder. For a run on sinusoids it is the mean squared error after each
+/// inner step.
 ///
 /// Example: metaburn eval checkpoints/glyphs-5way-1shot-exact-001 --split test --episodes 10000
 ///
@@ -57,14 +58,31 @@ impl Eval {
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
         let trained = self.selection.read(self.ensemble, self.overrides, &mut terminal)?;
+        let own = trained.config.model.batch_norm;
+        if self.batch_norm.is_some() && own == BatchNorm::Absent {
+            return Err(
+                "--batch-norm: the network of this run has no batch norm; leave the option out".into()
+            );
+        }
+        let checkpoint = self.ensemble.map_or(self.selection.checkpoint, |_| CheckpointSelector::Best);
+        let loader = match &trained.episodes {
+            Episodes::Images(loader) => loader,
+            Episodes::Sinusoids(sinusoids) => {
+                let result = regression::measure(&trained, sinusoids, &terminal);
+                regression::print(&result, self.json)?;
+                trained.run.write_regression(&trained.config, checkpoint, &result)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
         let results = match self.batch_norm {
-            None => measure(&trained, [trained.config.model.batch_norm], &terminal),
-            Some(Mode::Transductive) => measure(&trained, [BatchNorm::Transductive], &terminal),
-            Some(Mode::Support) => measure(&trained, [BatchNorm::Support], &terminal),
-            Some(Mode::Both) => measure(&trained, [BatchNorm::Transductive, BatchNorm::Support], &terminal),
+            None => measure(&trained, loader, [own], &terminal),
+            Some(Mode::Transductive) => measure(&trained, loader, [BatchNorm::Transductive], &terminal),
+            Some(Mode::Support) => measure(&trained, loader, [BatchNorm::Support], &terminal),
+            Some(Mode::Both) => {
+                measure(&trained, loader, [BatchNorm::Transductive, BatchNorm::Support], &terminal)
+            }
         };
         print_all(&results, self.json)?;
-        let checkpoint = self.ensemble.map_or(self.selection.checkpoint, |_| CheckpointSelector::Best);
         for result in &results {
             trained.run.write_result(&trained.config, checkpoint, result)?;
         }
@@ -75,10 +93,11 @@ impl Eval {
 /// The results of `trained` in these modes of batch norm.
 fn measure<const N: usize>(
     trained: &Trained,
+    loader: &EpisodeLoader,
     modes: [BatchNorm; N],
     terminal: &Terminal,
 ) -> Vec<EvaluationResult> {
-    let Trained { config, evaluation, learner, loader, checkpoints, .. } = trained;
+    let Trained { config, evaluation, learner, checkpoints, .. } = trained;
     let (members, training_states): (Vec<_>, Vec<_>) = checkpoints
         .iter()
         .map(|Checkpoint { theta, training_state }| (theta.clone(), training_state.clone()))

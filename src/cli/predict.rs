@@ -36,7 +36,7 @@ pub struct Predict {
     checkpoint: CheckpointSelector,
     /// Images that batch norm takes its statistics from: `support`, so that each query is classified on its own, or
     /// `transductive`, all queries together, as a transductive run was trained
-    #[arg(long, value_name = "support|transductive", default_value = "support")]
+    #[arg(long, value_name = "support|transductive", default_value = "support", value_parser = batch_norm)]
     batch_norm: BatchNorm,
     /// Whether the images are dark on light [default: the run's setting, or guessed from the borders of the support
     /// images]
@@ -57,10 +57,12 @@ impl Predict {
         let config = self.machine.over(&config)?;
         let saved = run.saved(self.checkpoint, |warning| terminal.warning(warning))?;
         let steps = self.steps.map_or(config.inner.eval_steps, |steps| steps as usize);
-        let predictor = Predictor::new(&config, &saved, self.batch_norm)?;
+        let own = config.model.batch_norm;
+        let batch_norm = if own == BatchNorm::Absent { own } else { self.batch_norm };
+        let predictor = Predictor::new(&config, &saved, batch_norm)?;
         let request = predictor.request(&self.support, &self.query, self.invert)?;
         let predictions = predictor.predict(&request, steps)?;
-        if let Some(warning) = batch_norm_warning(config.model.batch_norm, self.batch_norm) {
+        if let Some(warning) = batch_norm_warning(own, batch_norm) {
             terminal.warning(warning);
         }
         let (classes, images) = (request.support.classes().len(), request.support_labels().len());
@@ -68,14 +70,14 @@ impl Predict {
         terminal.note(&format!(
             "{steps} inner steps on {images} images of {classes} classes, from outer step {}; strokes are {ink}, \
              batch norm {}",
-            saved.training_state.step, self.batch_norm,
+            saved.training_state.step, batch_norm,
         ));
         let answers = Predictions { request, predictions };
         if self.json {
             let mut value = answers.json();
             value["steps"] = json!(steps);
             value["outer_step"] = json!(saved.training_state.step);
-            value["batch_norm"] = json!(self.batch_norm);
+            value["batch_norm"] = json!(batch_norm);
             output::print(value)?;
         } else {
             output::print(answers.table())?;
@@ -84,10 +86,16 @@ impl Predict {
     }
 }
 
+/// A mode of batch norm.
+fn batch_norm(name: &str) -> Result<BatchNorm, String> {
+    let known = name.parse().ok().filter(|mode| *mode != BatchNorm::Absent);
+    known.ok_or_else(|| "it must be support or transductive".into())
+}
+
 /// The warning for transductive batch norm, in training or in prediction.
 fn batch_norm_warning(trained: BatchNorm, requested: BatchNorm) -> Option<&'static str> {
     match (trained, requested) {
-        (BatchNorm::Support, BatchNorm::Support) => None,
+        (BatchNorm::Absent, _) | (_, BatchNorm::Absent) | (BatchNorm::Support, BatchNorm::Support) => None,
         (BatchNorm::Transductive, BatchNorm::Support) => Some(
             "this run was trained with transductive batch norm, where all queries share statistics. Here the statistics \
              come from the support images, so that each query is classified on its own; `eval` uses transductive \

@@ -1,17 +1,18 @@
 //! `metaburn resume`: continues an interrupted run from its latest checkpoint.
 
 use super::Outcome;
-use super::eval::{print, result};
+use super::eval;
 use super::exit;
 use super::progress::{ProgressOption, Terminal};
+use super::regression;
 use super::setup::Resources;
 use bilevel::estimator::EstimatorSettings;
 use clap::Args;
 use metaburn::config::Config;
 use metaburn::data::Part;
 use metaburn::report::tensorboard::EventWatcher;
-use metaburn::run::{CheckpointSelector, EvaluationResult, RunDir, Session, quoted};
-use metaburn::train::{self, Ended, Evaluation, Trainer, Watcher};
+use metaburn::run::{self, CheckpointSelector, EvaluationResult, RegressionResult, RunDir, Session, quoted};
+use metaburn::train::{self, Ended, Evaluation, Measured, Trainer, Watcher};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -53,9 +54,9 @@ pub fn train_and_test(mut trainer: Trainer, mut terminal: Terminal, flags: &str,
     let Some(result) = finish(&mut trainer, &mut terminal, &command)? else {
         return Ok(ExitCode::from(exit::INTERRUPTED));
     };
-    print(&result, json)?;
+    result.print(json)?;
     trainer.check_saved()?;
-    trainer.run_dir().write_result(trainer.config(), CheckpointSelector::Latest, &result)?;
+    result.write(&trainer)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,14 +69,12 @@ pub fn finish(
     trainer: &mut Trainer,
     terminal: &mut Terminal,
     command: &str,
-) -> Result<Option<EvaluationResult>, train::Error> {
+) -> Result<Option<TestResult>, train::Error> {
     let config = trainer.config().clone();
     let opened = &trainer.learner().opened;
     terminal.note(&format!(
-        "{}-way {}-shot {}, estimator {}, on {} ({}); run directory {}",
-        config.task.ways,
-        config.task.shots,
-        config.data.source,
+        "{}, estimator {}, on {} ({}); run directory {}",
+        episodes(&config),
         estimator_names(&config),
         opened.backend,
         opened.description,
@@ -106,11 +105,56 @@ pub fn finish(
     let episodes = config.eval.test_episodes;
     terminal.note(&format!("testing on {episodes} episodes"));
     let mut counter = terminal.counter(episodes, "test episodes");
-    let accuracy = trainer.evaluate(Part::Test, episodes, |done| counter.set(done));
+    let measured = trainer.evaluate(Part::Test, episodes, |done| counter.set(done));
     counter.finish();
     let evaluation = Evaluation::new(&config, Part::Test, episodes);
-    let measured = (config.model.batch_norm, accuracy);
-    Ok(Some(result(&config, &evaluation, measured, &[trainer.training_state()])))
+    let states = [trainer.training_state()];
+    Ok(Some(match measured {
+        Measured::Accuracy(accuracy) => {
+            let measured = (config.model.batch_norm, accuracy);
+            TestResult::Accuracy(eval::result(&config, &evaluation, measured, &states))
+        }
+        Measured::Errors(errors) => {
+            TestResult::Error(regression::result(&config, &evaluation, errors, &states))
+        }
+    }))
+}
+
+/// The result of the test after training.
+pub enum TestResult {
+    Accuracy(EvaluationResult),
+    Error(RegressionResult),
+}
+
+impl TestResult {
+    /// Prints it as text or as a JSON object.
+    ///
+    /// # Errors
+    /// Returns an error if standard output cannot be written.
+    fn print(&self, json: bool) -> std::io::Result<()> {
+        match self {
+            Self::Accuracy(result) => eval::print(result, json),
+            Self::Error(result) => regression::print(result, json),
+        }
+    }
+
+    /// Writes it into the run directory of `trainer`.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written.
+    pub fn write(&self, trainer: &Trainer) -> Result<(), run::Error> {
+        let (run, config, latest) = (trainer.run_dir(), trainer.config(), CheckpointSelector::Latest);
+        match self {
+            Self::Accuracy(result) => run.write_result(config, latest, result),
+            Self::Error(result) => run.write_regression(config, latest, result),
+        }
+    }
+}
+
+/// The episodes of `config` in a few words, as in `5-way 1-shot glyphs`.
+fn episodes(config: &Config) -> String {
+    let ways = config.data.as_ref().map(|_| format!("{}-way ", config.task.ways));
+    format!("{}{}-shot {}", ways.unwrap_or_default(), config.task.shots, config.source())
 }
 
 /// The name or path with which this program was called, for commands that are printed.

@@ -6,7 +6,6 @@ use super::setup::Resources;
 use super::{Outcome, exit, output};
 use clap::Args;
 use metaburn::config;
-use metaburn::run::CheckpointSelector;
 use metaburn::study::start_or_resume;
 use metaburn::study::sweep::{self, Run, RunState, SweepResult};
 use metaburn::train::{Error, Watcher};
@@ -109,7 +108,7 @@ fn train_all(runs: &[Run], progress: &ProgressOption) -> Result<bool, super::Com
             Ok(None) => return Ok(false),
             Ok(Some(result)) => {
                 trainer.check_saved()?;
-                trainer.run_dir().write_result(trainer.config(), CheckpointSelector::Latest, &result)?;
+                result.write(&trainer)?;
             }
             Err(Error::Diverged { step, .. }) => {
                 terminal.warning(&format!(

@@ -7,7 +7,7 @@ use clap::Args;
 use metaburn::config::Config;
 use metaburn::data::Part;
 use metaburn::run::{CheckpointSelector, RunDir, TrainingState};
-use metaburn::train::{self, EpisodeLoader, Evaluation, Learner, Watcher};
+use metaburn::train::{self, Episodes, Evaluation, Learner, Watcher};
 use std::path::PathBuf;
 
 /// Arguments that choose a run, a checkpoint and episodes.
@@ -48,7 +48,7 @@ pub struct Trained {
     pub config: Config,
     pub evaluation: Evaluation,
     pub learner: Learner,
-    pub loader: EpisodeLoader,
+    pub episodes: Episodes,
     /// At least one; the members of an ensemble, best first.
     pub checkpoints: Vec<Checkpoint>,
 }
@@ -79,17 +79,19 @@ impl Selection {
             None => vec![run.saved(self.checkpoint, |warning| terminal.warning(warning))?],
         };
         let learner = Learner::new(&config, device::open(config.backend)?.with_threads(config.threads));
+        if overrides.ways.is_some() {
+            config.images()?;
+        }
         let evaluation = overrides.over(self.evaluation(&config), &learner)?;
-        let sampler = train::sampler(&config, terminal)?;
-        sampler.check(evaluation.part, &evaluation.shape)?;
+        let episodes = Episodes::new(&config, &learner.opened, terminal)?;
+        episodes.check(evaluation.part, &evaluation.shape)?;
         let checkpoints = saved.into_iter().map(|saved| {
-            train::check_data(&sampler, &saved.training_state)?;
+            episodes.check_data(&saved.training_state)?;
             let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
             Ok(Checkpoint { theta, training_state: saved.training_state })
         });
         let checkpoints = checkpoints.collect::<Result<Vec<_>, train::Error>>()?;
-        let loader = EpisodeLoader::new(sampler, &learner.opened);
-        Ok(Trained { run, config, evaluation, learner, loader, checkpoints })
+        Ok(Trained { run, config, evaluation, learner, episodes, checkpoints })
     }
 
     fn evaluation(&self, config: &Config) -> Evaluation {

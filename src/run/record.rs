@@ -56,9 +56,12 @@ pub struct StepRecord {
 pub struct ValidationRecord {
     /// Outer steps taken.
     pub step: u64,
-    /// Mean accuracy over episodes, percent.
-    pub validation_accuracy: f64,
-    /// Half-width of its 95 % confidence interval, percent.
+    /// Mean accuracy over episodes, percent; `None` for regression, where the loss is all there is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub validation_accuracy: Option<f64>,
+    /// Half-width of the 95 % confidence interval of the accuracy, percent, or of the loss if there is no accuracy. `null` in
+    /// JSON is read as NaN.
+    #[serde(deserialize_with = "number_or_nan")]
     pub ci95: f64,
     /// Mean query loss; `null` in JSON is read as NaN.
     #[serde(deserialize_with = "number_or_nan")]
@@ -163,19 +166,24 @@ mod tests {
             StepRecord { step: 1, loss: 0.1 + 0.2, gradient_evaluations: 60, ..StepRecord::default() };
         let validation = ValidationRecord {
             step: 2,
-            validation_accuracy: 97.5,
+            validation_accuracy: Some(97.5),
             ci95: 0.5,
             validation_loss: 0.1,
             episodes: 5,
             batch_norm: BatchNorm::Support,
             gradient_evaluations: 120,
         };
-        let lines =
-            [json!(plain).to_string(), json!(adapting).to_string(), json!(validation).to_string()].join("\n");
-        let expected =
-            vec![Record::Step(plain), Record::Step(adapting), Record::Validation(validation.clone())];
+        let regression = ValidationRecord { validation_accuracy: None, ..validation.clone() };
+        assert!(json!(regression).get("validation_accuracy").is_none());
+        let values = [json!(plain), json!(adapting), json!(validation), json!(regression)];
+        let lines = values.map(|value| value.to_string()).join("\n");
+        let validations = [validation, regression];
+        let expected: Vec<Record> = [Record::Step(plain), Record::Step(adapting)]
+            .into_iter()
+            .chain(validations.iter().cloned().map(Record::Validation))
+            .collect();
         assert_eq!(Records::<Record>::new(lines.clone()).collect::<Vec<_>>(), expected);
-        assert_eq!(Records::<ValidationRecord>::new(lines).collect::<Vec<_>>(), [validation]);
+        assert_eq!(Records::<ValidationRecord>::new(lines).collect::<Vec<_>>(), validations);
     }
 
     #[test]

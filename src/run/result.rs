@@ -101,11 +101,7 @@ struct Divergence {
 impl EvaluationResult {
     /// The name of its file: the part, and whatever differs from an evaluation of the latest checkpoint as `config` says.
     fn name(&self, config: &Config, checkpoint: CheckpointSelector) -> String {
-        let which = match (self.ensemble, checkpoint) {
-            (1, CheckpointSelector::Latest) => None,
-            (1, other) => Some(other.to_string()),
-            (members, _) => Some(format!("ensemble-{members}")),
-        };
+        let which = which_checkpoint(self.ensemble, checkpoint);
         let own_steps = self.inner_steps.is_none_or(|steps| steps == config.inner.eval_steps);
         let differences = [
             (self.batch_norm == config.model.batch_norm, format!("batch-norm-{}", self.batch_norm)),
@@ -116,6 +112,15 @@ impl EvaluationResult {
         let different = differences.into_iter().filter(|(is_own, _)| !is_own).map(|(_, text)| text);
         let part = self.accuracy.part().name().to_string();
         std::iter::once(part).chain(which).chain(different).collect::<Vec<_>>().join("-")
+    }
+}
+
+/// What a result's name says of its checkpoints; `None` for the latest.
+pub(super) fn which_checkpoint(ensemble: usize, checkpoint: CheckpointSelector) -> Option<String> {
+    match (ensemble, checkpoint) {
+        (1, CheckpointSelector::Latest) => None,
+        (1, other) => Some(other.to_string()),
+        (members, _) => Some(format!("ensemble-{members}")),
     }
 }
 
@@ -147,6 +152,14 @@ impl RunDir {
         self.read_json(Part::Test.name())
     }
 
+    /// Whether there is a complete result of a test of the latest checkpoint.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub fn is_tested(&self) -> Result<bool, Error> {
+        Ok(self.read_json::<serde_json::Value>(Part::Test.name())?.is_some())
+    }
+
     /// Records that the run diverged at outer step `step`.
     ///
     /// # Errors
@@ -163,7 +176,7 @@ impl RunDir {
         Ok(self.read_json(DIVERGED)?.map(|Divergence { step }| step))
     }
 
-    fn write_json(&self, name: &str, result: &impl Serialize) -> Result<(), Error> {
+    pub(super) fn write_json(&self, name: &str, result: &impl Serialize) -> Result<(), Error> {
         let (folder, file) = (self.results(), self.result_file(name));
         fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
         let text =

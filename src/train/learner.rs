@@ -1,10 +1,10 @@
 //! The learner: the network of a configuration on a device.
 
 use super::{Images, outer_loop};
-use crate::config::{self, Config};
+use crate::config::{self, Config, TaskKind};
 use crate::data::{Episode, EpisodeShape};
 use crate::model::{self, Architecture, Leaf};
-use crate::task::{Adaptation, Batch, BatchNorm, FewShot, Head};
+use crate::task::{Adaptation, Batch, BatchNorm, FewShot, Head, Loss};
 use bilevel::device::Opened;
 use bilevel::optimizer::LeafSettings;
 use bilevel::{OuterLoop, Params, Proximal};
@@ -20,15 +20,20 @@ pub struct Learner {
     inner: config::Inner,
     adaptation: Adaptation,
     batch_norm: BatchNorm,
+    loss: Loss,
 }
 
 impl Learner {
     /// The learner of `config` on the device of `opened`.
     pub fn new(config: &Config, opened: Opened) -> Self {
-        let architecture = config.model.architecture.build(config.data.image_size, config.task.ways);
+        let architecture = config.model.architecture.build(config.input_side(), config.task.ways);
         let (inner, batch_norm) = (config.inner.clone(), config.model.batch_norm);
         let adaptation = inner.adaptation();
-        Self { architecture, opened, inner, adaptation, batch_norm }
+        let loss = match config.task.kind {
+            TaskKind::Classification => Loss::CrossEntropy,
+            TaskKind::Sinusoid => Loss::SquaredError,
+        };
+        Self { architecture, opened, inner, adaptation, batch_norm, loss }
     }
 
     /// The parameters of θ in the order of its leaves; see [`Adaptation::leaves`].
@@ -98,6 +103,7 @@ impl Learner {
     pub fn adapting(&self, support: Batch, query: Batch) -> Proximal<FewShot> {
         let network = self.architecture.clone();
         let plain = FewShot::new(network, support, query, self.inner.rate, self.batch_norm);
-        Proximal { problem: plain.adapting(&self.adaptation), strength: self.inner.proximal }
+        let problem = plain.adapting(&self.adaptation).measured_by(self.loss);
+        Proximal { problem, strength: self.inner.proximal }
     }
 }

@@ -3,11 +3,14 @@
 mod device_images;
 mod divergence;
 mod episode_loader;
+mod episodes;
 mod error;
 mod evaluation;
 mod learner;
+mod measured;
 mod memory;
 mod prediction;
+mod regression;
 mod sampler;
 mod saving;
 #[cfg(test)]
@@ -15,15 +18,17 @@ mod tests;
 mod watcher;
 
 pub use episode_loader::{BatchStream, EpisodeLoader, Images};
+pub use episodes::{Batches, Episodes};
 pub use error::Error;
 pub use evaluation::{Accuracy, Evaluation, together};
 pub use learner::Learner;
+pub use measured::Measured;
 pub use memory::Plan;
 pub use sampler::{check_data, evaluation_shape, sampler, training_shape};
 pub use watcher::Watcher;
 
 use crate::config::Config;
-use crate::data::{Part, Sampler};
+use crate::data::Part;
 use crate::run::{
     self, Best, ClockRecord, Journal, Lock, Ranking, RunDir, Saved, StepRecord, TrainingState,
     ValidationRecord,
@@ -55,7 +60,7 @@ pub struct Trainer {
     config: Config,
     learner: Learner,
     plan: Plan,
-    loader: EpisodeLoader,
+    episodes: Episodes,
     outer: OuterLoop,
     progress: Progress,
     run: RunDir,
@@ -74,7 +79,7 @@ struct Progress {
     ranking: Ranking,
     skipped_steps: u64,
     rewinds: u64,
-    /// Digest of the images trained on.
+    /// Digest of the images or curves trained on.
     data: String,
 }
 
@@ -111,9 +116,9 @@ impl Trainer {
         path: &Path,
         watcher: &mut dyn Watcher,
     ) -> Result<Self, Error> {
-        let sampler = sampler(&config, watcher)?;
+        let episodes = Episodes::new(&config, &learner.opened, watcher)?;
         let (run, lock) = RunDir::create(path, &config)?;
-        Self::begin(theta, learner, config, sampler, run, lock)
+        Self::begin(theta, learner, config, episodes, run, lock)
     }
 
     /// Resumes `run` at its latest intact checkpoint, or at its beginning if it was ended before the first. `config` is the
@@ -125,16 +130,16 @@ impl Trainer {
         let lock = run.lock()?;
         let latest = run.latest()?;
         let opened = device::open(config.backend)?.with_threads(config.threads);
-        let sampler = sampler(&config, watcher)?;
         let learner = Learner::new(&config, opened);
+        let episodes = Episodes::new(&config, &learner.opened, watcher)?;
         let Some((saved, faults)) = latest else {
-            return Self::begin(learner.initialise(config.seed), learner, config, sampler, run, lock);
+            return Self::begin(learner.initialise(config.seed), learner, config, episodes, run, lock);
         };
         faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; continuing from the one before")));
-        check_data(&sampler, &saved.training_state)?;
+        episodes.check_data(&saved.training_state)?;
         let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
         let mut trainer =
-            Self::assemble(config, learner, sampler, theta, saved.training_state.step, run, lock)?;
+            Self::assemble(config, learner, episodes, theta, saved.training_state.step, run, lock)?;
         trainer.restore(&saved)?;
         Ok(trainer)
     }
@@ -170,11 +175,11 @@ impl Trainer {
         theta: Params,
         learner: Learner,
         config: Config,
-        sampler: Sampler,
+        episodes: Episodes,
         run: RunDir,
         lock: Lock,
     ) -> Result<Self, Error> {
-        let mut trainer = Self::assemble(config, learner, sampler, theta, 0, run, lock)?;
+        let mut trainer = Self::assemble(config, learner, episodes, theta, 0, run, lock)?;
         trainer.try_save()?;
         Ok(trainer)
     }
@@ -182,7 +187,7 @@ impl Trainer {
     fn assemble(
         config: Config,
         learner: Learner,
-        sampler: Sampler,
+        episodes: Episodes,
         theta: Params,
         step: u64,
         run: RunDir,
@@ -190,13 +195,13 @@ impl Trainer {
     ) -> Result<Self, Error> {
         Ok(Self {
             outer: learner.outer_loop(&config, theta),
-            progress: Progress { data: sampler.set().digest(), ..Progress::default() },
+            progress: Progress { data: episodes.digest(), ..Progress::default() },
             metrics: Journal::resume(&run.metrics_file(), step)?,
             clock: Journal::resume(&run.clock_file(), step)?,
             _lock: lock,
             plan: Plan::new(&config, &learner),
             config,
-            loader: EpisodeLoader::new(sampler, &learner.opened),
+            episodes,
             learner,
             run,
             unsaved: None,
@@ -264,8 +269,8 @@ impl Trainer {
     }
 
     /// The meta-batches, starting with the next step's.
-    fn batches(&self) -> BatchStream {
-        self.loader.batches(training_shape(&self.config), self.config.outer.meta_batch, self.next_draw())
+    fn batches(&self) -> Batches {
+        self.episodes.batches(training_shape(&self.config), self.config.outer.meta_batch, self.next_draw())
     }
 
     /// The number of the next step's draw. After a rewind, it is one that has not been used.
@@ -290,10 +295,10 @@ impl Trainer {
     }
 
     /// Launches an outer step on the next meta-batch of `batches`.
-    fn launch(&mut self, batches: &mut BatchStream) -> PendingStep {
+    fn launch(&mut self, batches: &mut Batches) -> PendingStep {
         let began = Instant::now();
         let draw = self.next_draw();
-        let problem = self.learner.classify(batches.take(), &training_shape(&self.config));
+        let problem = batches.take(&self.learner);
         let pending = self.outer.launch(&problem, draw);
         self.progress.seconds += began.elapsed().as_secs_f64();
         pending
@@ -357,21 +362,22 @@ impl Trainer {
         Ok(())
     }
 
-    /// Validates, and saves a checkpoint if the accuracy is among the best so far. Returns whether it did.
+    /// Validates, and saves a checkpoint if the accuracy or error is among the best so far. Returns whether it did.
     fn validate(&mut self, watcher: &mut dyn Watcher) -> Result<bool, Error> {
-        let accuracy = self.evaluate(Part::Validation, self.config.eval.episodes, |_| {});
+        let episodes = self.config.eval.episodes;
+        let measured = self.evaluate(Part::Validation, episodes, |_| {});
         let record = ValidationRecord {
             step: self.outer.steps(),
-            validation_accuracy: accuracy.mean,
-            ci95: accuracy.ci95,
-            validation_loss: accuracy.loss,
-            episodes: accuracy.episodes,
+            validation_accuracy: measured.accuracy().map(|accuracy| accuracy.mean),
+            ci95: measured.ci95(),
+            validation_loss: measured.loss(),
+            episodes,
             batch_norm: self.config.model.batch_norm,
             gradient_evaluations: self.outer.evaluations().total(),
         };
         self.metrics.write(&record)?;
         watcher.validation(&record);
-        let best = Best { step: record.step, accuracy: accuracy.mean };
+        let best = Best { step: record.step, score: measured.score() };
         let Some(ranking) = self.progress.ranking.with(best, self.config.checkpoint.keep_best) else {
             return Ok(false);
         };
@@ -384,13 +390,20 @@ impl Trainer {
         Ok(kept)
     }
 
-    /// Accuracy at the current θ on `episodes` episodes of `part`.
-    pub fn evaluate(&self, part: Part, episodes: usize, progress: impl FnMut(usize)) -> Accuracy {
+    /// Accuracy or error at the current θ on `episodes` episodes of `part`.
+    pub fn evaluate(&self, part: Part, episodes: usize, progress: impl FnMut(usize)) -> Measured {
         let (evaluation, mode) =
             (Evaluation::new(&self.config, part, episodes), self.config.model.batch_norm);
         let theta = std::slice::from_ref(self.outer.theta());
-        let [accuracy] = self.learner.evaluate(theta, &self.loader, &evaluation, [mode], progress);
-        accuracy
+        match &self.episodes {
+            Episodes::Images(loader) => {
+                let [accuracy] = self.learner.evaluate(theta, loader, &evaluation, [mode], progress);
+                Measured::Accuracy(accuracy)
+            }
+            Episodes::Sinusoids(source) => {
+                Measured::Errors(self.learner.squared_errors(theta, source, &evaluation, progress))
+            }
+        }
     }
 
     /// Share of the budget that is used; the last step may exceed 1 slightly.

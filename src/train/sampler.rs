@@ -1,7 +1,7 @@
 //! The sampler of episodes that a configuration describes: its images, split and seed.
 
 use super::{Error, Watcher};
-use crate::config::Config;
+use crate::config::{Config, Data};
 use crate::data::{
     Augmentation, EpisodeShape, ImageSet, LoadOptions, Loaded, Part, Rotations, Sampler, Split, SplitRule,
     TRAINING_FRACTION,
@@ -29,11 +29,12 @@ pub fn evaluation_shape(config: &Config) -> EpisodeShape {
 /// Loads the images and splits their classes. Checks that every part that the configuration uses has enough classes and images.
 ///
 /// # Errors
-/// Returns an error if images are missing or damaged, or a part has too few classes or images.
+/// Returns an error if the task has no images, images are missing or damaged, or a part has too few classes or images.
 pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Error> {
     let set = images(config, watcher)?;
     let split = split(config, &set)?;
-    let sampler = Sampler::new(Arc::new(set), split, config.seed).with_augmentation(augmentation(config));
+    let sampler =
+        Sampler::new(Arc::new(set), split, config.seed).with_augmentation(augmentation(config.images()?));
     sampler.check(Part::Train, &training_shape(config))?;
     if config.eval.every > 0 {
         sampler.check(Part::Validation, &evaluation_shape(config))?;
@@ -43,7 +44,7 @@ pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Er
 }
 
 fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<ImageSet, Error> {
-    let data = &config.data;
+    let data = config.images()?;
     let Loaded { set, warning } = data.source.load(&LoadOptions {
         path: data.path.as_deref().unwrap_or(Path::new("")),
         size: data.image_size,
@@ -58,7 +59,7 @@ fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<ImageSet, Error>
 }
 
 fn split(config: &Config, set: &ImageSet) -> Result<Split, Error> {
-    let data = &config.data;
+    let data = config.images()?;
     let rule = data.split.unwrap_or_else(|| SplitRule::for_images(set));
     let share = TRAINING_FRACTION * VALIDATION_FRACTION * set.classes().len() as f64;
     let few = (share.round() as usize).max(config.task.ways);
@@ -66,8 +67,7 @@ fn split(config: &Config, set: &ImageSet) -> Result<Split, Error> {
     Ok(Split::new(set, rule, validation, data.rotations == Rotations::Classes, config.seed)?)
 }
 
-fn augmentation(config: &Config) -> Augmentation {
-    let data = &config.data;
+fn augmentation(data: &Data) -> Augmentation {
     Augmentation { turns: data.rotations == Rotations::Episode, flips: data.flips, shift: data.shift }
 }
 
@@ -76,9 +76,13 @@ fn augmentation(config: &Config) -> Augmentation {
 /// # Errors
 /// Returns an error if the images differ.
 pub fn check_data(sampler: &Sampler, training_state: &TrainingState) -> Result<(), Error> {
-    let found = sampler.set().digest();
-    if found == training_state.data {
+    check_digest(&sampler.set().digest(), training_state)
+}
+
+/// The same for data with this `digest`.
+pub(super) fn check_digest(digest: &str, training_state: &TrainingState) -> Result<(), Error> {
+    if digest == training_state.data {
         return Ok(());
     }
-    Err(Error::OtherData { found, expected: training_state.data.clone() })
+    Err(Error::OtherData { found: digest.into(), expected: training_state.data.clone() })
 }

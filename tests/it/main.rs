@@ -36,6 +36,7 @@ mod plots_and_reports;
 mod recipe;
 mod resume;
 mod setup;
+mod sinusoid;
 mod studies;
 mod studies_on_digits;
 mod sweep;

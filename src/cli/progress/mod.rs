@@ -270,16 +270,18 @@ impl Watcher for Terminal {
     }
 
     fn validation(&mut self, record: &ValidationRecord) {
-        self.accuracy = format!(
-            ", validation {:.1} % ± {:.1} (batch norm {})",
-            record.validation_accuracy, record.ci95, record.batch_norm
-        );
+        let ValidationRecord { step, validation_loss: loss, ci95, batch_norm, .. } = record;
+        let (short, long) = match record.validation_accuracy {
+            Some(accuracy) => (
+                format!("{accuracy:.1} % ± {ci95:.1} (batch norm {batch_norm})"),
+                format!("accuracy {accuracy:.2} % ± {ci95:.2} (batch norm {batch_norm})"),
+            ),
+            None => (format!("{loss:.3} ± {ci95:.3}"), format!("error {loss:.4} ± {ci95:.4}")),
+        };
+        self.accuracy = format!(", validation {short}");
         match &mut self.view {
             View::Nothing | View::Bar(_) => {}
-            View::Lines(_) => eprintln!(
-                "step {}: validation accuracy {:.2} % ± {:.2} (batch norm {})",
-                record.step, record.validation_accuracy, record.ci95, record.batch_norm
-            ),
+            View::Lines(_) => eprintln!("step {step}: validation {long}"),
             View::Dashboard(dashboard) => dashboard.validation(record),
         }
     }

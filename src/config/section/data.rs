@@ -1,5 +1,6 @@
 //! `[data]`: the images and the split of their classes.
 
+use super::task::{self, TaskKind};
 use crate::config::checker::Checker;
 use crate::config::key::{Computed, Fixed, Is, Key, Open, Otherwise, keys};
 use crate::config::kind::{self, Count, Flag, Kind, OneOf, at_least, between, one_of};
@@ -108,6 +109,13 @@ pub struct Data {
     /// Whether images are dark on a light background and must be inverted; `None` to detect it from the images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invert: Option<bool>,
+}
+
+/// Refuses every key of the section: a task of this `kind` has no images.
+pub fn refuse(checker: &mut Checker, kind: TaskKind) {
+    for key in KEYS {
+        checker.unused(*key, &task::KIND, kind, "its episodes are computed, not made of images");
+    }
 }
 
 /// Checks the section.

@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(records(&bytes).unwrap().len(), 4);
         let validation = ValidationRecord {
             step: 3,
-            validation_accuracy: 50.0,
+            validation_accuracy: Some(50.0),
             ci95: 1.0,
             validation_loss: 1.0,
             episodes: 5,

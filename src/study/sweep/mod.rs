@@ -64,12 +64,14 @@ pub fn runs(sweep: &Sweep, folder: &Path) -> Vec<Run> {
     runs
 }
 
-/// Checks that the runs that exist already have the configurations of `runs`.
+/// Checks that all runs are of images, since sweeps compare accuracies, and that those that exist already have the
+/// configurations of `runs`.
 ///
 /// # Errors
-/// Returns an error if one has other settings, which are named, or cannot be read.
+/// Returns an error if one has no images, has other settings, which are named, or cannot be read.
 pub fn check(runs: &[Run]) -> Result<(), Error> {
     for run in runs {
+        run.config.images()?;
         match RunDir::open(&run.path) {
             Ok((_, stored)) if stored != run.config => {
                 let differences = differences(&json!(stored), &json!(run.config));
