@@ -1,5 +1,5 @@
 //! Operations that Burn does not provide: convolution of many tasks, each with its own weights, batch normalisation fused
-//! with leaky ReLU, and max-pooling with a tangent.
+//! with leaky ReLU, max-pooling with a tangent, and the cross-entropy of a linear layer.
 //!
 //! Images are channels-last, one row per pixel: `[tasks, n·h·w, channels]`. On flex, Burn's CPU backend, hand-written
 //! loops (`flex`), and on GPU backends kernels written in CubeCL (`cube`) work on these rows directly, as operations
@@ -25,7 +25,6 @@ mod threads;
 pub use flex::{InstructionSet, Norm, instruction_set};
 pub use grid::{Grid, Window};
 pub(crate) use seed::seeded;
-
 pub(crate) use threads::wait_until;
 
 use burn::backend::Dispatch;

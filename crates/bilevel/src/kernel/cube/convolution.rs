@@ -6,13 +6,13 @@ use burn_cubecl::tensor::CubeTensor;
 
 /// `images [tasks, n·sources, channels]` convolved with `weights [tasks, taps·channels, filters]`.
 pub fn convolve(grid: &Grid, images: &CubeTensor, weights: &CubeTensor) -> CubeTensor {
-    let [y, _] = forward(grid, [Some(images), None], [Some(weights), None], [true, false]);
+    let [y, _] = along(Kind::Rows, grid, [Some(images), None], [Some(weights), None], [true, false]);
     found(y)
 }
 
 /// The sum of two convolutions, each of images and weights.
 pub fn convolve_two(grid: &Grid, [a, v]: [&CubeTensor; 2], [b, w]: [&CubeTensor; 2]) -> CubeTensor {
-    let [_, sum] = forward(grid, [Some(b), Some(a)], [Some(v), Some(w)], [false, true]);
+    let [_, sum] = along(Kind::Rows, grid, [Some(b), Some(a)], [Some(v), Some(w)], [false, true]);
     found(sum)
 }
 
@@ -22,19 +22,20 @@ pub fn convolve_pair(
     [x, w]: [&CubeTensor; 2],
     [x_tangent, w_tangent]: [Option<&CubeTensor>; 2],
 ) -> (CubeTensor, CubeTensor) {
-    let [y, tangent] = forward(grid, [Some(x), x_tangent], [Some(w), w_tangent], [true; 2]);
+    let [y, tangent] = along(Kind::Rows, grid, [Some(x), x_tangent], [Some(w), w_tangent], [true; 2]);
     (found(y), found(tangent))
 }
 
 /// x̄, given the `gradient` of y = x∗w.
 pub fn input_gradient(grid: &Grid, gradient: &CubeTensor, weights: &CubeTensor) -> CubeTensor {
-    let [x, _] = to_input(grid, [Some(gradient), None], [Some(weights), None], [true, false]);
+    let [x, _] =
+        along(Kind::RowsByTransposed, grid, [Some(gradient), None], [Some(weights), None], [true, false]);
     found(x)
 }
 
 /// w̄, given the `gradient` of y = x∗w.
 pub fn weight_gradient(grid: &Grid, images: &CubeTensor, gradient: &CubeTensor) -> CubeTensor {
-    let [w, _] = to_weight(grid, [Some(images), None], [Some(gradient), None], [true, false]);
+    let [w, _] = along(Kind::Weights, grid, [Some(images), None], [Some(gradient), None], [true, false]);
     found(w)
 }
 
@@ -49,51 +50,32 @@ pub fn pair_gradients(
     let moves = of_tangent.is_some();
     let depends = |tangent: Option<_>| of_y.is_some() || moves && tangent.is_some();
     let inputs = [needed[2] && moves, needed[0] && depends(w_tangent)];
-    let [to_x_tangent, to_x] = to_input(grid, [of_tangent, of_y], [w, w_tangent], inputs);
+    let [to_x_tangent, to_x] =
+        along(Kind::RowsByTransposed, grid, [of_tangent, of_y], [w, w_tangent], inputs);
     let weights = [needed[3] && moves, needed[1] && depends(x_tangent)];
-    let [to_w_tangent, to_w] = to_weight(grid, [x, x_tangent], [of_tangent, of_y], weights);
+    let [to_w_tangent, to_w] = along(Kind::Weights, grid, [x, x_tangent], [of_tangent, of_y], weights);
     [to_x, to_w, to_x_tangent, to_w_tangent]
 }
 
-fn forward(
+/// A product over the connections of `grid`: forwards from sources to targets, or, for
+/// [`Kind::RowsByTransposed`], backwards.
+fn along(
+    kind: Kind,
     grid: &Grid,
     a: [Option<&CubeTensor>; 2],
     b: [Option<&CubeTensor>; 2],
     wanted: [bool; 2],
 ) -> [Option<CubeTensor>; 2] {
-    let (connections, [table, _]) = tables(grid, a);
-    product(Kind::Rows, connections, &table, a, b, wanted)
-}
-
-fn to_input(
-    grid: &Grid,
-    a: [Option<&CubeTensor>; 2],
-    b: [Option<&CubeTensor>; 2],
-    wanted: [bool; 2],
-) -> [Option<CubeTensor>; 2] {
-    let (Connections { taps, pixels, listed }, [_, table]) = tables(grid, a);
-    let reversed = Connections { taps, pixels: listed, listed: pixels };
-    product(Kind::RowsByTransposed, reversed, &table, a, b, wanted)
-}
-
-fn to_weight(
-    grid: &Grid,
-    a: [Option<&CubeTensor>; 2],
-    b: [Option<&CubeTensor>; 2],
-    wanted: [bool; 2],
-) -> [Option<CubeTensor>; 2] {
-    let (connections, [table, _]) = tables(grid, a);
-    product(Kind::Weights, connections, &table, a, b, wanted)
-}
-
-/// The geometry from sources to targets, and the tables of both directions on the device of `tensors`.
-fn tables(grid: &Grid, tensors: [Option<&CubeTensor>; 2]) -> (Connections, [CubeTensor; 2]) {
-    let like = tensors.into_iter().flatten().next();
-    let like = like.unwrap_or_else(|| unreachable!("a product has both factors"));
+    let like = a.into_iter().flatten().next().unwrap_or_else(|| unreachable!("a product has both factors"));
     // Any number of pixels can be one image of a 1×1 kernel's.
-    let (pixels, listed) =
+    let (sources, targets) =
         if grid.is_pointwise() { (1, 1) } else { (grid.source_pixels(), grid.target_pixels()) };
-    (Connections { taps: grid.taps(), pixels, listed }, grid.tables(like))
+    let [forward, backward] = grid.tables(like);
+    let (table, pixels, listed) = match kind {
+        Kind::Rows | Kind::Weights => (forward, sources, targets),
+        Kind::RowsByTransposed => (backward, targets, sources),
+    };
+    product(kind, Connections { taps: grid.taps(), pixels, listed }, &table, a, b, wanted)
 }
 
 fn found(tensor: Option<CubeTensor>) -> CubeTensor {

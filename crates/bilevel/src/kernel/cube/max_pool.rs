@@ -86,9 +86,7 @@ fn take_kernel(
     if ABSOLUTE_POS >= sizes.count {
         terminate!();
     }
-    let channel = ABSOLUTE_POS % sizes.channels;
-    let row = ABSOLUTE_POS / sizes.channels % sizes.rows;
-    let task = ABSOLUTE_POS / sizes.channels / sizes.rows;
+    let (task, row, channel) = place(&sizes);
     let image = row / targets * sources;
     let pixel = largest(x, table, task * sizes.first, image, row % targets, channel, sizes.channels, taps);
     out[ABSOLUTE_POS] = v[task * sizes.second + (image + pixel) * sizes.channels + channel];
@@ -109,9 +107,7 @@ fn spread_kernel(
     if ABSOLUTE_POS >= sizes.count {
         terminate!();
     }
-    let channel = ABSOLUTE_POS % sizes.channels;
-    let row = ABSOLUTE_POS / sizes.channels % sizes.rows;
-    let task = ABSOLUTE_POS / sizes.channels / sizes.rows;
+    let (task, row, channel) = place(&sizes);
     let image = row / sources;
     let source = row % sources;
     let mut sum = 0.0f32;
@@ -135,6 +131,13 @@ fn spread_kernel(
         }
     }
     out[ABSOLUTE_POS] = sum;
+}
+
+/// The task, the row and the channel of a unit's value.
+#[cube]
+fn place(sizes: &Sizes) -> (usize, usize, usize) {
+    let row = ABSOLUTE_POS / sizes.channels;
+    (row / sizes.rows, row % sizes.rows, ABSOLUTE_POS % sizes.channels)
 }
 
 /// The pixel with the largest value in the window of the pixel `target`. A NaN counts as larger than any number; of

@@ -216,25 +216,20 @@ fn forward_kernel(
     let slope = gamma[task * strides.gamma + channel] * inverse;
     let shift = beta[task * strides.beta + channel];
 
-    let mut mean_tangent = 0.0f32;
-    let mut c = 0.0f32;
     let tangent_row = task * strides.x_tangent + channel;
-    if comptime!(moves && has_x_tangent) {
-        let (mean_found, c_found) = tangent_statistics(
-            x,
-            first_row,
-            x_tangent,
-            tangent_row,
-            mean,
-            inverse,
-            &sizes,
-            &mut shared,
-            lane,
-            width,
-        );
-        mean_tangent = mean_found;
-        c = c_found;
-    }
+    let (mean_tangent, c) = tangent_statistics(
+        x,
+        first_row,
+        x_tangent,
+        tangent_row,
+        mean,
+        inverse,
+        &sizes,
+        &mut shared,
+        lane,
+        width,
+        has_x_tangent,
+    );
     let mut e = 0.0f32 - slope * c;
     if comptime!(moves && has_gamma_tangent) {
         e += gamma_tangent[task * strides.gamma_tangent + channel];
@@ -304,25 +299,20 @@ fn gradient_kernel(
     let slope = scale * inverse;
     let shift = beta[task * strides.beta + channel];
 
-    let mut mean_tangent = 0.0f32;
-    let mut c = 0.0f32;
     let tangent_row = task * strides.x_tangent + channel;
-    if comptime!(has_x_tangent) {
-        let (mean_found, c_found) = tangent_statistics(
-            x,
-            first_row,
-            x_tangent,
-            tangent_row,
-            mean,
-            inverse,
-            &sizes,
-            &mut shared,
-            lane,
-            width,
-        );
-        mean_tangent = mean_found;
-        c = c_found;
-    }
+    let (mean_tangent, c) = tangent_statistics(
+        x,
+        first_row,
+        x_tangent,
+        tangent_row,
+        mean,
+        inverse,
+        &sizes,
+        &mut shared,
+        lane,
+        width,
+        has_x_tangent,
+    );
     let mut e = 0.0f32 - slope * c;
     if comptime!(has_gamma_tangent) {
         e += gamma_tangent[task * strides.gamma_tangent + channel];
@@ -453,7 +443,7 @@ fn statistics(
     (first + centre, 1.0f32 / (variance + sizes.epsilon).sqrt())
 }
 
-/// μ̇ and c.
+/// μ̇ and c; zeros without a tangent of x.
 #[cube]
 fn tangent_statistics(
     x: &[f32],
@@ -466,17 +456,22 @@ fn tangent_statistics(
     shared: &mut Shared<[f32]>,
     lane: usize,
     #[comptime] width: usize,
+    #[comptime] has_x_tangent: bool,
 ) -> (f32, f32) {
     let mut total = 0.0f32;
     let mut products = 0.0f32;
-    let mut row = lane;
-    while row < sizes.counted {
-        let tangent = x_tangent[tangent_row + row * sizes.channels];
-        total += tangent;
-        products += (x[first_row + row * sizes.channels] - mean) * inverse * tangent;
-        row += comptime!(LANES / width);
+    if comptime!(has_x_tangent) {
+        let mut row = lane;
+        while row < sizes.counted {
+            let tangent = x_tangent[tangent_row + row * sizes.channels];
+            total += tangent;
+            products += (x[first_row + row * sizes.channels] - mean) * inverse * tangent;
+            row += comptime!(LANES / width);
+        }
+        let (all_tangents, all_products) = totals(total, products, shared, lane, width);
+        total = all_tangents;
+        products = all_products;
     }
-    let (total, products) = totals(total, products, shared, lane, width);
     (total * sizes.weight, products * sizes.weight)
 }
 
