@@ -134,7 +134,7 @@ def ink(path, side, inverted):
     """An image `[1, side, side]`, ink 1 and paper 0."""
     pixels = np.array(Image.open(path).convert("RGBA"), dtype=np.int64)
     red, green, blue, alpha = np.moveaxis(pixels, 2, 0)
-    grey = (2126 * red + 7152 * green + 722 * blue) // 10_000
+    grey = (2126 * red + 7152 * green + 722 * blue + 5000) // 10_000
     grey = ((grey * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.float32)
     if grey.shape != (side, side):
         grey = narrowed(narrowed(grey, side).T, side).T

@@ -53,6 +53,7 @@ fn after_run_error(error: &run::Error) -> Option<String> {
         | run::Error::Io { .. }
         | run::Error::Changed { .. }
         | run::Error::Settings { .. }
+        | run::Error::Split { .. }
         | run::Error::FewBest { .. }
         | run::Error::NoStep { .. }
         | run::Error::Checkpoint { .. } => return None,

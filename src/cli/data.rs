@@ -2,13 +2,14 @@
 
 use super::progress::Terminal;
 use super::setup::{PartName, Setup};
-use super::{Outcome, output};
+use super::{CommandError, Outcome, output};
 use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use metaburn::config::Config;
 use metaburn::data::{Dataset, Part, contact_sheet, fetch, nearest_neighbour, registry, write_episode};
 use metaburn::run::quoted;
-use metaburn::train;
+use metaburn::train::{self, Earlier, RunData};
 use serde_json::json;
 use std::cell::RefCell;
 use std::io::IsTerminal;
@@ -105,6 +106,13 @@ impl Fetch {
     }
 }
 
+/// The data that `config` describes, split as in the run that it belongs to, if it is a run's.
+fn load(setup: &Setup, config: &Config) -> Result<RunData, CommandError> {
+    let split = setup.split()?;
+    let earlier = split.as_ref().map_or(Earlier::None, Earlier::Run);
+    Ok(RunData::load(config, earlier, &mut Terminal::new())?)
+}
+
 /// Write a contact sheet: an image with one row of examples per class
 ///
 /// Example: metaburn data preview --classes 24 --out glyphs.png
@@ -131,7 +139,7 @@ pub struct Preview {
 
 impl Preview {
     fn run(self) -> Outcome {
-        let sampler = train::sampler(&self.setup.config(&[])?, &mut Terminal::new())?;
+        let sampler = load(&self.setup, &self.setup.config(&[])?)?.sampler;
         let classes = sampler.split().part(self.split.into());
         let shown = &classes[..classes.len().min(self.classes as usize)];
         // One byte per pixel; the gaps between the images are negligible.
@@ -175,7 +183,7 @@ pub struct Episode {
 impl Episode {
     fn run(self) -> Outcome {
         let config = self.setup.config(&[])?;
-        let sampler = train::sampler(&config, &mut Terminal::new())?;
+        let sampler = load(&self.setup, &config)?.sampler;
         let (part, shape) = (self.split.into(), train::evaluation_shape(&config));
         sampler.check(part, &shape)?;
         let selection = sampler.select(part, self.number, &shape);
@@ -208,18 +216,20 @@ pub struct Info {
 impl Info {
     fn run(self) -> Outcome {
         let config = self.setup.config(&[])?;
-        let sampler = train::sampler(&config, &mut Terminal::new())?;
+        let data = load(&self.setup, &config)?;
+        let (sampler, findings) = (&data.sampler, &data.findings);
         let (set, split) = (sampler.set(), sampler.split());
         let images: usize = (0..set.classes().len()).map(|class| set.examples(class)).sum();
         let shape = train::evaluation_shape(&config);
         let augmentation = sampler.augmentation();
-        let (accuracy, ci95) = nearest_neighbour(&sampler, Part::Test, &shape, u64::from(self.episodes))?;
+        let (accuracy, ci95) = nearest_neighbour(sampler, Part::Test, &shape, u64::from(self.episodes))?;
         let [train, validation, test] =
             [&split.train, &split.validation, &split.test].map(|classes| classes.len());
         if self.json {
             output::print(json!({
                 "source": config.data.source, "classes": set.classes().len(), "images": images,
                 "size": set.size(), "digest": set.digest(),
+                "split": data.split.rule, "ink": findings.ink, "coloured": findings.coloured, "left_out": findings.left_out,
                 "augmentation": augmentation, "train_classes": train, "validation_classes": validation, "test_classes": test,
                 "nearest_neighbour_accuracy": accuracy, "ci95": ci95, "episodes": self.episodes,
                 "ways": shape.ways, "shots": shape.shots,
@@ -231,8 +241,13 @@ impl Info {
         output::print(format!(
             "{source}: {classes} classes, {images} images of {size}×{size} pixels, digest {digest:.12}"
         ))?;
+        if let Some(ink) = findings.ink {
+            output::print(format!("ink: {}", ink.describe()))?;
+        }
+        findings.left_out.groups().iter().try_for_each(output::print)?;
         output::print(format!(
-            "train: {train} classes\nvalidation: {validation} classes\ntest: {test} classes"
+            "split: {}\ntrain: {train} classes\nvalidation: {validation} classes\ntest: {test} classes",
+            data.split.rule
         ))?;
         output::print(format!("augmentation of training episodes: {augmentation}"))?;
         output::print(format!(

@@ -45,7 +45,7 @@ impl Export {
         saved.check_settings(&config, Purpose::Training, run.path())?;
         let file = self.output.unwrap_or_else(|| run.weights_file());
         let archive = match self.format {
-            Format::Safetensors => inference::export(&config, &saved)?,
+            Format::Safetensors => inference::export(&config, &saved, run.split()?.as_ref())?,
         };
         archive.write(&file)?;
         let mut arrays = Map::new();

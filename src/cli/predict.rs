@@ -23,7 +23,7 @@ use std::process::ExitCode;
 pub struct Predict {
     /// Run directory
     run_dir: PathBuf,
-    /// Folder with the support images (PNG or JPEG), one subfolder per class
+    /// Folder with the support images, one subfolder per class
     #[arg(long, value_name = "DIR")]
     support: PathBuf,
     /// Images to classify: files or folders
@@ -39,8 +39,8 @@ pub struct Predict {
     /// `transductive`, all queries together, as a transductive run was trained
     #[arg(long, value_name = "support|transductive", default_value = "support")]
     batch_norm: BatchNorm,
-    /// Whether the images are dark on light [default: the run's setting, or guessed from the borders of the support
-    /// images]
+    /// Whether the images are dark on light [default: as the run's images were, or, for a run on built-in characters or
+    /// Omniglot, judged by the borders of the support images]
     #[arg(long, value_name = "true|false")]
     invert: Option<bool>,
     #[command(flatten)]
@@ -61,15 +61,27 @@ impl Predict {
         let steps = self.steps.map_or(config.inner.eval_steps, |steps| steps as usize);
         let predictor = Predictor::new(&config, &saved, self.batch_norm)?;
         let request = predictor.request(&self.support, &self.query, self.invert)?;
+        for warning in
+            ink_warning(&request, self.invert.or(config.data.invert).is_some(), self.invert.is_some())
+                .into_iter()
+                .chain(request.findings.warnings())
+        {
+            terminal.warning(&warning);
+        }
         let predictions = predictor.predict(&request, steps)?;
         if let Some(warning) = batch_norm_warning(config.model.batch_norm, self.batch_norm) {
             terminal.warning(warning);
         }
         let (classes, images) = (request.support.classes().len(), request.support_labels().len());
-        let ink = if request.inverted { "dark" } else { "light" };
+        let ink = if request.ink.inverted { "dark" } else { "light" };
+        let by = match (self.invert, config.data.invert) {
+            (Some(_), _) => "as --invert says",
+            (None, Some(_)) => "as in training",
+            (None, None) => "judged by the borders of the support images",
+        };
         terminal.note(&format!(
             "{steps} inner steps on {images} images of {classes} classes, from outer step {}; strokes are {ink}, \
-             batch norm {}",
+             {by}; batch norm {}",
             saved.training_state.step, self.batch_norm,
         ));
         let answers = Predictions { is_support: support_among_queries(&request), request, predictions };
@@ -86,6 +98,19 @@ impl Predict {
             output::print(answers.table())?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The warning if it is in doubt whether dark is ink: if the borders of the support images decide and only just, or if they do
+/// not agree with the run's decision.
+fn ink_warning(request: &Request, is_given: bool, is_flag: bool) -> Option<String> {
+    match (is_given, is_flag) {
+        (false, _) => request
+            .ink
+            .doubt()
+            .map(|doubt| format!("{doubt}; give --invert true (dark is ink) or --invert false")),
+        (true, false) => request.ink.contradiction("--invert "),
+        (true, true) => None,
     }
 }
 
@@ -169,7 +194,7 @@ impl Predictions {
             "predictions": answers.collect::<Vec<_>>(),
             "accuracy": self.accuracy(),
             "counted": self.correct().1,
-            "inverted": self.request.inverted,
+            "inverted": self.request.ink.inverted,
         })
     }
 

@@ -4,14 +4,15 @@ use super::CommandError;
 use bilevel::device::Backend;
 use clap::{Args, ValueEnum};
 use metaburn::config::{self, Config, Purpose, RawConfig};
-use metaburn::data::Part;
-use metaburn::run::quoted;
-use std::path::PathBuf;
+use metaburn::data::{KeptSplit, Part};
+use metaburn::run::{self, RunDir, quoted};
+use std::path::{Path, PathBuf};
 
 /// A configuration file and overrides from the command line.
 #[derive(Args)]
 pub struct Setup {
-    /// Configuration file (TOML) [default: built-in characters, with default settings]
+    /// Configuration file (TOML), or a run directory for its configuration [default: built-in characters, with default
+    /// settings]
     config: Option<PathBuf>,
     /// Override a configuration key, for example `--set inner.steps=5`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
@@ -63,6 +64,22 @@ impl From<PartName> for Part {
 }
 
 impl Setup {
+    /// The configuration file that the user named, directly or by the run that it belongs to.
+    fn file(&self) -> Option<PathBuf> {
+        let given = self.config.as_deref()?;
+        Some(RunDir::find(given).map_or_else(|_| given.into(), |run| run.config_file()))
+    }
+
+    /// The split of the run whose configuration the user named, if it is a run's.
+    ///
+    /// # Errors
+    /// Returns an error if the run's split is damaged.
+    pub fn split(&self) -> Result<Option<KeptSplit>, run::Error> {
+        let Some(file) = self.file() else { return Ok(None) };
+        let run = RunDir::at(file.parent().unwrap_or(Path::new("")));
+        if run.config_file() == file { run.split() } else { Ok(None) }
+    }
+
     /// The checked configuration, with the assignments `more` applied after the user's.
     ///
     /// # Errors
@@ -80,7 +97,7 @@ impl Setup {
         assignments.extend_from_slice(&self.set);
         assignments.extend(self.resources.assignments());
         assignments.extend_from_slice(more);
-        Config::load(self.config.as_deref(), &assignments)
+        Config::load(self.file().as_deref(), &assignments)
     }
 
     /// The checked configuration, based on `given` if the user named no configuration file.
@@ -88,7 +105,7 @@ impl Setup {
     /// # Errors
     /// Returns an error if a key or a value is invalid.
     pub fn config_over(&self, given: Option<RawConfig>) -> Result<Config, config::Error> {
-        let mut raw = match (&self.config, given) {
+        let mut raw = match (self.file(), given) {
             (None, Some(given)) => given.without_data(),
             (file, _) => RawConfig::read(file.as_deref())?,
         };
@@ -182,23 +199,33 @@ pub fn changed(
         return Ok(config.clone());
     }
     let changed = match purpose {
-        Purpose::Training => over(config, assignments)?,
+        Purpose::Training => over(config, assignments),
         Purpose::Evaluation => {
             // Episodes of an evaluation need not suit the validations during training.
-            let no_validation = std::iter::once("eval.every=0".to_string());
-            let mut changed =
-                over(config, &no_validation.chain(assignments.iter().cloned()).collect::<Vec<_>>())?;
-            changed.eval.every = config.eval.every;
-            changed.checkpoint.keep_best = config.checkpoint.keep_best;
-            changed
+            let no_validation = ["eval.every=0".to_string()];
+            over(config, &[&no_validation, assignments].concat()).map(|mut changed| {
+                changed.eval.every = config.eval.every;
+                changed.checkpoint.keep_best = config.checkpoint.keep_best;
+                changed
+            })
         }
     };
-    let (_, refused) = changed.changes(&config.described(), purpose);
+    let refused: Vec<(String, String)> = match &changed {
+        Ok(changed) => {
+            let (_, refused) = changed.changes(&config.described(), purpose);
+            refused.into_iter().map(|change| (change.key, change.first)).collect()
+        }
+        // A setting that cannot change may contradict another one as well; that it cannot change comes first.
+        Err(_) => {
+            let keys = assignments.iter().filter_map(|assignment| assignment.split('=').next());
+            config.fixed(keys.map(str::trim), purpose)
+        }
+    };
     if refused.is_empty() {
-        return Ok(changed);
+        return Ok(changed?);
     }
     let refused: Vec<String> =
-        refused.iter().map(|change| format!("`{}` (which is {})", change.key, change.first)).collect();
+        refused.iter().map(|(key, value)| format!("`{key}` (which is {value})")).collect();
     let keys: Vec<String> = purpose
         .keys()
         .into_iter()

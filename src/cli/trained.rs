@@ -5,9 +5,9 @@ use super::setup::{PartName, Resources, changed};
 use bilevel::{Params, device};
 use clap::Args;
 use metaburn::config::{Config, Purpose, Task};
-use metaburn::data::{Location, Part, Sampler};
+use metaburn::data::{Defaults, Location, Part, Sampler};
 use metaburn::run::{CheckpointSelector, OtherData, RunDir, Saved, TrainingState, quoted};
-use metaburn::train::{self, EpisodeLoader, Evaluation, Learner, Watcher};
+use metaburn::train::{self, Earlier, EpisodeLoader, Evaluation, Learner, RunData, Watcher};
 use std::path::{Path, PathBuf};
 
 /// Arguments that choose a run, a checkpoint and episodes.
@@ -97,7 +97,7 @@ impl Selection {
         if config.task.ways != own.task.ways && !learner.any_ways() {
             return Err(other_ways(config.task.ways, own.task.ways).into());
         }
-        let (sampler, data) = self.sampler(&own, &config, &saved[0], terminal)?;
+        let (sampler, data) = self.sampler(&run, &own, &config, &saved[0], terminal)?;
         let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
         let part = self.split.map_or(Part::Test, Part::from);
         let evaluation = Evaluation::new(&config, part, episodes);
@@ -135,8 +135,10 @@ impl Selection {
     fn config(&self, own: &Config) -> Result<Config, super::CommandError> {
         let Overrides { steps, ways, shots, queries, set } = &self.overrides;
         let mut assignments = Vec::new();
-        let names_source = set.iter().any(|assignment| assignment.trim_start().starts_with("data.source"));
-        if self.resources.names_data() && own.data.source.location == Location::Generated && !names_source {
+        if self.resources.names_data()
+            && own.data.source.location == Location::Generated
+            && !self.sets("data.source")
+        {
             // The run's images have no folder, so this one holds images of another kind.
             assignments.push("data.source=folder".to_string());
         }
@@ -154,16 +156,33 @@ impl Selection {
         changed(own, &assignments, Purpose::Evaluation, "metaburn eval")
     }
 
+    /// `config` without the split that was found for the run's own images, unless the command line names one.
+    fn split_anew(&self, config: &Config) -> Config {
+        let mut config = config.clone();
+        if config.data.source.defaults == Defaults::FromImages {
+            config.data.split = config.data.split.filter(|_| self.sets("data.split"));
+            config.data.validation = config.data.validation.filter(|_| self.sets("data.validation"));
+        }
+        config
+    }
+
+    /// Whether the command line sets `key`.
+    fn sets(&self, key: &str) -> bool {
+        self.overrides.set.iter().any(|set| set.split('=').next().is_some_and(|name| name.trim() == key))
+    }
+
     /// The sampler of episodes, and the data if it is not what the run was trained on.
     fn sampler(
         &self,
+        run: &RunDir,
         own: &Config,
         config: &Config,
         saved: &Saved,
         terminal: &mut Terminal,
     ) -> Result<(Sampler, Option<OtherData>), super::CommandError> {
-        let set = train::images(config, terminal)?;
-        let (digest, known) = (set.digest(), &saved.training_state.data);
+        let loaded = train::images(config, terminal)?;
+        let split = run.split()?;
+        let (digest, known) = (loaded.set.digest(), &saved.training_state.data);
         let names_data = self.resources.names_data() || config.data.source != own.data.source;
         if digest == *known || known.is_empty() && !names_data {
             let (was, is) = (&own.data, &config.data);
@@ -173,17 +192,26 @@ impl Selection {
                     .to_string()
                     .into());
             }
-            return Ok((train::sampler_of(config, set)?, None));
+            let earlier = split.as_ref().map_or(Earlier::None, Earlier::Run);
+            return Ok((RunData::of(config, loaded, earlier, terminal)?.sampler, None));
         }
         if !names_data {
             return Err(train::Error::OtherData { found: digest, expected: known.clone() }.into());
         }
+        if let Some(contradiction) =
+            loaded.findings.ink.and_then(|ink| ink.contradiction("--set data.invert="))
+        {
+            terminal.warning(&contradiction);
+        }
         let all_classes = self.split.is_none();
         let part = self.split.map_or(Part::Test, Part::from);
         let sampler = match all_classes {
-            true => train::sampler_of_all(config, set),
-            false => train::sampler_of_split(config, set)?,
+            true => train::sampler_of_all(config, loaded.set),
+            false => train::sampler_of_split(&self.split_anew(config), loaded.set)?,
         };
+        if let Some(split) = split {
+            split.check(sampler.set(), sampler.split())?;
+        }
         let data = OtherData {
             source: config.data.source.to_string(),
             path: config.data.path.clone(),

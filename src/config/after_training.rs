@@ -2,7 +2,7 @@
 //! comparisons that the run has made: changing one would make them wrong without a word, so it is refused by name.
 
 use super::checked::Config;
-use crate::support::settings::{Difference, differences};
+use crate::support::settings::{Difference, differences, flat};
 use serde_json::Value;
 
 /// Why settings are looked at.
@@ -46,7 +46,7 @@ const OTHER_DATA: &[&str] =
     &["data.source", "data.split", "data.validation", "data.rotations", "data.invert"];
 
 /// Keys that say where and how a run is computed, and not what. They may always change.
-const PLACE: &[&str] = &["backend", "threads", "deterministic", "estimator.costs", "data.path"];
+const PLACE: &[&str] = &["backend", "threads", "deterministic", "estimator.costs", "data.path", "data.cache"];
 
 impl Purpose {
     /// The keys that may change, and sections of such keys (with a dot at the end).
@@ -74,9 +74,16 @@ impl Config {
             ["backend", "threads"].iter().for_each(|key| drop(settings.remove(*key)));
         }
         if let Some(data) = settings.get_mut("data").and_then(Value::as_object_mut) {
-            data.remove("path");
+            ["path", "cache"].iter().for_each(|key| drop(data.remove(*key)));
         }
         settings
+    }
+
+    /// Those of `keys` that are set here and may not change for this purpose, each with its value as JSON.
+    pub fn fixed<'a>(&self, keys: impl Iterator<Item = &'a str>, purpose: Purpose) -> Vec<(String, String)> {
+        let settings = flat(&self.described());
+        let fixed = keys.filter(|key| !purpose.allows(key));
+        fixed.filter_map(|key| Some((key.into(), settings.get(key)?.to_string()))).collect()
     }
 
     /// The keys in which these settings differ from `before`, as [`Self::described`] gave it: those that may change for this

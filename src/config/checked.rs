@@ -55,6 +55,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// The same configuration with what it leaves to the images as `other` has it: how classes are divided, and whether dark
+    /// is ink. A run's configuration has these decisions.
+    #[must_use]
+    pub fn decided_as(&self, other: &Self) -> Self {
+        let mut config = self.clone();
+        let (data, decided) = (&mut config.data, &other.data);
+        data.split = data.split.or(decided.split);
+        data.validation = data.validation.or(decided.validation);
+        data.invert = data.invert.or(decided.invert);
+        config
+    }
+
     /// Loads and checks the file at `path`, or the built-in default if there is no path. `overrides` of the
     /// form `key=value` replace its values.
     ///

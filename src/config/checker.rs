@@ -151,7 +151,11 @@ fn unknown(entry: &Entry) -> Option<Fault> {
 /// Suggestions for the unknown `key`.
 fn advice(key: &str) -> String {
     let names = || section::all().map(AnyKey::name);
-    let near = nearest(key, names());
+    let mut near: Vec<&str> =
+        names().filter(|name| name.rsplit_once('.').is_some_and(|(_, last)| last == key)).collect();
+    if near.is_empty() {
+        near = nearest(key, names());
+    }
     if !near.is_empty() {
         return format!("did you mean {}?", list(&near, "or"));
     }

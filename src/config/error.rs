@@ -22,7 +22,11 @@ pub enum Error {
     },
 
     /// The path names a directory.
-    #[error("{} is a directory; give the path of a TOML file", path.display())]
+    #[error(
+        "{path} is a directory; give the path of a TOML file, or, to use the images in the directory, \
+         `--set data.source=folder --data {path}`",
+        path = path.display()
+    )]
     Directory {
         /// The path as given.
         path: PathBuf,

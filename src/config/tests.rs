@@ -182,6 +182,8 @@ fn defaults_follow_the_keys_they_depend_on() {
         shift: 0,
         image_size: 28,
         invert: None,
+        skip_damaged: false,
+        cache: "datasets/.cache".into(),
     };
     assert_eq!(folder, expected);
 }

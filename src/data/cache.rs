@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::fingerprint::fingerprint;
-use super::{Class, Error, ImageSet, LoadOptions, Loaded};
+use super::{Class, Error, Findings, ImageSet, LoadOptions, Loaded};
 use crate::support::atomic_file;
 
 const MAGIC: &[u8; 8] = b"metaburn";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Offset of the header: after magic, version and length.
 const HEADER: usize = 16;
 const CHECKSUM: usize = 32;
@@ -29,6 +29,7 @@ struct Header {
     fingerprint: String,
     size: usize,
     classes: Vec<Class>,
+    findings: Findings,
 }
 
 /// Files that a source decodes, and everything else that decides the result. It determines the name of the cache
@@ -49,19 +50,37 @@ impl SourceFiles<'_> {
     ///
     /// # Errors
     /// Returns the errors of `decode`, or an error if the files cannot be listed.
-    pub fn load(&self, decode: impl FnOnce() -> Result<ImageSet, Error>) -> Result<Loaded, Error> {
+    pub fn load(
+        &self,
+        decode: impl FnOnce() -> Result<(ImageSet, Findings), Error>,
+    ) -> Result<Loaded, Error> {
         let LoadOptions { path, size, cache, .. } = *self.load;
-        let (Some(cache), true) = (cache, path.is_dir()) else {
-            return Ok(Loaded { set: decode()?, warning: None });
-        };
+        let uncached = |(set, findings), warning| Ok(Loaded { set, findings, warning });
+        let (Some(cache), true) = (cache, path.is_dir()) else { return uncached(decode()?, None) };
         let absolute = fs::canonicalize(path).map_err(Error::io("look at", path))?;
+        if is_inside(cache, &absolute) {
+            let warning = format!(
+                "decoded images are not cached, and the next run decodes them again: the cache, `{}`, would be among the \
+                 images; set data.cache to a folder elsewhere",
+                cache.display()
+            );
+            return uncached(decode()?, Some(warning));
+        }
         let key = format!("{} {size} {} {}", self.source, self.options, absolute.display());
         // One file per source, folder, size and options, overwritten when the source's files change.
         let name = fingerprint(&[], &key)?;
         let file = cache.join(format!("{}-{size}px-{}.images", self.source, &name[..12]));
-        let (set, warning) = cached(&file, &fingerprint(&self.roots, &key)?, decode)?;
-        Ok(Loaded { set, warning })
+        let (read, warning) = cached(&file, &fingerprint(&self.roots, &key)?, decode)?;
+        uncached(read, warning)
     }
+}
+
+/// Whether the folder `path`, which may not exist, is in the folder `outer`, given without links.
+fn is_inside(path: &Path, outer: &Path) -> bool {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    // What does not exist yet has no links.
+    let existing = absolute.ancestors().find_map(|folder| fs::canonicalize(folder).ok());
+    existing.is_some_and(|folder| folder.starts_with(outer))
 }
 
 /// The set cached in `file` if its fingerprint is `fingerprint`, else the set that `build` returns, which is
@@ -72,23 +91,24 @@ impl SourceFiles<'_> {
 pub fn cached(
     file: &Path,
     fingerprint: &str,
-    build: impl FnOnce() -> Result<ImageSet, Error>,
-) -> Result<(ImageSet, Option<String>), Error> {
-    if let Some(set) = load(file, fingerprint) {
-        return Ok((set, None));
+    build: impl FnOnce() -> Result<(ImageSet, Findings), Error>,
+) -> Result<((ImageSet, Findings), Option<String>), Error> {
+    if let Some(read) = load(file, fingerprint) {
+        return Ok((read, None));
     }
-    let set = build()?;
-    let warning = save(file, fingerprint, &set).err().map(|error| {
+    let (set, findings) = build()?;
+    let warning = save(file, fingerprint, &set, &findings).err().map(|error| {
         format!(
-            "cannot cache decoded images in `{}` ({error}); the next run decodes them again",
+            "cannot cache decoded images in `{}` ({error}); the next run decodes them again, unless data.cache is set to \
+             another folder",
             file.display()
         )
     });
-    Ok((set, warning))
+    Ok(((set, findings), warning))
 }
 
 /// The cached set; `None` if the file is missing, stale, damaged or of another version.
-fn load(file: &Path, fingerprint: &str) -> Option<ImageSet> {
+fn load(file: &Path, fingerprint: &str) -> Option<(ImageSet, Findings)> {
     let mut bytes = atomic_file::read(file, MAX_BYTES).ok()?;
     let (content, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
     let (magic, rest) = content.split_first_chunk::<8>()?;
@@ -104,15 +124,16 @@ fn load(file: &Path, fingerprint: &str) -> Option<ImageSet> {
     }
     bytes.truncate(bytes.len() - CHECKSUM);
     bytes.drain(..HEADER + length);
-    ImageSet::new(header.size, header.classes, bytes).ok()
+    Some((ImageSet::new(header.size, header.classes, bytes).ok()?, header.findings))
 }
 
 /// Writes the set atomically.
-fn save(file: &Path, fingerprint: &str, set: &ImageSet) -> io::Result<()> {
+fn save(file: &Path, fingerprint: &str, set: &ImageSet, findings: &Findings) -> io::Result<()> {
     let header = serde_json::to_vec(&Header {
         fingerprint: fingerprint.to_string(),
         size: set.size(),
         classes: set.classes().to_vec(),
+        findings: findings.clone(),
     })?;
     let length = u32::try_from(header.len()).map_err(io::Error::other)?;
     let folder = file.parent().unwrap_or(Path::new("."));
@@ -135,11 +156,15 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::data::{Part, folder};
+    use crate::data::{Ink, Part, folder};
 
     fn set() -> Result<ImageSet, Error> {
         let classes = vec![Class::new("a/1", "a", Some(Part::Test), 2), Class::new("b/é", "b", None, 1)];
         ImageSet::new(2, classes, (0..12).collect())
+    }
+
+    fn findings() -> Findings {
+        Findings { ink: Some(Ink::decide(&[0.1, 200.3], None)), coloured: 1, ..Findings::default() }
     }
 
     /// Whether the set had to be rebuilt.
@@ -147,9 +172,9 @@ mod tests {
         let mut built = false;
         let (found, warning) = cached(file, fingerprint, || {
             built = true;
-            set()
+            Ok((set()?, findings()))
         })?;
-        assert_eq!((found, warning), (set()?, None));
+        assert_eq!((found, warning), ((set()?, findings()), None));
         Ok(built)
     }
 
@@ -164,7 +189,7 @@ mod tests {
         };
         let load = |invert| {
             let (path, cache) = (images.path(), Some(cache.path()));
-            folder::SOURCE.load(&LoadOptions { path, size: 2, seed: 0, invert, cache })
+            folder::SOURCE.load(&LoadOptions { path, size: 2, seed: 0, invert, skip_damaged: false, cache })
         };
         draw(10, "1.png");
         let first = load(None)?;
@@ -211,8 +236,8 @@ mod tests {
         let dir = TempDir::new().expect("dir");
         let file = dir.path().join("taken/set.images");
         fs::write(dir.path().join("taken"), "a file, not a folder").expect("file");
-        let (found, warning) = cached(&file, "x", set)?;
-        assert_eq!(found, set()?);
+        let (found, warning) = cached(&file, "x", || Ok((set()?, Findings::default())))?;
+        assert_eq!(found.0, set()?);
         assert!(warning.is_some_and(|text| text.contains("taken")));
         Ok(())
     }

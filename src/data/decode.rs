@@ -1,27 +1,38 @@
-//! Decodes PNG and JPEG files to grey pixels. Files are not trusted.
+//! Decodes image files to grey pixels, as they are shown: turned as their EXIF data say, on white. Files are not trusted.
+//!
+//! Colour profiles (ICC) are ignored: numbers are taken as sRGB, as most viewers without colour management do.
 
 use std::io::Cursor;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::Error;
+use super::format::{is_read, readable, unread};
+use bilevel::panics::catch;
 
 /// Maximum number of pixels of an Omniglot drawing: ten times the side of an official one. A hostile archive could hold
 /// thousands of drawings that decode to millions of pixels from a kilobyte each.
 pub const DRAWING: u64 = 1 << 20;
-/// Maximum number of pixels of a photograph; nearly all cameras stay below it.
-pub const PHOTOGRAPH: u64 = 1 << 26;
+/// Maximum number of pixels of a photograph; telephones make 200 million.
+pub const PHOTOGRAPH: u64 = 1 << 28;
 
-/// Maximum height and width, in pixels, since resizing allocates a row of that length per new column.
-const MAX_SIDE: u32 = 16_384;
-/// Maximum bytes per decoded pixel: four channels of 16 bits. Decoding needs up to half as much besides.
-const PIXEL_BYTES: u64 = 8;
+/// Maximum height and width, in pixels; JPEG allows no more. Resizing allocates a row of that length per new column.
+const MAX_SIDE: u32 = 65_535;
+/// Maximum bytes of a decoded image: a photograph of [`PHOTOGRAPH`] pixels in three channels of 8 bits, or of fewer pixels
+/// with more bits. Decoding needs up to as much besides.
+const MAX_DECODED: u64 = 3 * PHOTOGRAPH;
 /// Larger images are decoded one at a time, which bounds the memory of all threads together: with 16 threads, 200 MB each
-/// and 800 MB once.
+/// and 1.6 GB once.
 const LARGE: u64 = 1 << 24;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A difference between channels from which a pixel counts as coloured; less occurs in grey photographs saved as JPEG.
+const COLOURED: u8 = 40;
+/// An image has colours if more than one pixel in this many is coloured.
+const FEW: usize = 500;
 
 /// A grey image, `[height, width]` in row-major order, white 255 and black 0.
 #[derive(Debug, PartialEq)]
@@ -32,66 +43,138 @@ pub struct Grey {
     pub height: usize,
     /// The brightness of each pixel.
     pub pixels: Vec<u8>,
+    /// Whether the file's image has colours, of which the brightness is left.
+    pub is_coloured: bool,
 }
 
-/// Decodes the image in `bytes`, read from `path`. Colours become their brightness, transparent pixels are white, and of
-/// an animation the first frame is returned.
+/// Decodes the image in `bytes`, read from `path`. Colours become their [`brightness`], transparent pixels are white, and of
+/// an animation the first frame is returned. An EXIF orientation is applied.
 ///
 /// # Errors
-/// Returns [`Error::Decode`] if the file is not PNG or JPEG, is damaged, or has more than `max` pixels.
+/// Returns [`Error::Decode`] if the file has a format that is not read, is damaged, or has more than `max` pixels, and if its
+/// decoder panics.
 pub fn decode(bytes: &[u8], path: &Path, max: u64) -> Result<Grey, Error> {
-    let failed = |reason: String| Error::Decode { path: path.to_path_buf(), reason };
-    let too_large = || failed(format!("it has more than {max} pixels, or a side of more than {MAX_SIDE}"));
+    let image = caught(|| picture(bytes, max));
+    let (image, _alone) = image.map_err(|reason| Error::Decode { path: path.to_path_buf(), reason })?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let (pixels, is_coloured) = grey(image);
+    Ok(Grey { width, height, pixels, is_coloured })
+}
+
+/// The result of `decode`, where a panic is an error too.
+fn caught<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch(decode).unwrap_or_else(|panic| {
+        let (message, _place) = panic.rsplit_once(" (").unwrap_or((&panic, ""));
+        Err(format!("its decoder fails ({message})"))
+    })
+}
+
+/// The image in `bytes` as it is shown, or why it cannot be decoded. A large image comes with a lock, to be held as long as
+/// the image.
+fn picture(bytes: &[u8], max: u64) -> Result<(DynamicImage, Option<MutexGuard<'static, ()>>), String> {
+    let too_large = || format!("it has more than {max} pixels, or a side of more than {MAX_SIDE}");
     let damaged = |error: ImageError| match error {
         ImageError::Limits(_) => too_large(),
-        error => failed(error.to_string()),
+        error => error.to_string(),
     };
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| damaged(error.into()))?;
     match reader.format() {
-        Some(ImageFormat::Png) => {}
-        Some(ImageFormat::Jpeg) if is_complete(bytes) => {}
-        Some(ImageFormat::Jpeg) => return Err(failed("the JPEG file is cut short".into())),
-        _ => return Err(failed("it is neither PNG nor JPEG".into())),
+        _ if bytes.is_empty() => return Err("it is empty".into()),
+        Some(ImageFormat::Jpeg) => check_jpeg(bytes)?,
+        Some(format) if is_read(format) => {}
+        _ => {
+            return Err(match unread(bytes) {
+                Some(name) => format!("it is a {name} file, which is not read; convert it to PNG or JPEG"),
+                None => format!("it is not {}", readable()),
+            });
+        }
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(max * PIXEL_BYTES);
+    limits.max_alloc = Some((max * 8).min(MAX_DECODED));
     reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(damaged)?;
+    let mut decoder = reader.into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err("it has no pixels".into());
+    }
     if pixels > max {
         return Err(too_large());
     }
-    let _alone = (pixels > LARGE).then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
-    let image = DynamicImage::from_decoder(decoder).map_err(damaged)?.into_luma_alpha8();
-    Ok(Grey {
-        width: image.width() as usize,
-        height: image.height() as usize,
-        pixels: image.pixels().map(|pixel| on_white(pixel.0)).collect(),
-    })
+    if decoder.total_bytes() > MAX_DECODED {
+        let [found, most] = [decoder.total_bytes(), MAX_DECODED].map(|bytes| bytes >> 20);
+        return Err(format!("decoded it would take {found} MB, and the limit is {most} MB; make it smaller"));
+    }
+    // An orientation that cannot be read is none, as in viewers.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let alone = (pixels > LARGE).then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    image.apply_orientation(orientation);
+    Ok((image, alone))
 }
 
-/// Whether a JPEG file is complete. The decoder would fill missing pixels with grey.
-fn is_complete(jpeg: &[u8]) -> bool {
+/// The brightness of each pixel on white, and whether the image has colours.
+fn grey(image: DynamicImage) -> (Vec<u8>, bool) {
+    if let DynamicImage::ImageLuma8(image) = image {
+        return (image.into_raw(), false);
+    }
+    let (has_color, has_alpha) = (image.color().has_color(), image.color().has_alpha());
+    let mut coloured = 0;
+    let mut of = |[red, green, blue]: [u8; 3]| {
+        let spread = red.max(green).max(blue) - red.min(green).min(blue);
+        coloured += usize::from(spread > COLOURED);
+        brightness([red, green, blue])
+    };
+    let pixels: Vec<u8> = match (has_color, has_alpha) {
+        (false, _) => image.into_luma_alpha8().pixels().map(|pixel| on_white(pixel.0)).collect(),
+        (true, false) => image.into_rgb8().pixels().map(|pixel| of(pixel.0)).collect(),
+        (true, true) => {
+            let on_white = |[red, green, blue, alpha]: [u8; 4]| on_white([of([red, green, blue]), alpha]);
+            image.into_rgba8().pixels().map(|pixel| pixel.0).map(on_white).collect()
+        }
+    };
+    let is_coloured = coloured * FEW > pixels.len();
+    (pixels, is_coloured)
+}
+
+/// The brightness of a colour, `[red, green, blue]`: 0.2126 R + 0.7152 G + 0.0722 B, to the nearest whole number.
+///
+/// Source: ITU-R BT.709, with the weights applied to the encoded values, as is usual for photographs.
+pub fn brightness(colour: [u8; 3]) -> u8 {
+    let [red, green, blue] = colour.map(u32::from);
+    // At most 255, since the weights add up to 10 000.
+    ((2126 * red + 7152 * green + 722 * blue + 5000) / 10_000) as u8
+}
+
+/// Checks that a JPEG file is complete, since the decoder would fill missing pixels with grey, and that it has components that
+/// are colours.
+fn check_jpeg(jpeg: &[u8]) -> Result<(), String> {
     // Bytes that may follow 0xff within the pixel data or before a marker, without being a marker.
     let is_marker = |byte: u8| !matches!(byte, 0x00 | 0x01 | 0xd0..=0xd7 | 0xff);
+    let cut = || "the JPEG file is cut short".to_string();
     let mut rest = jpeg;
     while let Some(at) = rest.windows(2).position(|pair| pair[0] == 0xff && is_marker(pair[1])) {
         let marker = rest[at + 1];
         rest = &rest[at + 2..];
         let length = match (marker, rest) {
-            (0xd9, _) => return true,
+            (0xd9, _) => return Ok(()),
             (0xd8, _) => 0,
             (_, [high, low, ..]) => u16::from_be_bytes([*high, *low]).into(),
-            _ => return false,
+            _ => return Err(cut()),
         };
-        let Some(behind) = rest.get(length..) else { return false };
+        let Some((segment, behind)) = rest.split_at_checked(length) else { return Err(cut()) };
+        // A frame header: length, bits, height, width, number of components.
+        let is_frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
+        let components = segment.get(7).filter(|components| is_frame && !matches!(components, 1 | 3 | 4));
+        if let Some(components) = components {
+            return Err(format!("it has {components} components, which are no colours: 1, 3 or 4 are"));
+        }
         rest = behind;
     }
-    false
+    Err(cut())
 }
 
 fn on_white([grey, alpha]: [u8; 2]) -> u8 {
@@ -197,7 +280,7 @@ mod tests {
         let pixels = [[0, 255], [0, 0], [0, 128], [200, 255]];
         let image = image::GrayAlphaImage::from_fn(4, 1, |x, _| LumaA(pixels[x as usize]));
         let grey = decode(&encoded(image, ImageFormat::Png), Path::new("a.png"), DRAWING)?;
-        assert_eq!((grey.width, grey.height), (4, 1));
+        assert_eq!((grey.width, grey.height, grey.is_coloured), (4, 1, false));
         assert_eq!(grey.pixels, [0, 255, 127, 200]);
         Ok(())
     }
@@ -238,6 +321,100 @@ mod tests {
     }
 
     #[test]
+    fn brightness_is_rounded_to_the_nearest_and_keeps_grey() {
+        assert!((0..=255).all(|grey| brightness([grey; 3]) == grey));
+        // 0.2126·200 + 0.7152·40 + 0.0722·30 = 73.294, 0.2126·2 + 0.7152·1 + 0.0722·0 = 1.1404.
+        assert_eq!([brightness([200, 40, 30]), brightness([2, 1, 0])], [73, 1]);
+        assert_eq!(
+            [brightness([255, 0, 0]), brightness([0, 255, 0]), brightness([0, 0, 255])],
+            [54, 182, 18]
+        );
+        let image = RgbImage::from_pixel(1, 1, Rgb([200, 40, 30]));
+        assert_eq!(pixels(&encoded(image, ImageFormat::Png)), [73]);
+    }
+
+    #[test]
+    fn only_images_with_more_than_a_few_coloured_pixels_are_coloured() {
+        let is_coloured = |coloured: u32| {
+            let image = RgbImage::from_fn(100, 100, |x, y| {
+                Rgb(if 100 * y + x < coloured { [200, 40, 30] } else { [90, 95, 99] })
+            });
+            decode(&encoded(image, ImageFormat::Png), Path::new("a.png"), DRAWING).expect("sound").is_coloured
+        };
+        assert_eq!([0, 10, 100, 10_000].map(is_coloured), [false, false, true, true]);
+    }
+
+    #[test]
+    fn lossless_formats_have_the_same_pixels() {
+        let image = RgbImage::from_fn(7, 5, |x, y| {
+            Rgb([[0, 0, 0], [255, 255, 255], [255, 0, 0]][(x * y) as usize % 3])
+        });
+        let png = pixels(&encoded(image.clone(), ImageFormat::Png));
+        for format in [ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::WebP] {
+            assert_eq!(pixels(&encoded(image.clone(), format)), png, "{format:?}");
+        }
+    }
+
+    /// `jpeg` with the EXIF orientation `orientation`.
+    fn oriented(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+        // A TIFF header and a directory with one entry: tag 0x112, one 16-bit number.
+        let tiff =
+            [b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".as_slice(), &[orientation, 0, 0, 0, 0, 0, 0]]
+                .concat();
+        let segment = [b"Exif\0\0".as_slice(), &tiff].concat();
+        let length = (segment.len() as u16 + 2).to_be_bytes();
+        [&jpeg[..2], &[0xff, 0xe1], &length, &segment, &jpeg[2..]].concat()
+    }
+
+    #[test]
+    fn exif_orientation_is_applied() {
+        // Four quarters of 16 pixels a side, which JPEG keeps apart: numbers from left to right, then down.
+        let jpeg = encoded(
+            GrayImage::from_fn(48, 32, |x, y| {
+                Luma([[0, 60, 120, 180, 240, 255][(x / 16 + 3 * (y / 16)) as usize]])
+            }),
+            ImageFormat::Jpeg,
+        );
+        let shown = |orientation| {
+            let image = decode(&oriented(&jpeg, orientation), Path::new("a.jpg"), DRAWING).expect("sound");
+            let at = |x: usize, y: usize| image.pixels[(16 * y + 8) * image.width + 16 * x + 8];
+            let (columns, rows) = (image.width / 16, image.height / 16);
+            let nearest = |grey: u8| {
+                [0_u8, 60, 120, 180, 240, 255]
+                    .iter()
+                    .position(|known| known.abs_diff(grey) < 7)
+                    .expect("known")
+            };
+            (0..rows).map(|y| (0..columns).map(|x| nearest(at(x, y))).collect::<Vec<_>>()).collect::<Vec<_>>()
+        };
+        // As in the EXIF standard: where row 0 and column 0 of the stored image are seen.
+        assert_eq!(shown(1), [[0, 1, 2], [3, 4, 5]]);
+        assert_eq!(shown(2), [[2, 1, 0], [5, 4, 3]]);
+        assert_eq!(shown(3), [[5, 4, 3], [2, 1, 0]]);
+        assert_eq!(shown(4), [[3, 4, 5], [0, 1, 2]]);
+        assert_eq!(shown(5), [[0, 3], [1, 4], [2, 5]]);
+        assert_eq!(shown(6), [[3, 0], [4, 1], [5, 2]]);
+        assert_eq!(shown(7), [[5, 2], [4, 1], [3, 0]]);
+        assert_eq!(shown(8), [[2, 5], [1, 4], [0, 3]]);
+        assert_eq!(shown(9), shown(1), "no orientation");
+    }
+
+    #[test]
+    fn a_decoder_that_panics_is_a_fault_of_the_file() {
+        let panics = || -> Result<(), String> { panic!("index {} out of bounds", 2) };
+        assert_eq!(caught(panics), Err("its decoder fails (index 2 out of bounds)".into()));
+        assert_eq!(caught(|| Ok(3)), Ok(3));
+    }
+
+    #[test]
+    fn components_that_are_no_colours_are_refused() {
+        let mut jpeg = encoded(GrayImage::new(8, 8), ImageFormat::Jpeg);
+        let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("a frame");
+        jpeg[frame + 9] = 2;
+        assert!(refusal(&jpeg, PHOTOGRAPH).contains("2 components"));
+    }
+
+    #[test]
     fn cmyk_becomes_brightness() {
         let mean = |inks| pixels(&cmyk(inks)).iter().map(|pixel| u32::from(*pixel)).sum::<u32>() / 64;
         assert!(mean([255; 4]) >= 254, "paper");
@@ -255,6 +432,11 @@ mod tests {
         for bytes in other.into_iter().chain([&sound[..8], &sound[1..]]) {
             refusal(bytes, DRAWING);
         }
+        assert!(refusal(b"<html>404</html>", DRAWING).contains("it is not PNG, JPEG"));
+        let heic = [&b"\0\0\0\x18ftypheic"[..], &[0; 50]].concat();
+        assert!(
+            refusal(&heic, DRAWING).contains("a HEIC file, which is not read; convert it to PNG or JPEG")
+        );
         for sizes in [[0, 1], [1, 0], [0, 0]] {
             refusal(&png(sizes, 8, 0, &[data(&[])]), DRAWING);
         }
@@ -265,16 +447,18 @@ mod tests {
         let large = |sizes| png(sizes, 16, 6, &[data(&[])]);
         for (sizes, max) in [
             ([1025, 1024], DRAWING),
-            ([8193, 8192], PHOTOGRAPH),
+            ([16_385, 16_384], PHOTOGRAPH),
             ([MAX_SIDE + 1, 1], DRAWING),
             ([1, u32::MAX >> 1], PHOTOGRAPH),
             ([u32::MAX >> 1; 2], PHOTOGRAPH),
             ([u32::MAX; 2], PHOTOGRAPH),
         ] {
             let error = refusal(&large(sizes), max);
-            let words = format!("more than {max} pixels, or a side of more than 16384");
+            let words = format!("more than {max} pixels, or a side of more than 65535");
             assert!(error.contains(&words) || sizes[0] == u32::MAX, "{sizes:?}: {error}");
         }
+        // As many pixels as a photograph may have, but in four channels of 16 bits.
+        refusal(&large([16_384, 16_384]), PHOTOGRAPH);
         let mut jpeg = encoded(GrayImage::new(8, 8), ImageFormat::Jpeg);
         let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("a frame") + 5;
         jpeg[frame..frame + 4].copy_from_slice(&[0xff; 4]);

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::format::readable;
+use super::left_out::LeftOut;
 use super::{Dataset, Part};
 use crate::support::classified::Classified;
 
@@ -18,10 +20,19 @@ pub enum Error {
     NoFolder { path: PathBuf },
 
     #[error(
-        "`{path}` holds {wanted}; run `metaburn data fetch {}` or point to a copy of {} with --data PATH",
+        "`{path}` holds {wanted}; run `metaburn data fetch {}`, or point to a copy of {} with --data PATH. For images of your \
+         own, set data.source=folder",
         dataset.name, dataset.title
     )]
     Missing { path: PathBuf, wanted: String, dataset: &'static Dataset },
+
+    #[error(
+        "there is no folder `{path}`; run `metaburn data fetch {}{}`, which makes it, or point to a copy of {} with --data PATH",
+        dataset.name,
+        if path == Path::new(dataset.folder) { String::new() } else { format!(" --to {}", path.display()) },
+        dataset.title
+    )]
+    NotFetched { path: PathBuf, dataset: &'static Dataset },
 
     #[error("`{path}` is damaged ({reason}); delete it and run `metaburn data fetch {}`", dataset.name)]
     Damaged { path: PathBuf, reason: String, dataset: &'static Dataset },
@@ -47,34 +58,79 @@ pub enum Error {
     #[error("cannot decode the image `{path}`: {reason}; replace or remove it")]
     Decode { path: PathBuf, reason: String },
 
-    #[error("`{path}` holds no class folders; put each class's PNG or JPEG images in a folder of its own")]
-    NoClasses { path: PathBuf },
+    #[error("{}", unreadable(faults, *may_skip))]
+    Unreadable { faults: Vec<Error>, may_skip: bool },
 
-    #[error("the class folder `{path}` holds no PNG or JPEG image; add images or remove the folder")]
-    EmptyClass { path: PathBuf },
+    #[error("{} faults:{}", .0.len(), list(.0))]
+    Several(Vec<Error>),
 
-    #[error("`{path}` holds images and folders side by side; move the images into a class folder")]
-    MixedFolder { path: PathBuf },
+    #[error(
+        "`{path}` is a file{}; give the folder that holds the class folders with --data PATH",
+        if is_archive(path) { ": unpack it" } else { "" }
+    )]
+    NotAFolder { path: PathBuf },
 
-    #[error("`{path}` is nested too deep; images belong in class/ or group/class/")]
+    #[error("`{path}` holds no class folders{}; {}", held(*images, others), wanted(others))]
+    NoClasses { path: PathBuf, images: usize, others: Vec<PathBuf> },
+
+    #[error(
+        "the class folder `{path}` holds no image that is read ({}){}; add such images or remove the folder",
+        readable(),
+        holding(holds)
+    )]
+    EmptyClass { path: PathBuf, holds: LeftOut },
+
+    #[error(
+        "`{path}` holds images beside the folder `{}`; move the images into a class folder of their own, or the folder away",
+        file_name(folder)
+    )]
+    MixedFolder { path: PathBuf, folder: PathBuf },
+
+    #[error(
+        "`{path}` holds folders, but class folders are at most two levels deep: images belong in class/ or group/class/, \
+         below train/, validation/ and test/ if there are such; move its folders up, or give --data a folder further down"
+    )]
     TooDeep { path: PathBuf },
 
     #[error(
-        "class `{class}` is in both the {first} and the {second} folder of `{path}`; \
-         few-shot parts must not share a class: move it to one of them"
+        "`{path}` has the folder{} {} beside {}, which {} a part of the split, so that {} to no part; move {} away, or into one \
+         of train/, validation/ and test/",
+        if others.len() == 1 { "" } else { "s" },
+        names(others),
+        names(parts),
+        if parts.len() == 1 { "is" } else { "are each" },
+        if others.len() == 1 { "its classes belong" } else { "their classes belong" },
+        if others.len() == 1 { "it" } else { "them" },
     )]
-    SharedClass { path: PathBuf, class: String, first: Part, second: Part },
+    BesideParts { path: PathBuf, parts: Vec<String>, others: Vec<String> },
 
     #[error(
-        "there is no folder `{path}`; --support takes a folder that holds a folder of images for each class"
+        "both `{first}` and `{second}` in `{path}` have a name of the {part} part; join them, or move one of them away"
+    )]
+    SamePart { path: PathBuf, part: Part, first: String, second: String },
+
+    #[error(
+        "class `{class}` is in both `{}` and `{}`; few-shot parts must not share a class: move it to one of them, or give --data \
+         one of these folders, whose classes are then divided",
+        first.display(), second.display()
+    )]
+    SharedClass { class: String, first: PathBuf, second: PathBuf },
+
+    #[error(
+        "{} `{path}`; --support takes a folder that holds a folder of images for each class",
+        if path.exists() { "this is no folder:" } else { "there is no folder" }
     )]
     NoSupport { path: PathBuf },
 
     #[error("there is no image and no folder `{path}`; --query takes files and folders of images")]
     NoQuery { path: PathBuf },
 
-    #[error("`{path}` holds no PNG or JPEG image, nor do its folders; give --query others")]
-    NoImages { path: PathBuf },
+    #[error(
+        "`{path}` holds no image that is read ({}), nor do its folders{}; give --query others",
+        readable(),
+        holding(holds)
+    )]
+    NoImages { path: PathBuf, holds: LeftOut },
 
     #[error("images cannot have {size}×{size} pixels; choose a size from 1 to {max}")]
     Size { size: usize, max: usize },
@@ -86,8 +142,11 @@ pub enum Error {
     Glyphs { what: &'static str, value: usize, max: usize },
 
     #[error(
-        "the split asks for {asked} training classes of {classes}, which leaves none for {lacking}; \
-         ask for between 1 and {}", classes.saturating_sub(1)
+        "the split asks for {asked} training classes of {classes}, which leaves none for {lacking}; {}",
+        match *classes {
+            0 | 1 => "a split needs at least 2 classes".into(),
+            classes => format!("ask for between 1 and {}", classes - 1),
+        }
     )]
     TrainClasses { asked: usize, classes: usize, lacking: &'static str },
 
@@ -100,29 +159,43 @@ pub enum Error {
     Groups { groups: usize },
 
     #[error(
-        "class `{class}` belongs to no listed part; use train/, validation/ and test/ folders, or choose another split"
+        "class `{class}` belongs to no listed part; use train/, validation/ and test/ folders, or set data.split to another \
+         rule"
     )]
     Unlisted { class: String },
 
-    #[error("cannot take {asked} validation classes from {train} training classes; lower data.validation")]
+    #[error(
+        "cannot take {asked} validation classes from {train} training classes, of which at least one must be left"
+    )]
     ValidationClasses { asked: usize, train: usize },
 
-    #[error("the {part} part has no classes; choose another split")]
+    #[error("the {part} part has no classes")]
     EmptyPart { part: Part },
 
     #[error("the episode has {key} = 0; set it to at least 1")]
     EmptyEpisode { key: &'static str },
 
-    #[error(
-        "the {part} part has {found} classes, but an episode needs {needed}; lower task.ways to at most {found}"
-    )]
+    #[error("the {part} part has {}, but an episode needs task.ways = {needed}", count(*found, "class", "classes"))]
     TooFewClasses { part: Part, found: usize, needed: usize },
 
     #[error(
-        "class `{class}` of the {part} part has {found} images, but an episode needs {needed} of each class \
-         ({shots} support and {queries} query images); lower task.shots or task.queries"
+        "{} of the {part} part {} fewer images than the {needed} of each class that an episode needs ({shots} support and \
+         {queries} query images): {}",
+        count(small.len(), "class", "classes"),
+        if small.len() == 1 { "has" } else { "have" },
+        sizes(small)
     )]
-    TooFewExamples { part: Part, class: String, found: usize, needed: usize, shots: usize, queries: usize },
+    TooFewExamples { part: Part, small: Vec<(String, usize)>, needed: usize, shots: usize, queries: usize },
+
+    #[error(
+        "{} of the {of} validation and test classes {} among those that the network was trained on ({}), so that an accuracy \
+         on them would mean nothing; leave out what changes the split or the images, or list the parts by train/, validation/ and test/ \
+         folders, with these classes in train/",
+        leaked.len(),
+        if leaked.len() == 1 { "is" } else { "are" },
+        names(leaked)
+    )]
+    Leak { leaked: Vec<String>, of: usize },
 
     #[error("cannot reach {url}: {reason}; check the connection or the address, then run the command again")]
     Connection { url: String, reason: String },
@@ -152,10 +225,120 @@ pub enum Error {
 }
 
 impl Error {
+    /// `faults` as one error, of which there is at least one.
+    pub(super) fn several(mut faults: Vec<Error>) -> Self {
+        if faults.len() == 1 { faults.remove(0) } else { Self::Several(faults) }
+    }
+
+    /// The `faults` of files that cannot be used as images. `may_skip` says whether `data.skip_damaged` would help.
+    pub(super) fn unreadable(faults: Vec<Error>, may_skip: bool) -> Self {
+        Self::Unreadable { faults, may_skip }
+    }
+
     /// For `map_err`: adds what was attempted and the path to an I/O error.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_path_buf(), source }
     }
+}
+
+/// The most faults, classes and files that a message lists.
+const LISTED: usize = 20;
+
+/// `faults`, one a line.
+fn list(faults: &[Error]) -> String {
+    let lines: String = faults.iter().take(LISTED).map(|fault| format!("\n  {fault}")).collect();
+    lines + &more(faults.len(), "\n  ")
+}
+
+/// The end of a list of which the first [`LISTED`] of `count` are shown.
+fn more(count: usize, between: &str) -> String {
+    if count > LISTED { format!("{between}… and {} more", count - LISTED) } else { String::new() }
+}
+
+/// The faults of files that are no images, and what to do.
+fn unreadable(faults: &[Error], may_skip: bool) -> String {
+    let skip =
+        if may_skip { ", or leave out what is damaged with `--set data.skip_damaged=true`" } else { "" };
+    let reason = |fault: &Error| match fault {
+        Error::Decode { path, reason } => format!("`{}`: {reason}", path.display()),
+        Error::Io { path, source, .. } => format!("`{}`: {source}", path.display()),
+        other => other.to_string(),
+    };
+    match faults {
+        [one] => format!("cannot decode the image {}; replace or remove it{skip}", reason(one)),
+        all => {
+            let lines: String =
+                all.iter().take(LISTED).map(|fault| format!("\n  {}", reason(fault))).collect();
+            let more = more(all.len(), "\n  ");
+            format!("cannot decode {} images:{lines}{more}\nreplace or remove them{skip}", all.len())
+        }
+    }
+}
+
+/// Whether a file's name is that of an archive.
+fn is_archive(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+    ["zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar"].iter().any(|archive| ending == *archive)
+}
+
+/// What a folder without class folders holds instead.
+fn held(images: usize, others: &[PathBuf]) -> String {
+    let images = (images > 0).then(|| count(images, "image", "images"));
+    let names: Vec<_> = others.iter().take(3).map(|path| file_name(path)).collect();
+    let others = (!names.is_empty()).then(|| format!("files such as {}", self::names(&names)));
+    let held: Vec<_> = images.into_iter().chain(others).collect();
+    if held.is_empty() { String::new() } else { format!(", but {}", held.join(" and ")) }
+}
+
+/// What is wanted instead of a folder without class folders.
+fn wanted(others: &[PathBuf]) -> String {
+    let has = |endings: &[&str]| {
+        others
+            .iter()
+            .any(|path| endings.iter().any(|ending| path.extension().is_some_and(|end| end == *ending)))
+    };
+    let not_read = if has(&["csv", "txt", "json"]) {
+        "lists of files and labels are not read: "
+    } else if has(&["pickle", "pkl", "npz", "npy", "h5", "mat", "tar", "zip", "gz"]) {
+        "archives and arrays are not read: unpack them, and "
+    } else {
+        ""
+    };
+    format!(
+        "{not_read}put the images of each class in a folder of its own, such as cat/1.png; to list the classes of each part, put \
+         these folders below train/, validation/ and test/"
+    )
+}
+
+/// What a folder without images holds instead.
+fn holding(holds: &LeftOut) -> String {
+    let groups: Vec<_> = holds.groups().iter().map(ToString::to_string).collect();
+    if groups.is_empty() { String::new() } else { format!("; {}", groups.join("; ")) }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The first of `names` in quotation marks, separated by commas.
+fn names(names: &[String]) -> String {
+    let quoted: Vec<_> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    quoted.join(", ") + &more(names.len(), ", ")
+}
+
+/// `1 class` or `3 classes`.
+fn count(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Small classes with their numbers of images.
+fn sizes(small: &[(String, usize)]) -> String {
+    let sizes: Vec<_> = small
+        .iter()
+        .take(LISTED)
+        .map(|(class, found)| format!("`{class}` has {}", count(*found, "image", "images")))
+        .collect();
+    sizes.join(", ") + &more(small.len(), ", ")
 }
 
 impl Classified for Error {

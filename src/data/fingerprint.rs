@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 use sha2::{Digest, Sha256};
 
 use super::Error;
+use super::listing::{self, is_of_system};
 use crate::support::hex::hex;
 
 /// Bound on the depth of folders, since links may form cycles. No source nests deeper.
@@ -40,6 +41,8 @@ fn add(hash: &mut Sha256, path: &Path, depth: usize) -> Result<(), Error> {
         let mut children: Vec<PathBuf> = fs::read_dir(path)
             .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
             .map_err(Error::io("list the folder", path))?;
+        // What systems leave behind is not read, and may not be readable.
+        children.retain(|child| !is_of_system(&listing::name(child)));
         children.sort();
         hash.update((children.len() as u64).to_le_bytes());
         for child in children {

@@ -1,24 +1,28 @@
 //! Folders of images, one folder per class.
 //!
-//! Images are in `class/` or `group/class/`, optionally below `train/`, `validation/` (or `val/`) and
-//! `test/` folders that assign each class to a part. They are PNG or JPEG of any size, grey or colour, and are
-//! converted to grey and resized to a square; width and height are scaled independently.
+//! Images are in `class/` or `group/class/`, optionally below folders that assign each class to a part: `train/`,
+//! `validation/` and `test/`, or other usual names of these. They have any size, grey or colour, and one of the formats of
+//! [`format`](super::format). They are converted to grey and resized to a square; width and height are scaled
+//! independently. What is left out is counted, with its reason.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use super::cache::SourceFiles;
 use super::decode::{Grey, PHOTOGRAPH, decode};
+use super::findings::{Findings, Ink};
 use super::image_set::check_size;
+use super::left_out::{LeftOut, Reason};
+use super::listing::{Listing, name};
 use super::resize::resize;
 use super::{
     Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Rotations, Source,
     SplitRule,
 };
 use crate::support::atomic_file;
+use crate::support::classified::Classified;
 
 /// A folder's entry in the registry.
 pub static SOURCE: Source = Source {
@@ -35,18 +39,20 @@ pub static SOURCE: Source = Source {
     dataset: None,
 };
 
-/// The largest image file accepted; photographs are smaller.
-const MAX_BYTES: u64 = 64 << 20;
+/// The largest image file accepted; photographs of 200 megapixels are smaller.
+const MAX_BYTES: u64 = 256 << 20;
+/// Changes when the same files are read to other pixels, so that images cached before are not used.
+const READING: u32 = 2;
 
 fn loader(options: &LoadOptions) -> Result<Loaded, Error> {
-    let LoadOptions { path, size, invert, .. } = *options;
+    let LoadOptions { path, size, invert, skip_damaged, .. } = *options;
     let files = SourceFiles {
         source: SOURCE.name,
         roots: vec![path.to_path_buf()],
-        options: format!("invert {invert:?}"),
+        options: format!("reading {READING}, invert {invert:?}, skip damaged {skip_damaged}"),
         load: options,
     };
-    files.load(|| load(path, size, invert))
+    files.load(|| read(path, size, invert, skip_damaged))
 }
 
 /// Reads the images below `dir` and resizes them to `size`×`size` pixels.
@@ -55,53 +61,110 @@ fn loader(options: &LoadOptions) -> Result<Loaded, Error> {
 /// the folder, dark is ink and the images are inverted.
 ///
 /// # Errors
-/// Returns an error if there are no classes, a class has no images, two parts share a class, or an image cannot be
-/// decoded.
+/// Returns an error that names all faults of one kind: folders that are no classes, or images that cannot be decoded.
 pub fn load(dir: &Path, size: usize, invert: Option<bool>) -> Result<ImageSet, Error> {
-    read(dir, size, invert).map(|(set, _)| set)
+    read(dir, size, invert, false).map(|(set, _)| set)
 }
 
-/// Like [`load`], and also returns whether images were inverted.
-pub(super) fn read(dir: &Path, size: usize, invert: Option<bool>) -> Result<(ImageSet, bool), Error> {
+/// Like [`load`], and also returns what was found out. With `skip_damaged`, images that cannot be decoded are left out.
+pub(super) fn read(
+    dir: &Path,
+    size: usize,
+    invert: Option<bool>,
+    skip_damaged: bool,
+) -> Result<(ImageSet, Findings), Error> {
     check_size(size)?;
-    let found = classes(dir)?;
-    let (mut pixels, is_light) = brightness(found.iter().flat_map(|found| &found.images).collect(), size)?;
-    let inverted = invert.unwrap_or(is_light);
-    if inverted {
+    let Found { classes, mut left_out } = find(dir)?;
+    let files = classes.iter().flat_map(|found| &found.images).collect();
+    let Images { mut pixels, borders, coloured, faults } = images(files, size)?;
+    if !faults.is_empty() && !skip_damaged {
+        return Err(Error::unreadable(faults.into_values().collect(), true));
+    }
+    let mut index = 0..;
+    let mut kept = vec![];
+    for ClassFiles { mut class, images } in classes {
+        let damaged: Vec<_> =
+            images.iter().zip(&mut index).filter(|(_, index)| faults.contains_key(index)).collect();
+        class.examples -= damaged.len();
+        left_out.extend(damaged.into_iter().map(|(path, _)| (Reason::Damaged, path.clone())));
+        if class.examples > 0 {
+            kept.push(class);
+        } else if let Some(folder) = images.first().and_then(|image| image.parent()) {
+            left_out.push((Reason::Empty, folder.to_path_buf()));
+        }
+    }
+    if kept.is_empty() {
+        return Err(Error::unreadable(faults.into_values().collect(), false));
+    }
+    let ink = Ink::decide(&borders, invert);
+    if ink.inverted {
         invert_pixels(&mut pixels);
     }
-    let set = ImageSet::new(size, found.into_iter().map(|found| found.class).collect(), pixels)?;
-    Ok((set, inverted))
+    let findings = Findings { ink: Some(ink), coloured, left_out: LeftOut::new(dir, left_out) };
+    Ok((ImageSet::new(size, kept, pixels)?, findings))
 }
 
-/// The images in `files`, `[files, size·size]`, ink 255; `inverted` says whether dark is ink.
-pub(super) fn ink(files: Vec<&PathBuf>, size: usize, inverted: bool) -> Result<Vec<u8>, Error> {
-    let (mut pixels, _) = brightness(files, size)?;
+/// The images in `files`, `[files, size·size]`, ink 255, and how many have colours; `inverted` says whether dark is ink.
+pub(super) fn ink(files: Vec<&PathBuf>, size: usize, inverted: bool) -> Result<(Vec<u8>, usize), Error> {
+    let Images { mut pixels, faults, coloured, .. } = images(files, size)?;
+    if !faults.is_empty() {
+        return Err(Error::unreadable(faults.into_values().collect(), false));
+    }
     if inverted {
         invert_pixels(&mut pixels);
     }
-    Ok(pixels)
+    Ok((pixels, coloured))
 }
 
 fn invert_pixels(pixels: &mut [u8]) {
     pixels.par_iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
 }
 
-/// The images in `files`, `[files, size·size]`, white 255, and whether their borders are light on average.
-fn brightness(files: Vec<&PathBuf>, size: usize) -> Result<(Vec<u8>, bool), Error> {
-    let mut pixels = vec![0; files.len() * size * size];
-    let borders: Vec<f64> = pixels
-        .par_chunks_exact_mut(size * size)
+/// Images read from files.
+struct Images {
+    /// `[images, size·size]`, white 255, without the files that are damaged.
+    pixels: Vec<u8>,
+    /// Mean brightness of each image's outermost pixels, 0 to 255.
+    borders: Vec<f64>,
+    /// Number of images with colours.
+    coloured: usize,
+    /// The faults of damaged files, by the files' indices.
+    faults: BTreeMap<usize, Error>,
+}
+
+/// Reads the images in `files`.
+///
+/// # Errors
+/// Returns an error if the system fails, which is no fault of a file.
+fn images(files: Vec<&PathBuf>, size: usize) -> Result<Images, Error> {
+    let area = size * size;
+    let mut pixels = vec![0; files.len() * area];
+    let read: Vec<Result<(f64, bool), Error>> = pixels
+        .par_chunks_exact_mut(area)
         .zip(files)
         .map(|(image, path)| {
             let bytes = atomic_file::read(path, MAX_BYTES).map_err(Error::io("read the image", path))?;
             let grey = decode(&bytes, path, PHOTOGRAPH)?;
             image.copy_from_slice(&resize(&grey.pixels, grey.width, grey.height, size));
-            Ok(border_brightness(&grey))
+            Ok((border_brightness(&grey), grey.is_coloured))
         })
-        .collect::<Result<_, Error>>()?;
-    let is_light = borders.iter().sum::<f64>() > 127.5 * borders.len() as f64;
-    Ok((pixels, is_light))
+        .collect();
+    let (mut borders, mut coloured, mut faults) = (Vec::with_capacity(read.len()), 0, BTreeMap::new());
+    for (index, read) in read.into_iter().enumerate() {
+        match read {
+            Ok((border, is_coloured)) => {
+                pixels.copy_within(index * area..(index + 1) * area, borders.len() * area);
+                borders.push(border);
+                coloured += usize::from(is_coloured);
+            }
+            Err(fault) if fault.is_user_error() => {
+                faults.insert(index, fault);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    pixels.truncate(borders.len() * area);
+    Ok(Images { pixels, borders, coloured, faults })
 }
 
 /// A class and the files of its images.
@@ -110,134 +173,175 @@ struct ClassFiles {
     images: Vec<PathBuf>,
 }
 
+/// The classes below a folder.
+#[derive(Default)]
+struct Found {
+    classes: Vec<ClassFiles>,
+    left_out: Vec<(Reason, PathBuf)>,
+}
+
 /// All classes below `dir`, sorted by name.
-fn classes(dir: &Path) -> Result<Vec<ClassFiles>, Error> {
+fn find(dir: &Path) -> Result<Found, Error> {
+    if dir.is_file() {
+        return Err(Error::NotAFolder { path: dir.to_path_buf() });
+    }
     if !dir.is_dir() {
         return Err(Error::NoFolder { path: dir.to_path_buf() });
     }
     let top = Listing::of(dir)?;
-    if !top.images.is_empty() {
-        return Err(Error::MixedFolder { path: dir.to_path_buf() });
-    }
-    let parts: Option<Vec<Part>> = top.folders.iter().map(|folder| part(&name(folder))).collect();
-    let mut found = vec![];
-    match parts {
-        Some(parts) => {
-            for (folder, part) in top.folders.iter().zip(parts) {
-                for child in Listing::of(folder)?.folders {
-                    collect(&child, Some(part), &name(folder), &mut found)?;
-                }
-            }
+    let (loose, parts) = (top.images.len(), parts(dir, &top.folders)?);
+    let others: Vec<PathBuf> = top.left_out.iter().map(|(_, path)| path.clone()).collect();
+    let mut found = Found::default();
+    found.left_out.extend(top.left_out);
+    found.left_out.extend(top.images.into_iter().map(|path| (Reason::Loose, path)));
+    let mut faults = vec![];
+    for folder in &top.folders {
+        let part = parts.iter().find(|(path, _)| path == folder).map(|(_, part)| *part);
+        if part.is_none() {
+            found.collect(folder, None, &mut faults)?;
+            continue;
         }
-        None => {
-            for child in &top.folders {
-                collect(child, None, &name(dir), &mut found)?;
-            }
+        let listing = Listing::of(folder)?;
+        found.left_out.extend(listing.left_out);
+        found.left_out.extend(listing.images.into_iter().map(|path| (Reason::Loose, path)));
+        for child in listing.folders {
+            found.collect(&child, part, &mut faults)?;
         }
     }
-    if found.is_empty() {
-        return Err(Error::NoClasses { path: dir.to_path_buf() });
+    if !faults.is_empty() {
+        return Err(Error::several(faults));
+    }
+    if found.classes.is_empty() {
+        return Err(Error::NoClasses { path: dir.to_path_buf(), images: loose, others });
     }
     let mut seen = BTreeMap::new();
-    for ClassFiles { class, .. } in &found {
+    for ClassFiles { class, .. } in &found.classes {
         if let (Some(first), Some(second)) = (seen.insert(&class.name, class.part).flatten(), class.part) {
-            let (path, class) = (dir.to_path_buf(), class.name.clone());
-            return Err(Error::SharedClass { path, class, first, second });
+            let folder = |part| parts.iter().find(|(_, other)| *other == part).map(|(path, _)| path.clone());
+            faults.push(Error::SharedClass {
+                class: class.name.clone(),
+                first: folder(first).unwrap_or_default(),
+                second: folder(second).unwrap_or_default(),
+            });
         }
     }
-    found.sort_by(|a, b| a.class.name.cmp(&b.class.name));
+    if !faults.is_empty() {
+        return Err(Error::several(faults));
+    }
+    found.classes.sort_by(|a, b| a.class.name.cmp(&b.class.name));
     Ok(found)
 }
 
-/// Adds the class in `folder`, whose group is `parent`, or the classes of the group in `folder`.
-fn collect(
-    folder: &Path,
-    part: Option<Part>,
-    parent: &str,
-    found: &mut Vec<ClassFiles>,
-) -> Result<(), Error> {
-    let path = || folder.to_path_buf();
-    let Listing { folders, images } = Listing::of(folder)?;
-    match (folders.is_empty(), images.is_empty()) {
-        (true, true) => return Err(Error::EmptyClass { path: path() }),
-        (false, false) => return Err(Error::MixedFolder { path: path() }),
-        (true, false) => found.push(ClassFiles::new(name(folder), parent, part, images)),
-        (false, true) => {
-            for child in folders {
-                let listing = Listing::of(&child)?;
-                if !listing.folders.is_empty() {
-                    return Err(Error::TooDeep { path: child });
+/// Those of the `folders` in `dir` that are parts: that have the name of a part and hold folders, not images.
+///
+/// # Errors
+/// Returns an error if there are other folders beside parts, or two folders for one part.
+fn parts(dir: &Path, folders: &[PathBuf]) -> Result<Vec<(PathBuf, Part)>, Error> {
+    let mut parts: Vec<(PathBuf, Part)> = vec![];
+    let mut others = vec![];
+    for folder in folders {
+        let listing = Listing::of(folder)?;
+        match part(&name(folder)) {
+            Some(part) if !listing.folders.is_empty() && listing.images.is_empty() => {
+                if let Some((first, _)) = parts.iter().find(|(_, other)| *other == part) {
+                    let (first, second) = (name(first), name(folder));
+                    return Err(Error::SamePart { path: dir.to_path_buf(), part, first, second });
                 }
-                if listing.images.is_empty() {
-                    return Err(Error::EmptyClass { path: child });
-                }
-                let group = name(folder);
-                found.push(ClassFiles::new(
-                    format!("{group}/{}", name(&child)),
-                    &group,
-                    part,
-                    listing.images,
-                ));
+                parts.push((folder.clone(), part));
             }
+            _ if listing.is_empty() => {}
+            _ => others.push(name(folder)),
         }
     }
-    Ok(())
+    if parts.is_empty() || others.is_empty() {
+        return Ok(parts);
+    }
+    let parts = parts.iter().map(|(folder, _)| name(folder)).collect();
+    Err(Error::BesideParts { path: dir.to_path_buf(), parts, others })
 }
 
-impl ClassFiles {
-    fn new(name: String, group: &str, part: Option<Part>, images: Vec<PathBuf>) -> Self {
-        Self { class: Class::new(name, group, part, images.len()), images }
+impl Found {
+    /// Adds the class in `folder`, or the classes of the group in `folder`; what is wrong with it is added to `faults`.
+    fn collect(&mut self, folder: &Path, part: Option<Part>, faults: &mut Vec<Error>) -> Result<(), Error> {
+        let listing = Listing::of(folder)?;
+        let path = || folder.to_path_buf();
+        match (listing.folders.is_empty(), listing.images.is_empty()) {
+            (false, false) => {
+                faults.push(Error::MixedFolder { path: path(), folder: listing.folders[0].clone() });
+            }
+            (false, true) => {
+                self.left_out.extend(listing.left_out);
+                let group = name(folder);
+                for child in listing.folders {
+                    let listing = Listing::of(&child)?;
+                    if listing.folders.is_empty() {
+                        let class = format!("{group}/{}", name(&child));
+                        self.add(child, class, &group, part, listing, faults);
+                    } else {
+                        faults.push(Error::TooDeep { path: child });
+                    }
+                }
+            }
+            (true, _) => self.add(path(), name(folder), "", part, listing, faults),
+        }
+        Ok(())
+    }
+
+    /// Adds the `class` in `folder`.
+    fn add(
+        &mut self,
+        folder: PathBuf,
+        class: String,
+        group: &str,
+        part: Option<Part>,
+        listing: Listing,
+        faults: &mut Vec<Error>,
+    ) {
+        if listing.is_empty() {
+            self.left_out.push((Reason::Empty, folder));
+        } else if listing.images.is_empty() {
+            faults.push(Error::EmptyClass {
+                path: folder,
+                holds: LeftOut::new(Path::new(""), listing.left_out),
+            });
+            return;
+        } else {
+            let class = Class::new(class, group, part, listing.images.len());
+            self.classes.push(ClassFiles { class, images: listing.images });
+        }
+        self.left_out.extend(listing.left_out);
     }
 }
 
-/// A folder's subfolders and images, sorted. Hidden files and other files are ignored.
-pub(super) struct Listing {
-    pub folders: Vec<PathBuf>,
-    pub images: Vec<PathBuf>,
-}
-
-impl Listing {
-    pub fn of(folder: &Path) -> Result<Self, Error> {
-        let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-            .map_err(Error::io("list the folder", folder))?;
-        paths.retain(|path| !name(path).starts_with('.'));
-        paths.sort();
-        let (folders, mut images): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_dir());
-        images.retain(|path| {
-            let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-            ["png", "jpg", "jpeg"].iter().any(|known| extension == *known)
-        });
-        Ok(Self { folders, images })
-    }
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
+/// The part that a folder of this name stands for.
 fn part(folder: &str) -> Option<Part> {
-    match folder.to_ascii_lowercase().as_str() {
-        "train" => Some(Part::Train),
-        "val" | "valid" | "validation" => Some(Part::Validation),
-        "test" => Some(Part::Test),
+    let letters: String = folder.chars().filter(|letter| letter.is_alphanumeric()).collect();
+    let letters = letters.to_lowercase();
+    let plain = ["meta", "images"].iter().find_map(|prefix| letters.strip_prefix(prefix)).unwrap_or(&letters);
+    match plain {
+        "train" | "training" | "trainset" | "base" | "background" => Some(Part::Train),
+        "val" | "valid" | "validation" | "valset" | "dev" => Some(Part::Validation),
+        "test" | "testing" | "testset" | "eval" | "evaluation" | "novel" => Some(Part::Test),
         _ => None,
     }
 }
 
 /// Mean brightness of the outermost pixels, 0 to 255.
-fn border_brightness(Grey { width, height, pixels }: &Grey) -> f64 {
-    let outermost = pixels.iter().enumerate().filter(|(i, _)| {
-        let (x, y) = (i % width, i / width);
-        x == 0 || y == 0 || x + 1 == *width || y + 1 == *height
+fn border_brightness(Grey { width, height, pixels, .. }: &Grey) -> f64 {
+    let outermost = pixels.chunks_exact(*width).enumerate().flat_map(|(y, row)| {
+        let whole = y == 0 || y + 1 == *height;
+        let (inside, ends) =
+            if whole { (row, &[][..]) } else { (&row[..1], &row[1..][width.saturating_sub(2)..]) };
+        inside.iter().chain(ends)
     });
-    let (sum, count) =
-        outermost.fold((0.0, 0.0), |(sum, count), (_, grey)| (sum + f64::from(*grey), count + 1.0));
+    let (sum, count) = outermost.fold((0.0, 0.0), |(sum, count), grey| (sum + f64::from(*grey), count + 1.0));
     sum / count
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use image::{GrayImage, Luma, RgbImage};
     use tempfile::TempDir;
 
@@ -304,7 +408,84 @@ mod tests {
         assert_eq!(parts, expected.map(|(name, part)| (name, Some(part))));
 
         let dir = folder(&["train/a/1.png", "test/a/1.png"], 255);
-        assert!(refusal(&dir).contains("class `a` is in both"));
+        let error = refusal(&dir);
+        assert!(error.contains("class `a` is in both") && error.contains("test` and"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn parts_have_usual_names_and_no_others_beside_them() -> Result<(), Error> {
+        let dir = folder(&["base/a/1.png", "Meta-Val/b/1.png", "novel/c/1.png"], 255);
+        let set = load(dir.path(), 4, None)?;
+        let parts: Vec<_> = set.classes().iter().map(|class| class.part).collect();
+        assert_eq!(parts, [Part::Train, Part::Validation, Part::Test].map(Some));
+
+        let dir = folder(&["train/a/1.png", "test/b/1.png", "extra/c/1.png"], 255);
+        assert!(refusal(&dir).contains("the folder `extra` beside `test`, `train`"), "{}", refusal(&dir));
+        let dir = folder(&["train/a/1.png", "test/b/1.png", "eval/c/1.png"], 255);
+        assert!(refusal(&dir).contains("both `eval` and `test`"), "{}", refusal(&dir));
+        // A class may have the name of a part.
+        let dir = folder(&["train/1.png", "bus/1.png", "test/1.png"], 255);
+        assert!(load(dir.path(), 4, None)?.classes().iter().all(|class| class.part.is_none()));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_with_its_reason() -> Result<(), Error> {
+        let dir = folder(
+            &["a/1.png", "b/1.png", "b/._1.png", "__MACOSX/a/1.png", "a/@eaDir/1.png", "over.png"],
+            255,
+        );
+        fs::create_dir(dir.path().join("c")).expect("folder");
+        fs::create_dir(dir.path().join("lost+found")).expect("folder");
+        for name in ["a/2.HEIC", "b/3.heic", "labels.csv", "a/Thumbs.db"] {
+            fs::write(dir.path().join(name), "x").expect("file");
+        }
+        let (set, findings) = read(dir.path(), 4, None, false)?;
+        assert_eq!(set.classes().iter().map(|class| class.examples).collect::<Vec<_>>(), [1, 1]);
+        let groups: Vec<String> = findings.left_out.groups().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            groups,
+            [
+                "2 HEIC images left out (`a/2.HEIC`, `b/3.heic`): HEIC is not read; convert to PNG or JPEG",
+                "1 image beside the class folders left out (`over.png`): in no folder, it belongs to no class",
+                "1 class folder without images left out (`c`)",
+                "1 file that is no image left out (`labels.csv`)",
+                "5 hidden or system files and folders left out (`__MACOSX`, `a/@eaDir`, `a/Thumbs.db`, …)",
+            ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn damaged_images_are_all_named_or_left_out() -> Result<(), Error> {
+        let dir = folder(&["a/1.png", "a/2.png", "b/1.png", "c/1.png"], 255);
+        for name in ["a/1.png", "b/0.jpg", "c/1.png"] {
+            fs::write(dir.path().join(name), "not a picture").expect("file");
+        }
+        let error = refusal(&dir);
+        for words in ["3 images", "a/1.png`", "b/0.jpg`", "c/1.png`", "data.skip_damaged=true"] {
+            assert!(error.contains(words), "{error}");
+        }
+        let whole = |invert| read(dir.path(), 4, invert, true);
+        let (set, findings) = whole(Some(true))?;
+        let classes: Vec<_> =
+            set.classes().iter().map(|class| (class.name.as_str(), class.examples)).collect();
+        assert_eq!(classes, [("a", 1), ("b", 1)]);
+        assert_eq!([set.image(0, 0)[5], set.image(1, 0)[5]], [255, 255]);
+        let groups = findings.left_out.groups();
+        assert_eq!((&groups[0].reason, groups[0].count), (&Reason::Damaged, 3));
+        assert_eq!((&groups[1].reason, groups[1].count), (&Reason::Empty, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_class_does_not_depend_on_the_name_of_the_data_folder() -> Result<(), Error> {
+        let dir = folder(&["one/a/1.png", "one/b/1.png"], 255);
+        let digest = |name: &str| load(&dir.path().join(name), 4, None).map(|set| set.digest());
+        let first = digest("one")?;
+        fs::rename(dir.path().join("one"), dir.path().join("two")).expect("renamed");
+        assert_eq!(digest("two")?, first);
         Ok(())
     }
 
@@ -313,13 +494,21 @@ mod tests {
         let dir = folder(&["a/1.png", "b/1.png"], 255);
         fs::write(dir.path().join("b/1.png"), "not a picture").expect("file");
         assert!(refusal(&dir).contains("1.png"));
-        fs::remove_file(dir.path().join("b/1.png")).expect("there");
-        assert!(refusal(&dir).contains("holds no PNG or JPEG"));
+        fs::rename(dir.path().join("b/1.png"), dir.path().join("b/1.heic")).expect("there");
+        let error = refusal(&dir);
+        assert!(
+            error.contains("b` holds no image that is read") && error.contains("1 HEIC image"),
+            "{error}"
+        );
         assert!(refusal(&folder(&[], 255)).contains("no class folders"));
-        assert!(refusal(&folder(&["a/1.png", "1.png"], 255)).contains("side by side"));
-        assert!(refusal(&folder(&["a/b/c/1.png"], 255)).contains("too deep"));
+        assert!(refusal(&folder(&["1.png", "2.png"], 255)).contains("no class folders, but 2 images"));
+        assert!(refusal(&folder(&["a/1.png", "a/b/1.png"], 255)).contains("images beside the folder `b`"));
+        assert!(refusal(&folder(&["a/b/c/1.png"], 255)).contains("at most two levels"));
+        let several = refusal(&folder(&["a/b/c/1.png", "d/1.png", "d/e/1.png"], 255));
+        assert!(several.contains("2 faults"), "{several}");
         let missing = load(&dir.path().join("nowhere"), 4, None);
         assert!(matches!(missing, Err(Error::NoFolder { .. })));
+        assert!(matches!(load(&dir.path().join("b/1.heic"), 4, None), Err(Error::NotAFolder { .. })));
         assert!(matches!(load(dir.path(), 0, None), Err(Error::Size { .. })));
     }
 }

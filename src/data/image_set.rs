@@ -67,6 +67,17 @@ impl ImageSet {
         Ok(Self { size, classes, pixels })
     }
 
+    /// A set of `classes` whose images have no pixels, to plan with.
+    pub fn without_pixels(classes: Vec<Class>) -> Self {
+        Self { size: 0, classes, pixels: vec![] }
+    }
+
+    /// The classes without the pixels of their images.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        Self::without_pixels(self.classes.clone())
+    }
+
     /// Height and width of every image, in pixels.
     pub fn size(&self) -> usize {
         self.size
@@ -130,6 +141,17 @@ impl ImageSet {
     /// All images, `[images, size·size]`, in order of their classes.
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
+    }
+
+    /// The start of the SHA-256 of a class's images, in hexadecimal; equal for the same images, whatever the class's name.
+    ///
+    /// # Panics
+    /// Panics if there is no such class.
+    pub fn class_digest(&self, class: usize) -> String {
+        let mut hash = Sha256::new();
+        hash.update((self.size as u64).to_le_bytes());
+        (0..self.examples(class)).for_each(|example| hash.update(self.image(class, example)));
+        hex(&hash.finalize()[..12])
     }
 
     /// SHA-256 of names, groups, parts and pixels, in hexadecimal; equal for equal data, whatever its source.

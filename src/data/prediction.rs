@@ -3,8 +3,10 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::folder::{self, Listing};
-use super::{Class, Error, ImageSet, intensity};
+use super::findings::{Findings, Ink};
+use super::left_out::{LeftOut, Reason};
+use super::listing::Listing;
+use super::{Class, Error, ImageSet, folder, intensity};
 
 /// Levels of folders below a query folder in which images are looked for: a group's and a class's.
 const DEPTH: usize = 2;
@@ -16,10 +18,12 @@ pub struct Request {
     pub support: ImageSet,
     /// The query images.
     pub queries: Vec<Query>,
-    /// Whether dark is ink, in all image files.
-    pub inverted: bool,
-    /// The queries' ink, `[queries, size·size]`.
-    ink: Vec<u8>,
+    /// Which pixels are ink, in all image files, and what the borders of the support images say.
+    pub ink: Ink,
+    /// What was found out about support and query images together, without the decision about ink.
+    pub findings: Findings,
+    /// The queries' pixels, ink 255, `[queries, size·size]`.
+    query_pixels: Vec<u8>,
 }
 
 /// An image to classify.
@@ -38,7 +42,8 @@ impl Request {
     /// `invert` says whether dark is ink. With `None` the borders of the support images decide, for the queries too.
     ///
     /// # Errors
-    /// Returns an error if a file or folder is missing, a folder holds no images, or an image cannot be decoded.
+    /// Returns an error if a file or folder is missing, a folder holds no images, or images cannot be decoded; it names all
+    /// of them.
     pub fn read(
         support: &Path,
         queries: &[PathBuf],
@@ -48,14 +53,18 @@ impl Request {
         if !support.is_dir() {
             return Err(Error::NoSupport { path: support.into() });
         }
-        let mut files = Vec::new();
+        let (mut files, mut left_out) = (Vec::new(), Vec::new());
         for path in queries {
-            find(path, &mut files)?;
+            find(path, &mut files, &mut left_out)?;
         }
-        let (support, inverted) = folder::read(support, size, invert)?;
-        let ink = folder::ink(files.iter().collect(), size, inverted)?;
-        let query = |file: PathBuf| Query { class: named_after(&file, support.classes()), file };
-        Ok(Self { queries: files.into_iter().map(query).collect(), support, inverted, ink })
+        let (support_set, found) = folder::read(support, size, invert, false)?;
+        let Some(ink) = found.ink else { return Err(Error::NoSupport { path: support.into() }) };
+        let (query_pixels, coloured) = folder::ink(files.iter().collect(), size, ink.inverted)?;
+        let query = |file: PathBuf| Query { class: named_after(&file, support_set.classes()), file };
+        let queries = files.into_iter().map(query).collect();
+        let left_out = LeftOut::new(Path::new(""), left_out).and(found.left_out.below(support));
+        let findings = Findings { ink: None, coloured: found.coloured + coloured, left_out };
+        Ok(Self { queries, support: support_set, ink, findings, query_pixels })
     }
 
     /// The support images, `[images, size·size]`, ink 1 and paper 0, in order of their classes.
@@ -75,18 +84,19 @@ impl Request {
     /// Panics if `range` is out of bounds.
     pub fn query_ink(&self, range: Range<usize>) -> Vec<f32> {
         let area = self.support.size() * self.support.size();
-        self.ink[range.start * area..range.end * area].iter().copied().map(intensity).collect()
+        self.query_pixels[range.start * area..range.end * area].iter().copied().map(intensity).collect()
     }
 }
 
-/// Adds the image at `path`, or those in the folder at `path`.
-fn find(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+/// Adds the image at `path`, or those in the folder at `path`, and what is left out there.
+fn find(path: &Path, found: &mut Vec<PathBuf>, left_out: &mut Vec<(Reason, PathBuf)>) -> Result<(), Error> {
     if path.is_dir() {
-        let before = found.len();
-        collect(path, DEPTH, found)?;
+        let (before, mut others) = (found.len(), Vec::new());
+        collect(path, DEPTH, found, &mut others)?;
         if found.len() == before {
-            return Err(Error::NoImages { path: path.into() });
+            return Err(Error::NoImages { path: path.into(), holds: LeftOut::new(path, others) });
         }
+        left_out.extend(others);
     } else if path.exists() {
         found.push(path.into());
     } else {
@@ -95,12 +105,21 @@ fn find(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
     Ok(())
 }
 
-fn collect(folder: &Path, deep: usize, found: &mut Vec<PathBuf>) -> Result<(), Error> {
-    let Listing { folders, images } = Listing::of(folder)?;
+fn collect(
+    folder: &Path,
+    deep: usize,
+    found: &mut Vec<PathBuf>,
+    left_out: &mut Vec<(Reason, PathBuf)>,
+) -> Result<(), Error> {
+    let Listing { folders, images, left_out: others } = Listing::of(folder)?;
     found.extend(images);
+    left_out.extend(others);
     match deep {
-        0 => Ok(()),
-        _ => folders.iter().try_for_each(|child| collect(child, deep - 1, found)),
+        0 => {
+            left_out.extend(folders.into_iter().map(|folder| (Reason::Deep, folder)));
+            Ok(())
+        }
+        _ => folders.iter().try_for_each(|child| collect(child, deep - 1, found, left_out)),
     }
 }
 
@@ -147,7 +166,7 @@ mod tests {
             ("one.png", 30),
         ]);
         let request = read(&dir, &["one.png", "new"], None)?;
-        assert!(request.inverted, "the support's paper is white");
+        assert!(request.ink.inverted, "the support's paper is white");
         let found: Vec<_> = request
             .queries
             .iter()
@@ -170,7 +189,7 @@ mod tests {
         fs::create_dir(dir.path().join("empty")).expect("folder");
         let refusal = |queries: &[&str]| read(&dir, queries, None).expect_err("unusable").to_string();
         assert!(refusal(&["nowhere.png"]).contains("--query"));
-        assert!(refusal(&["shots", "empty"]).contains("empty` holds no PNG or JPEG"));
+        assert!(refusal(&["shots", "empty"]).contains("empty` holds no image that is read (PNG"));
         let gone = Request::read(&dir.path().join("gone"), &[], 2, None).expect_err("gone").to_string();
         assert!(gone.contains("--support"), "{gone}");
     }

@@ -56,7 +56,7 @@ impl Sampler {
     /// Checks that `part` has enough classes and images for episodes of this `shape`.
     ///
     /// # Errors
-    /// Returns an error that says what is missing and which setting to lower.
+    /// Returns an error that says what is missing.
     pub fn check(&self, part: Part, shape: &EpisodeShape) -> Result<(), Error> {
         let EpisodeShape { ways, shots, queries } = *shape;
         for (key, value) in [("task.ways", ways), ("task.shots", shots), ("task.queries", queries)] {
@@ -72,17 +72,17 @@ impl Sampler {
             return Err(Error::TooFewClasses { part, found: classes.len(), needed: ways });
         }
         let needed = shots.saturating_add(queries);
-        match classes.iter().find(|turned| self.set.examples(turned.class) < needed) {
-            None => Ok(()),
-            Some(poor) => Err(Error::TooFewExamples {
-                part,
-                class: self.set.classes()[poor.class].name.clone(),
-                found: self.set.examples(poor.class),
-                needed,
-                shots,
-                queries,
-            }),
+        let mut small: Vec<(String, usize)> = classes
+            .iter()
+            .map(|turned| (self.set.classes()[turned.class].name.clone(), self.set.examples(turned.class)))
+            .filter(|(_, examples)| *examples < needed)
+            .collect();
+        // A class may be in a part in several rotations.
+        small.dedup();
+        if small.is_empty() {
+            return Ok(());
         }
+        Err(Error::TooFewExamples { part, small, needed, shots, queries })
     }
 
     /// The references to the images of episode number `index` of `part`. Classes are distinct, and so are the images of
@@ -352,14 +352,14 @@ mod tests {
     }
 
     #[test]
-    fn impossible_episodes_are_refused_with_the_setting_to_lower() -> Result<(), Error> {
+    fn impossible_episodes_are_refused_with_the_setting_at_fault() -> Result<(), Error> {
         let sampler = sampler(0)?;
         assert!(sampler.check(Part::Train, &SHAPE).is_ok());
         let refusal = |shape| sampler.check(Part::Validation, &shape).err().map(|error| error.to_string());
         let ways = refusal(EpisodeShape { ways: 7, ..SHAPE });
-        assert!(ways.is_some_and(|text| text.contains("lower task.ways to at most 6")));
+        assert!(ways.is_some_and(|text| text.contains("has 6 classes") && text.contains("task.ways = 7")));
         let shots = refusal(EpisodeShape { queries: 5, ..SHAPE });
-        assert!(shots.is_some_and(|text| text.contains("has 6 images") && text.contains("task.queries")));
+        assert!(shots.is_some_and(|text| text.contains("has 6 images") && text.contains("5 query images")));
         let none = refusal(EpisodeShape { shots: 0, ..SHAPE });
         assert!(none.is_some_and(|text| text.contains("task.shots = 0")));
         assert!(refusal(EpisodeShape { shots: usize::MAX, ..SHAPE }).is_some());

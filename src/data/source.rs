@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use super::{Dataset, Error, ImageSet, Rotations, SplitRule};
+use super::{Dataset, Error, Findings, ImageSet, Rotations, SplitRule};
 
 /// A source of images for few-shot learning. Each is a static in a file of its own, listed in the
 /// [`registry`](super::registry); everything else asks it.
@@ -72,6 +72,8 @@ pub struct LoadOptions<'a> {
     pub seed: u64,
     /// Whether dark is ink, as in [`folder::load`](super::folder::load); ignored unless [`Source::may_invert`].
     pub invert: Option<bool>,
+    /// Whether images that cannot be decoded are left out, rather than refused; ignored unless [`Source::may_invert`].
+    pub skip_damaged: bool,
     /// The folder in which decoded images are cached until the files change; `None` for no cache.
     pub cache: Option<&'a Path>,
 }
@@ -81,6 +83,8 @@ pub struct LoadOptions<'a> {
 pub struct Loaded {
     /// The images.
     pub set: ImageSet,
+    /// What was found out while reading them.
+    pub findings: Findings,
     /// Why the decoded images could not be cached, if they could not.
     pub warning: Option<String>,
 }
@@ -96,7 +100,7 @@ impl Source {
     /// use metaburn::data::{LoadOptions, glyphs};
     /// use std::path::Path;
     ///
-    /// let options = LoadOptions { path: Path::new(""), size: 14, seed: 0, invert: None, cache: None };
+    /// let options = LoadOptions { path: Path::new(""), size: 14, seed: 0, invert: None, skip_damaged: false, cache: None };
     /// let loaded = glyphs::SOURCE.load(&options)?;
     /// assert_eq!(loaded.set.classes().len(), 1200);
     /// # Ok::<(), metaburn::data::Error>(())
@@ -168,7 +172,8 @@ mod tests {
         for cache in [None, Some(Path::new("cache"))] {
             for source in [&omniglot::SOURCE, &folder::SOURCE] {
                 let path = Path::new("no/such/place");
-                let options = LoadOptions { path, size: 28, seed: 0, invert: None, cache };
+                let options =
+                    LoadOptions { path, size: 28, seed: 0, invert: None, skip_damaged: false, cache };
                 let error = source.load(&options).expect_err("missing").to_string();
                 assert!(error.contains("no/such/place"), "{error}");
             }

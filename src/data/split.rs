@@ -79,7 +79,7 @@ impl Serialize for SplitRule {
 }
 
 /// The classes of each part. No class is in two parts, rotated or not.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Split {
     /// Training classes, with their rotations if those count as classes.
     pub train: Vec<RotatedClass>,
@@ -130,6 +130,18 @@ impl Split {
         })
     }
 
+    /// The classes of `set` in the parts that its source lists, which may be empty.
+    ///
+    /// # Errors
+    /// Returns an error if a class is in no part.
+    pub fn listed(set: &ImageSet) -> Result<Self, Error> {
+        let upright = |classes: Vec<usize>| {
+            classes.into_iter().map(|class| RotatedClass { class, quarter_turns: 0 }).collect()
+        };
+        let [train, validation, test] = as_listed(set)?.map(upright);
+        Ok(Self { train, validation, test })
+    }
+
     /// The classes of one part.
     pub fn part(&self, part: Part) -> &[RotatedClass] {
         match part {
@@ -146,7 +158,13 @@ fn divide(set: &ImageSet, rule: SplitRule, seed: u64) -> Result<[Vec<usize>; 3],
     match rule {
         SplitRule::Random { train } => at_random(classes, train, seed),
         SplitRule::Fraction { train } if (0.0..=1.0).contains(&train) => {
-            at_random(classes, (train * classes as f64).round() as usize, seed)
+            let rounded = (train * classes as f64).round() as usize;
+            // Of two classes, one is left for test.
+            at_random(
+                classes,
+                if train < 1.0 { rounded.min(classes.saturating_sub(1)) } else { rounded },
+                seed,
+            )
         }
         SplitRule::Fraction { train } => Err(Error::Fraction(train)),
         SplitRule::Alphabets if set.classes().iter().all(|class| class.part.is_none()) => {

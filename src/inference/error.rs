@@ -23,12 +23,13 @@ pub enum Error {
     #[error(transparent)]
     Archive(#[from] archive::Error),
     #[error(
-        "there are images of {} classes ({}), but this network distinguishes exactly {ways}, with one \
-         output per class. Give {ways} class folders, or train a network with `--set task.ways={}`, or one \
-         for any number of classes with `--set inner.head=prototype`",
+        "there are images of {} class{} ({}), but this network distinguishes exactly {ways}, with one \
+         output per class. Give {ways} class folders{}, or one for any number of classes with \
+         `--set inner.head=prototype`",
         found.len(),
+        if found.len() == 1 { "" } else { "es" },
         some(found),
-        found.len().max(2)
+        if found.len() < 2 { ", or train a network".into() } else { format!(", or train a network with `--set task.ways={}`", found.len()) }
     )]
     Ways { found: Vec<String>, ways: usize },
     #[error("the images are {found} pixels wide and high, but this network takes {expected}")]
@@ -50,6 +51,8 @@ pub enum Error {
         "{path} was exported with a configuration that cannot be read: {reason}; name a configuration file"
     )]
     Header { path: PathBuf, reason: String },
+    #[error("{path} was exported with a split that cannot be read: {reason}; export it again")]
+    Split { path: PathBuf, reason: String },
     #[error(
         "{0}. The network of the configuration does not match the file: check model.kind, model.filters, \
          model.blocks, model.pool, model.bias, model.layers, model.hidden, task.ways, data.image_size and inner.adapts"
@@ -91,6 +94,7 @@ impl Classified for Error {
             | Self::Checkpoint { .. }
             | Self::Header { .. }
             | Self::NoConfig { .. }
+            | Self::Split { .. }
             | Self::Extra { .. }
             | Self::Values { .. } => true,
         }

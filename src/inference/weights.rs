@@ -4,14 +4,15 @@
 //! checkpoint's `theta.conv1.weight`. Learned inner rates are named `rate.conv1.weight`. The header has three more
 //! entries: `config`, the run's configuration as JSON without hardware settings and data path; `epsilon` of batch
 //! norm; and what is known of the training behind them: `step`, the number of outer steps taken, `evaluations` and `seconds`,
-//! and `data`, the digest of the images trained on.
+//! `data`, the digest of the images trained on, and `split`, which class was in which part.
 
 use super::Error;
 use crate::config::{Config, RawConfig};
+use crate::data::KeptSplit;
 use crate::model::{self, EPSILON, Leaf};
 use crate::run::{Saved, TrainingState};
 use crate::support::archive::{Archive, Values};
-use crate::train::{self, Learner, Origin, Watcher};
+use crate::train::{self, Earlier, Learner, Origin, RunData, Watcher};
 use bilevel::device::Backend;
 use bilevel::hypergradient::Evaluations;
 use bilevel::{Params, device};
@@ -30,14 +31,15 @@ const STEP: &str = "step";
 const EVALUATIONS: &str = "evaluations";
 const SECONDS: &str = "seconds";
 const DATA: &str = "data";
+const SPLIT: &str = "split";
 /// Running statistics of PyTorch's batch norm, which few-shot learners do not use.
 const RUNNING: [&str; 3] = [".running_mean", ".running_var", ".num_batches_tracked"];
 
-/// The weights in checkpoint `saved` of a run of `config`, ready to be written to a file.
+/// The weights in checkpoint `saved` of a run of `config` with this `split`, ready to be written to a file.
 ///
 /// # Errors
 /// Returns an error if the checkpoint is of another network.
-pub fn export(config: &Config, saved: &Saved) -> Result<Archive, Error> {
+pub fn export(config: &Config, saved: &Saved, split: Option<&KeptSplit>) -> Result<Archive, Error> {
     let learner = Learner::new(config, device::open(Backend::Flex)?);
     let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
     let mut archive = Archive::default();
@@ -53,6 +55,9 @@ pub fn export(config: &Config, saved: &Saved) -> Result<Archive, Error> {
         (DATA, data.clone()),
     ];
     archive.text.extend(text.map(|(key, value)| (key.into(), value)));
+    if let Some(split) = split {
+        archive.text.insert(SPLIT.into(), serde_json::json!(split).to_string());
+    }
     Ok(archive)
 }
 
@@ -105,8 +110,19 @@ impl ExportedWeights {
         Ok(Some(RawConfig::parse(format!("the configuration in {}", path.display()), &text)?))
     }
 
+    /// The split with which the weights were trained, if the file has it.
+    ///
+    /// # Errors
+    /// Returns an error if the split is damaged.
+    pub fn split(&self) -> Result<Option<KeptSplit>, Error> {
+        let Some(text) = self.archive.text.get(SPLIT) else { return Ok(None) };
+        let unreadable = |reason| Error::Split { path: self.archive.path.clone(), reason };
+        serde_json::from_str(text).map(Some).map_err(|error| unreadable(error.to_string()))
+    }
+
     /// Writes a run of `config` to `path` with these weights, after the outer steps that they were trained for. Without
-    /// `needs_data`, images that are not there are no error: prediction does not need them.
+    /// `needs_data`, images that are not there are no error: prediction does not need them. Classes are split as in the training
+    /// behind the weights; none that they were trained on is tested on.
     ///
     /// # Errors
     /// Returns an error, without writing anything, if these are not the weights of its network, or the images are damaged or too
@@ -122,15 +138,23 @@ impl ExportedWeights {
         let learner = Learner::new(config, opened);
         let theta = self.theta(&learner, config.seed, watcher)?;
         let mut origin = self.origin()?;
-        let found = match train::sampler(config, watcher) {
-            Ok(sampler) => Some(sampler.set().digest()),
+        let split = self.split()?;
+        let earlier = split.as_ref().map_or(Earlier::None, Earlier::Weights);
+        let found = match RunData::load(config, earlier, watcher) {
+            Ok(data) => Some(data),
             Err(error) if error.lacks_data() && !needs_data => None,
             Err(error) => return Err(error.into()),
         };
-        let has_data = found.is_some();
-        origin.data = found.unwrap_or(origin.data);
-        train::write_imported(theta, &learner, config, path, origin.clone())?;
-        Ok(Imported { origin, has_data })
+        if let Some(data) = &found {
+            origin.data = data.sampler.set().digest();
+        }
+        let (config, split) =
+            found.as_ref().map_or((config, split.as_ref()), |data| (&data.config, Some(&data.split)));
+        train::write_imported(theta, &learner, config, path, split, origin.clone())?;
+        if let Some(data) = &found {
+            watcher.note(&data.describe());
+        }
+        Ok(Imported { origin, has_data: found.is_some() })
     }
 
     /// What the file says of the training behind the weights; nothing if another program wrote it.

@@ -1,7 +1,8 @@
 //! The run directory: paths of its files, and the lock that protects it.
 //!
 //! ```text
-//! config.toml      the resolved configuration
+//! config.toml      the resolved configuration, with what was decided from the images
+//! split.json       which class is in which part
 //! metrics.jsonl    a line per outer step and per validation; the same bits for the same run
 //! clock.jsonl      training time at each step; differs from machine to machine
 //! checkpoints/     step-00000100.safetensors …, best.safetensors; best-step-00000100.safetensors … if several best are kept
@@ -17,6 +18,7 @@ use super::error::failed;
 use super::record::{ClockRecord, Record, Records};
 use super::{Error, Saved};
 use crate::config::{Config, RawConfig};
+use crate::data::KeptSplit;
 use crate::support::atomic_file;
 use crate::support::lock::{Lock, Refused};
 use std::fs;
@@ -26,6 +28,8 @@ use toml::Table;
 
 /// The largest configuration and the largest journal that are read, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
+/// The largest split that is read, in bytes: of a million classes.
+const MAX_SPLIT: u64 = 256 << 20;
 const MAX_JOURNAL: u64 = 1 << 30;
 /// Event files have the name `EVENTS_BEGIN` NUMBER `EVENTS_END`. TensorBoard looks for the prefix; the suffix marks files
 /// written by metaburn.
@@ -88,6 +92,28 @@ impl RunDir {
         Ok((run, config))
     }
 
+    /// Writes the split of the run's data.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written.
+    pub fn write_split(&self, split: &KeptSplit) -> Result<(), Error> {
+        let path = self.split_file();
+        let text = serde_json::to_string_pretty(split).map_err(std::io::Error::other);
+        let written = text.and_then(|text| atomic_file::write(&path, &[text.as_bytes(), b"\n"]));
+        written.map_err(failed("write", &path))
+    }
+
+    /// The split of the run's data; `None` for a run without one.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read or is damaged.
+    pub fn split(&self) -> Result<Option<KeptSplit>, Error> {
+        let path = self.split_file();
+        let Some(text) = read_text(&path, MAX_SPLIT)? else { return Ok(None) };
+        let split = serde_json::from_str(&text);
+        split.map(Some).map_err(|error| Error::Split { path, reason: error.to_string() })
+    }
+
     /// The configuration as it was written, unchecked, so that a run of another version can be read too.
     ///
     /// # Errors
@@ -137,6 +163,11 @@ impl RunDir {
     /// The resolved configuration.
     pub fn config_file(&self) -> PathBuf {
         self.path.join("config.toml")
+    }
+
+    /// The split of the run's data.
+    pub fn split_file(&self) -> PathBuf {
+        self.path.join("split.json")
     }
 
     /// The record of outer steps and validations.

@@ -26,6 +26,10 @@ pub enum Error {
     InUse { path: PathBuf, holder: Holder },
     #[error("{path} is not the configuration of a run: {}", source.message())]
     Settings { path: PathBuf, source: Box<toml::de::Error> },
+    #[error(
+        "{path} cannot be read ({reason}), so it is not known which classes the run may be tested on; restore it from a backup"
+    )]
+    Split { path: PathBuf, reason: String },
     #[error("{path} has no outer step yet")]
     NoSteps { path: PathBuf },
     #[error("{path} has no checkpoint yet")]

@@ -14,6 +14,14 @@ pub enum Error {
     Config(#[from] config::Error),
     #[error(transparent)]
     Data(#[from] data::Error),
+    #[error("{error}; {advice}")]
+    Insufficient { error: data::Error, advice: String },
+    #[error(
+        "the run directory {run} would be inside the image folder {images}, where its files would be taken for classes; choose \
+         another with --run-dir",
+        run = run.display(), images = images.display()
+    )]
+    AmongImages { run: PathBuf, images: PathBuf },
     #[error(transparent)]
     Backend(#[from] device::Error),
     #[error(transparent)]
@@ -75,7 +83,11 @@ impl Classified for Error {
             Self::Data(error) => error.is_user_error(),
             Self::Backend(error) => error.is_user_error(),
             Self::Run(error) => error.is_user_error(),
-            Self::NoData { .. } | Self::OtherData { .. } | Self::NoAccuracy { .. } => true,
+            Self::Insufficient { .. }
+            | Self::AmongImages { .. }
+            | Self::NoData { .. }
+            | Self::OtherData { .. }
+            | Self::NoAccuracy { .. } => true,
             Self::Diverged { .. } | Self::Unsaved { .. } | Self::Computing { .. } => false,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Error, Learner};
 use crate::config::Config;
+use crate::data::KeptSplit;
 use crate::run::{self, RunDir, TrainingState};
 use bilevel::Params;
 use bilevel::hypergradient::Evaluations;
@@ -21,21 +22,27 @@ pub struct Origin {
 }
 
 /// Writes a run of `config` to `path` whose only checkpoint is `theta`, a stack of one task with the leaves of `learner`, after
-/// the outer steps of `origin`. The optimiser and the estimator begin anew. No images are needed.
+/// the outer steps of `origin`, with the `split` of its data if it is known. The optimiser and the estimator begin anew. No images
+/// are needed.
 ///
 /// # Errors
-/// Returns an error if the directory holds a run already or cannot be written.
+/// Returns an error if the directory is among the images, holds a run already or cannot be written.
 pub fn write_imported(
     theta: Params,
     learner: &Learner,
     config: &Config,
     path: &Path,
+    split: Option<&KeptSplit>,
     origin: Origin,
 ) -> Result<RunDir, Error> {
+    super::check_place(path, config)?;
     let outer = learner.outer_loop(config, theta);
     let phase = config.estimator.phase(origin.step);
     let estimator = config.estimator.estimator(phase).build().state();
     let (run, _lock) = RunDir::create(path, config)?;
+    if let Some(split) = split {
+        run.write_split(split)?;
+    }
     let Origin { step, evaluations, seconds, data } = origin;
     let training_state = TrainingState {
         step,

@@ -9,6 +9,7 @@ mod imported;
 mod learner;
 mod memory;
 mod prediction;
+mod remedy;
 mod sampler;
 mod saving;
 #[cfg(test)]
@@ -22,13 +23,13 @@ pub use imported::{Origin, write_imported};
 pub use learner::Learner;
 pub use memory::Plan;
 pub use sampler::{
-    check_data, evaluation_shape, images, sampler, sampler_of, sampler_of_all, sampler_of_split,
+    Earlier, RunData, check_data, evaluation_shape, images, sampler, sampler_of_all, sampler_of_split,
     training_shape,
 };
 pub use watcher::Watcher;
 
 use crate::config::{Config, Purpose};
-use crate::data::{Part, Sampler};
+use crate::data::{Location, Part, Sampler};
 use crate::run::{
     self, Best, ClockRecord, Journal, Lock, Ranking, RunDir, Saved, StepRecord, TrainingState,
     ValidationRecord,
@@ -93,6 +94,22 @@ pub fn outer_loop(config: &Config, theta: Params, workers: Workers) -> OuterLoop
         .memory(config.memory)
 }
 
+/// Checks that a run in `path` would not be among the images that it reads.
+///
+/// # Errors
+/// Returns an error if it would be.
+fn check_place(path: &Path, config: &Config) -> Result<(), Error> {
+    let images = config.data.path.as_deref().filter(|_| config.data.source.location == Location::Required);
+    let Some(images) = images.and_then(|images| images.canonicalize().ok()) else { return Ok(()) };
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    // What does not exist yet has no links.
+    let existing = absolute.ancestors().find_map(|folder| folder.canonicalize().ok());
+    match existing.is_some_and(|folder| folder.starts_with(&images)) {
+        true => Err(Error::AmongImages { run: path.into(), images }),
+        false => Ok(()),
+    }
+}
+
 impl Trainer {
     /// Starts a new run in `path`.
     ///
@@ -102,9 +119,12 @@ impl Trainer {
         let opened = device::open(config.backend)?.with_threads(config.threads);
         let learner = Learner::new(&config, opened);
         let theta = learner.initialise(config.seed);
-        let sampler = sampler(&config, watcher)?;
-        let (run, lock) = RunDir::create(path, &config)?;
-        Self::begin(theta, learner, config, sampler, run, lock)
+        check_place(path, &config)?;
+        let data = RunData::load(&config, Earlier::None, watcher)?;
+        let (run, lock) = RunDir::create(path, &data.config)?;
+        run.write_split(&data.split)?;
+        watcher.note(&data.describe());
+        Self::begin(theta, learner, data.config, data.sampler, run, lock)
     }
 
     /// Resumes `run` at its latest intact checkpoint, or at its beginning if it was ended before the first. `config` is the
@@ -119,7 +139,9 @@ impl Trainer {
             saved.check_settings(&config, Purpose::Training, run.path())?;
         }
         let opened = device::open(config.backend)?.with_threads(config.threads);
-        let sampler = sampler(&config, watcher)?;
+        let split = run.split()?;
+        let data = RunData::load(&config, split.as_ref().map_or(Earlier::None, Earlier::Run), watcher)?;
+        let sampler = data.sampler;
         let learner = Learner::new(&config, opened);
         let Some((saved, faults)) = latest else {
             return Self::begin(learner.initialise(config.seed), learner, config, sampler, run, lock);

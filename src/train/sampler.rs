@@ -1,19 +1,19 @@
-//! The sampler of episodes that a configuration describes: its images, split and seed.
+//! The images that a configuration describes, their split, and the sampler of episodes.
 
+use super::remedy::{check, remedy};
 use super::{Error, Watcher};
 use crate::config::Config;
 use crate::data::{
-    Augmentation, EpisodeShape, ImageSet, LoadOptions, Loaded, Location, Part, RotatedClass, Rotations,
-    Sampler, Split, SplitRule, TRAINING_FRACTION,
+    Augmentation, EpisodeShape, Findings, ImageSet, KeptSplit, LoadOptions, Loaded, Location, RotatedClass,
+    Rotations, Sampler, Split, SplitRule, TRAINING_FRACTION,
 };
 use crate::run::TrainingState;
+use bilevel::Choice;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Fraction of the training classes used for validation if neither the configuration nor the source sets a number.
 const VALIDATION_FRACTION: f64 = 0.1;
-/// Folder of the cache of decoded images.
-const CACHE: &str = "datasets/.cache";
 
 /// The shape of a training episode.
 pub fn training_shape(config: &Config) -> EpisodeShape {
@@ -26,26 +26,36 @@ pub fn evaluation_shape(config: &Config) -> EpisodeShape {
     EpisodeShape { queries: config.eval.queries, ..training_shape(config) }
 }
 
+/// The data of a run: images, split, and what was decided when they were read.
+pub struct RunData {
+    /// Draws episodes.
+    pub sampler: Sampler,
+    /// What was found out while reading the images.
+    pub findings: Findings,
+    /// The configuration with every decision that the images left open: the split, the number of validation classes, and
+    /// whether images are inverted.
+    pub config: Config,
+    /// The split by names and contents of classes.
+    pub split: KeptSplit,
+}
+
+/// A split that was made earlier.
+#[derive(Clone, Copy)]
+pub enum Earlier<'a> {
+    /// There is none.
+    None,
+    /// That of the run that goes on.
+    Run(&'a KeptSplit),
+    /// That of the run from which the weights come.
+    Weights(&'a KeptSplit),
+}
+
 /// Loads the images and splits their classes. Checks that every part that the configuration uses has enough classes and images.
 ///
 /// # Errors
 /// Returns an error if images are missing or damaged, or a part has too few classes or images.
 pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Error> {
-    sampler_of(config, images(config, watcher)?)
-}
-
-/// The sampler of these images, which are those of `config`. Checks the same.
-///
-/// # Errors
-/// Returns an error if a part has too few classes or images.
-pub fn sampler_of(config: &Config, set: ImageSet) -> Result<Sampler, Error> {
-    let sampler = sampler_of_split(config, set)?.with_augmentation(augmentation(config));
-    sampler.check(Part::Train, &training_shape(config))?;
-    if config.eval.every > 0 {
-        sampler.check(Part::Validation, &evaluation_shape(config))?;
-    }
-    sampler.check(Part::Test, &evaluation_shape(config))?;
-    Ok(sampler)
+    Ok(RunData::load(config, Earlier::None, watcher)?.sampler)
 }
 
 /// The sampler of images that the run was not trained on, split as `config` says. Nothing is checked, since only one part is
@@ -54,7 +64,7 @@ pub fn sampler_of(config: &Config, set: ImageSet) -> Result<Sampler, Error> {
 /// # Errors
 /// Returns an error if the images cannot be split so.
 pub fn sampler_of_split(config: &Config, set: ImageSet) -> Result<Sampler, Error> {
-    let split = split(config, &set)?;
+    let (split, _) = divide(config, &set)?;
     Ok(Sampler::new(Arc::new(set), split, config.seed))
 }
 
@@ -65,35 +75,140 @@ pub fn sampler_of_all(config: &Config, set: ImageSet) -> Sampler {
     Sampler::new(Arc::new(set), split, config.seed)
 }
 
-/// Loads the images of `config`.
+impl RunData {
+    /// Loads the [`images`], and splits their classes as it was done `earlier` if they are the same classes.
+    ///
+    /// # Errors
+    /// As for [`images`] and [`Self::of`].
+    pub fn load(config: &Config, earlier: Earlier, watcher: &mut dyn Watcher) -> Result<Self, Error> {
+        Self::of(config, images(config, watcher)?, earlier, watcher)
+    }
+
+    /// The data of a run of `config` on `loaded` images, split as it was done `earlier` if they are the same classes.
+    ///
+    /// # Errors
+    /// Returns an error if a part has too few classes or images, or classes that were trained on earlier would be tested on.
+    pub fn of(
+        config: &Config,
+        loaded: Loaded,
+        earlier: Earlier,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Self, Error> {
+        let Loaded { set, findings, .. } = loaded;
+        let (split, rule) = match split_as_earlier(config, &set, earlier, watcher) {
+            Some(split) => split,
+            None => {
+                let divided = divide(config, &set).map_err(|error| insufficient(config, &set, error))?;
+                if let Earlier::Run(before) | Earlier::Weights(before) = earlier {
+                    before.check(&set, &divided.0)?;
+                }
+                divided
+            }
+        };
+        let mut kept = KeptSplit::new(&set, &split, rule);
+        if let Earlier::Run(before) | Earlier::Weights(before) = earlier {
+            kept = kept.after(before);
+        }
+        let mut resolved = config.clone();
+        resolved.data.split = Some(rule);
+        resolved.data.validation = Some(split.validation.len());
+        resolved.data.invert = findings.ink.map(|ink| ink.inverted).or(config.data.invert);
+        let sampler = Sampler::new(Arc::new(set), split, config.seed);
+        check(config, &sampler).map_err(|error| insufficient(config, sampler.set(), error))?;
+        let sampler = sampler.with_augmentation(augmentation(config));
+        Ok(Self { sampler, findings, config: resolved, split: kept })
+    }
+
+    /// The split and the decision about ink, in a line.
+    pub fn describe(&self) -> String {
+        let split = &self.split;
+        let [train, validation, test] = [&split.train, &split.validation, &split.test].map(Vec::len);
+        let ink = self.findings.ink.map_or(String::new(), |ink| format!("; {}", ink.describe()));
+        format!(
+            "split {}: {train} training, {validation} validation and {test} test classes{ink}",
+            split.rule
+        )
+    }
+}
+
+/// Loads the images of `config`, and says what is missing from them.
 ///
 /// # Errors
 /// Returns an error if images are missing or damaged.
-pub fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<ImageSet, Error> {
+pub fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<Loaded, Error> {
     let data = &config.data;
     if data.path.is_none() && data.source.location != Location::Generated {
         return Err(Error::NoData { of: data.source });
     }
-    let Loaded { set, warning } = data.source.load(&LoadOptions {
+    let loaded = data.source.load(&LoadOptions {
         path: data.path.as_deref().unwrap_or(Path::new("")),
         size: data.image_size,
         seed: config.seed,
         invert: data.invert,
-        cache: Some(Path::new(CACHE)),
+        skip_damaged: data.skip_damaged,
+        cache: Some(&data.cache),
     })?;
-    if let Some(warning) = warning {
-        watcher.warning(&warning);
+    loaded.findings.warnings().iter().chain(&loaded.warning).for_each(|warning| watcher.warning(warning));
+    if loaded.findings.coloured > 0 {
+        let count = loaded.findings.coloured;
+        watcher.note(&format!("{count} images are in colour; only their brightness is used"));
     }
-    Ok(set)
+    Ok(loaded)
 }
 
-fn split(config: &Config, set: &ImageSet) -> Result<Split, Error> {
+/// The split that was made earlier, if these are its classes; `None` for a new split.
+fn split_as_earlier(
+    config: &Config,
+    set: &ImageSet,
+    earlier: Earlier,
+    watcher: &mut dyn Watcher,
+) -> Option<(Split, SplitRule)> {
+    let (before, is_run) = match earlier {
+        Earlier::None => return None,
+        Earlier::Run(before) => (before, true),
+        Earlier::Weights(before) => (before, false),
+    };
+    let split = before.of(set, config.data.rotations == Rotations::Classes)?;
+    let rule = SplitRule::ALL.iter().copied().find(|rule| rule.name() == before.rule)?;
+    let asked = config.data.split.unwrap_or(rule);
+    let validation = config.data.validation.unwrap_or(split.validation.len());
+    let is_same = asked == rule && (rule == SplitRule::Listed || validation == split.validation.len());
+    if !is_same && !is_run {
+        return None;
+    }
+    if !is_same {
+        watcher.warning(
+            "data.split or data.validation is not what this run began with; it keeps its split, which is in split.json",
+        );
+    }
+    Some((split, rule))
+}
+
+/// The split of `set` that `config` describes, and its rule.
+///
+/// # Errors
+/// Returns an error if the rule does not suit the images.
+pub(super) fn divide(config: &Config, set: &ImageSet) -> Result<(Split, SplitRule), crate::data::Error> {
     let data = &config.data;
     let rule = data.split.unwrap_or_else(|| SplitRule::for_images(set));
     let share = TRAINING_FRACTION * VALIDATION_FRACTION * set.classes().len() as f64;
     let few = (share.round() as usize).max(config.task.ways);
     let validation = data.validation.unwrap_or(if config.eval.every > 0 { few } else { 0 });
-    Ok(Split::new(set, rule, validation, data.rotations == Rotations::Classes, config.seed)?)
+    let split = Split::new(set, rule, validation, data.rotations == Rotations::Classes, config.seed)?;
+    Ok((split, rule))
+}
+
+/// `error` with advice, if the images do not suffice for the configuration.
+fn insufficient(config: &Config, set: &ImageSet, error: crate::data::Error) -> Error {
+    use crate::data::Error::{EmptyPart, TooFewClasses, TooFewExamples, TrainClasses, ValidationClasses};
+    match error {
+        EmptyPart { .. }
+        | TooFewClasses { .. }
+        | TooFewExamples { .. }
+        | TrainClasses { .. }
+        | ValidationClasses { .. } => Error::Insufficient { advice: remedy(config, set, &error), error },
+        other => other.into(),
+    }
 }
 
 fn augmentation(config: &Config) -> Augmentation {

@@ -8,6 +8,8 @@ pub trait Watcher {
     fn step(&mut self, _record: &StepRecord, _progress: f64) {}
     /// Called after a validation.
     fn validation(&mut self, _record: &ValidationRecord) {}
+    /// Called with what is good to know and no problem.
+    fn note(&mut self, _text: &str) {}
     /// Called with a problem that does not stop the run.
     fn warning(&mut self, _text: &str) {}
     /// Whether training should stop after the current step.

@@ -141,7 +141,7 @@ mod data {
         for image in 2..6 {
             fs::remove_file(folder.path().join(format!("images/class3/{image}.png"))).unwrap();
         }
-        let words = ["`class3`", "2 images", "needs 3", "task.shots", "task.queries"];
+        let words = ["`class3` has 2 images", "than the 3 of each class", "task.queries=1"];
         run(folder.path(), &format!("train {IMAGES} {TINY} --run-dir run")).refused(&words);
         assert!(!folder.path().join("run").exists());
     }

@@ -32,7 +32,7 @@ mod inner_loops;
 mod memory_plans;
 mod methods;
 mod model;
-
+mod own_images;
 mod plots_and_reports;
 mod recipe;
 mod results;

@@ -108,14 +108,25 @@ mod evaluations {
     fn other_data_is_measured_on_all_its_classes_and_the_training_images_need_not_be_there() {
         let folder = trained("");
         let other = folder_with_images();
-        for class in 0..8 {
-            fs::rename(
-                other.path().join(format!("images/class{class}")),
-                other.path().join(format!("images/new{class}")),
-            )
-            .unwrap();
+        for class in 0..10 {
+            let images = other.path().join(format!("images/class{class}"));
+            for name in names(&images) {
+                let image = image::open(images.join(&name)).unwrap();
+                image.rotate90().save(images.join(&name)).unwrap();
+            }
         }
         fs::rename(other.path().join("images"), folder.path().join("other")).unwrap();
+        // Classes that were trained on are known by their images, whatever their names.
+        for (of, class) in (0..10).flat_map(|class| [("other", class), ("images", class)]) {
+            let from = folder.path().join(format!("{of}/class{class}"));
+            let to = folder.path().join(format!("mixed/{of}{class}"));
+            fs::create_dir_all(&to).unwrap();
+            for name in names(&from) {
+                fs::copy(from.join(&name), to.join(&name)).unwrap();
+            }
+        }
+        run(folder.path(), "eval run --data mixed")
+            .refused(&["8 of the 20", "that the network was trained on"]);
         fs::rename(folder.path().join("images"), folder.path().join("gone")).unwrap();
         run(folder.path(), "eval run").refused(&["images", "--data"]);
         let ran = run(folder.path(), "eval run --data other --episodes 5 --json");

@@ -173,7 +173,8 @@ mod imported {
             .refused(&["not what this run was trained on"]);
         // With `--data` they must be there and suffice.
         run(there.path(), "import w.safetensors --run-dir third --data nowhere").refused(&["nowhere"]);
-        run(there.path(), "import w.safetensors --run-dir third --data shots").refused(&["classes"]);
+        run(there.path(), "import w.safetensors --run-dir third --data shots")
+            .refused(&["1 class, but an episode"]);
     }
 
     #[test]

@@ -246,6 +246,10 @@ pub fn duration(seconds: f64) -> String {
 }
 
 impl Watcher for Terminal {
+    fn note(&mut self, text: &str) {
+        Self::note(self, text);
+    }
+
     fn step(&mut self, record: &StepRecord, progress: f64) {
         // The loss of a diverged, skipped step is not averaged.
         if record.loss.is_finite() {

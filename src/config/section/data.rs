@@ -33,6 +33,11 @@ keys! {
     IMAGE_SIZE: Fixed<Count> = "data.image_size", between(8, 128), Is(|| 28);
     /// Whether a folder's images are dark on a light background and must be inverted.
     INVERT: Open<Flag> = "data.invert", Flag, Otherwise("detected from the images");
+    /// Whether a folder's images that cannot be decoded are left out, with a warning that counts them. Otherwise nothing is
+    /// trained, and all of them are named.
+    SKIP_DAMAGED: Fixed<Flag> = "data.skip_damaged", Flag, Is(|| false);
+    /// Folder in which decoded images are cached, relative to the working directory. The cache can be deleted at any time.
+    CACHE: Fixed<kind::Location> = "data.cache", kind::Location, Is(|| "datasets/.cache".into());
 }
 
 /// One of the names of [`Rotations`], or a flag as written by earlier versions: true for `classes`, false for `none`.
@@ -109,6 +114,11 @@ pub struct Data {
     /// Whether images are dark on a light background and must be inverted; `None` to detect it from the images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invert: Option<bool>,
+    /// Whether images that cannot be decoded are left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_damaged: bool,
+    /// Folder in which decoded images are cached, relative to the working directory.
+    pub cache: PathBuf,
 }
 
 /// Checks the section.
@@ -116,6 +126,7 @@ pub fn check(checker: &mut Checker) -> Data {
     let source = checker.get(&SOURCE);
     if !source.may_invert {
         checker.unused(&INVERT, &SOURCE, source, "the background of its images is known");
+        checker.unused(&SKIP_DAMAGED, &SOURCE, source, "its images are checked against what was published");
     }
     let (path, split) = (path(checker, source), split(checker, source));
     let image_size = checker.get(&IMAGE_SIZE);
@@ -129,21 +140,25 @@ pub fn check(checker: &mut Checker) -> Data {
         shift: shift(checker, image_size),
         image_size,
         invert: checker.find(&INVERT),
+        skip_damaged: checker.get(&SKIP_DAMAGED),
+        cache: checker.get(&CACHE),
     }
 }
 
 fn path(checker: &mut Checker, source: &Source) -> Option<PathBuf> {
     match source.location {
         Location::Generated => {
-            checker.unused(&PATH, &SOURCE, source, "its images are generated, not read");
+            let why = "its images are generated, not read; for images of your own, set data.source=folder";
+            checker.unused(&PATH, &SOURCE, source, why);
             None
         }
         Location::Default(folder) => checker.find(&PATH).or_else(|| Some(folder.into())),
         Location::Required => {
             if !checker.is_set(&PATH) && checker.needs_data() {
                 let name = source.name;
-                let reason =
-                    format!("`data.path` is missing: data.source = {name:?} needs a folder of images");
+                let reason = format!(
+                    "`data.path` is missing: data.source = {name:?} needs a folder of images; give it with --data PATH"
+                );
                 checker.contradicts(&PATH, &SOURCE, reason);
             }
             checker.find(&PATH)

@@ -18,7 +18,8 @@ use self::alphabet::Alphabet;
 use self::variation::Variation;
 use super::image_set::check_size;
 use super::{
-    Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Rotations, Source, SplitRule,
+    Class, Defaults, Error, Findings, ImageSet, LoadOptions, Loaded, Location, Offer, Rotations, Source,
+    SplitRule,
 };
 use bilevel::rng::generator;
 
@@ -39,7 +40,7 @@ const MAX_PIXELS: usize = 1 << 32;
 
 fn loader(options: &LoadOptions) -> Result<Loaded, Error> {
     let glyphs = Glyphs { seed: options.seed, ..Glyphs::default() };
-    Ok(Loaded { set: glyphs.draw(options.size)?, warning: None })
+    Ok(Loaded { set: glyphs.draw(options.size)?, findings: Findings::default(), warning: None })
 }
 
 /// Generated characters. Equal values give equal drawings.

@@ -16,8 +16,8 @@ use super::decode::{DRAWING, decode};
 use super::image_set::check_size;
 use super::resize::resize;
 use super::{
-    Class, Dataset, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Remote, Rotations,
-    Source, SplitRule,
+    Class, Dataset, Defaults, Error, Findings, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Remote,
+    Rotations, Source, SplitRule,
 };
 
 /// Omniglot's entry in the registry.
@@ -60,7 +60,7 @@ fn loader(options: &LoadOptions) -> Result<Loaded, Error> {
         options: String::new(),
         load: options,
     };
-    files.load(|| load(path, size))
+    files.load(|| Ok((load(path, size)?, Findings::default())))
 }
 
 /// One of the two official archives.
@@ -87,7 +87,7 @@ pub fn load(dir: &Path, size: usize) -> Result<ImageSet, Error> {
 /// The file or folder in `dir` that holds `half`.
 fn find(dir: &Path, half: &Half) -> Result<PathBuf, Error> {
     if !dir.is_dir() {
-        return Err(Error::NoFolder { path: dir.to_path_buf() });
+        return Err(Error::NotFetched { path: dir.to_path_buf(), dataset: &DATASET });
     }
     let name = half.name;
     container::find(dir, name).ok_or_else(|| Error::Missing {

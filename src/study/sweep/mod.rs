@@ -76,8 +76,8 @@ pub fn runs(sweep: &Sweep, folder: &Path) -> Vec<Run> {
 pub fn check(runs: &[Run]) -> Result<(), Error> {
     for run in runs {
         match RunDir::open(&run.path) {
-            Ok((_, stored)) if stored != run.config => {
-                let differences = differences(&json!(stored), &json!(run.config));
+            Ok((_, stored)) if stored != run.config.decided_as(&stored) => {
+                let differences = differences(&json!(stored), &json!(run.config.decided_as(&stored)));
                 return Err(Error::OtherSettings { path: run.path.clone(), differences });
             }
             Ok(_) | Err(run::Error::NoRun { .. }) => {}
