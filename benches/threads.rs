@@ -13,8 +13,9 @@
 
 use bilevel::device::{self, Backend};
 use bilevel::hypergradient::Workers;
+use bilevel::stats::median;
 use clap::Parser;
-use metaburn::bench::{OuterStep, SETTINGS, Setting, Timed, fastest, median};
+use metaburn::bench::{OuterStep, SETTINGS, Setting, Timed, fastest};
 use metaburn::config::Config;
 use metaburn::train::Watcher;
 use std::error::Error;

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let window = Window { size: 3, stride: 1, padding: 1 };
     let block = |x: NetworkBuilder, filters| x.convolution(filters, window).batch_norm().relu();
-    let images = Sequential::on_images(config.data.image_size);
+    let images = Sequential::on_images(config.images()?.image_size);
     let network = block(block(images, 16).max_pool(2), 32)
         .max_pool(2)
         .residual(|x| block(x, 32).convolution(32, window).batch_norm(), |x| x)

@@ -25,7 +25,8 @@
 //! let config = Config::load(None, &small)?;
 //! let mut trainer = Trainer::start(config, &path, &mut Silent)?;
 //! trainer.run(&mut Silent)?;
-//! let accuracy = trainer.evaluate(Part::Test, 4, |_| ());
+//! let measured = trainer.evaluate(Part::Test, 4, |_| ());
+//! let accuracy = measured.accuracy().expect("the built-in configuration trains a classifier");
 //! println!("{:.1} % ± {:.1}", accuracy.mean, accuracy.ci95);
 //! assert!((0.0..=100.0).contains(&accuracy.mean));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -47,7 +47,7 @@ impl Arithmetic {
         let task = &config.task;
         let (support, query) = (task.ways * task.shots, task.ways * task.queries);
         let outer = match config.model.batch_norm {
-            BatchNorm::Transductive => query,
+            BatchNorm::Transductive | BatchNorm::Absent => query,
             BatchNorm::Support => support + query,
         };
         let fixed_body = config.inner.adaptation().has_fixed_body(architecture);

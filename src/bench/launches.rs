@@ -1,9 +1,9 @@
 //! The kernels that an outer step launches on a GPU backend, and the host's time for them.
 
-use super::times::median;
 use super::{Error, OuterStep, Timed};
 use bilevel::Choice;
 use bilevel::launches::{self, Phase};
+use bilevel::stats::median;
 use serde::{Deserialize, Serialize};
 
 /// Outer steps that are counted: both meta-batches.

@@ -1,13 +1,13 @@
 //! The result of a measurement, as `metaburn bench --json` prints it.
 
-use super::times::{fastest, median};
+use super::times::fastest;
 use super::{Arithmetic, LaunchCounts, Measures, Rates, Setting, Timed};
 use crate::config::Config;
 use crate::task::Adapts;
 use bilevel::device::Backend;
 use bilevel::hypergradient::{Evaluations, Memory};
 use bilevel::kernel::{InstructionSet, instruction_set};
-use bilevel::stats::mean;
+use bilevel::stats::{mean, median};
 use serde::{Deserialize, Serialize};
 
 /// The measurement of an outer step or an evaluation. The JSON keys up to `cpu_per_wall` are those of the programs that measure other

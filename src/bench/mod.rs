@@ -24,7 +24,7 @@ pub use measured::{Measured, Share};
 pub use rate::Rates;
 pub use setting::{ESTIMATORS, Measures, SETTINGS, Setting};
 pub use step::OuterStep;
-pub use times::{Repeats, fastest, median};
+pub use times::{Repeats, fastest};
 pub use usage::{Busy, DISTURBED, peak_resident};
 
 use crate::config::Config;

@@ -30,16 +30,6 @@ impl Repeats {
     }
 }
 
-/// The median of `times`, the mean of the two middle values if their number is even; NaN if there are none.
-pub fn median(times: &[f64]) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match &sorted[..] {
-        [] => f64::NAN,
-        sorted => (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0,
-    }
-}
-
 /// The smallest of `times`.
 pub fn fastest(times: &[f64]) -> f64 {
     times.iter().copied().fold(f64::INFINITY, f64::min)
@@ -48,13 +38,6 @@ pub fn fastest(times: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn median_of_odd_even_and_no_times() {
-        assert_eq!(median(&[3.0, 1.0, 9.0]), 3.0);
-        assert_eq!(median(&[3.0, 1.0, 9.0, 4.0]), 3.5);
-        assert!(median(&[]).is_nan());
-    }
 
     #[test]
     fn suffice_respects_both_bounds_and_the_time() {

@@ -227,7 +227,7 @@ impl Info {
             [&split.train, &split.validation, &split.test].map(|classes| classes.len());
         if self.json {
             output::print(json!({
-                "source": config.data.source, "classes": set.classes().len(), "images": images,
+                "source": config.source(), "classes": set.classes().len(), "images": images,
                 "size": set.size(), "digest": set.digest(),
                 "split": data.split.rule, "ink": findings.ink, "coloured": findings.coloured, "left_out": findings.left_out,
                 "augmentation": augmentation, "train_classes": train, "validation_classes": validation, "test_classes": test,
@@ -236,7 +236,7 @@ impl Info {
             }))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let (source, classes, size) = (config.data.source, set.classes().len(), set.size());
+        let (source, classes, size) = (config.source(), set.classes().len(), set.size());
         let digest = set.digest();
         output::print(format!(
             "{source}: {classes} classes, {images} images of {size}×{size} pixels, digest {digest:.12}"

@@ -1,14 +1,14 @@
-//! `metaburn eval`: measures a trained run's accuracy on a split of its data.
+//! `metaburn eval`: measures a trained run's accuracy, or error, on a split of its data.
 
 use super::progress::Terminal;
 use super::trained::{Checkpoint, Selection, Trained};
-use super::{Outcome, output};
+use super::{Outcome, output, regression};
 use clap::{Args, ValueEnum};
 use metaburn::config::Config;
 use metaburn::report::Table;
-use metaburn::run::{EvaluationResult, PartAccuracy, TrainingState};
+use metaburn::run::{EvaluationResult, PartAccuracy, RunResult, TrainingState};
 use metaburn::task::BatchNorm;
-use metaburn::train::{self, Accuracy, Evaluation};
+use metaburn::train::{self, Accuracy, EpisodeLoader, Episodes, Evaluation};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -16,7 +16,8 @@ use std::process::ExitCode;
 ///
 /// The result is printed and saved in the run's results/ folder, in a file of its own whose name says what was measured; the
 /// test of `train` is never changed. Episodes are as in training unless the options say otherwise. With --data, the run is
-/// measured on other images than it was trained on.
+/// measured on other images than it was trained on. For a run on sinusoids, the result is the mean squared error after each
+/// inner step.
 ///
 /// Example: metaburn eval checkpoints/glyphs-5way-1shot-exact-001 --split test --episodes 10000
 ///
@@ -60,11 +61,28 @@ impl Eval {
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
         let trained = self.selection.read(self.ensemble, &mut terminal)?;
-        let results = match self.batch_norm {
-            None => measure(&trained, [trained.config.model.batch_norm], &terminal),
-            Some(Mode::Transductive) => measure(&trained, [BatchNorm::Transductive], &terminal),
-            Some(Mode::Support) => measure(&trained, [BatchNorm::Support], &terminal),
-            Some(Mode::Both) => measure(&trained, [BatchNorm::Transductive, BatchNorm::Support], &terminal),
+        let own = trained.config.model.batch_norm;
+        if self.batch_norm.is_some() && own == BatchNorm::Absent {
+            let refused = "--batch-norm: the network of this run has no batch norm; leave the option out";
+            return Err(refused.to_string().into());
+        }
+        let results: Vec<RunResult> = match &trained.episodes {
+            Episodes::Sinusoids(source) => {
+                vec![RunResult::Error(regression::measure(&trained, source, &terminal))]
+            }
+            Episodes::Images(loader) => {
+                let results = match self.batch_norm {
+                    None => measure(&trained, loader, [own], &terminal),
+                    Some(Mode::Transductive) => {
+                        measure(&trained, loader, [BatchNorm::Transductive], &terminal)
+                    }
+                    Some(Mode::Support) => measure(&trained, loader, [BatchNorm::Support], &terminal),
+                    Some(Mode::Both) => {
+                        measure(&trained, loader, [BatchNorm::Transductive, BatchNorm::Support], &terminal)
+                    }
+                };
+                results.into_iter().map(RunResult::Accuracy).collect()
+            }
         };
         // Saved first: nobody may read standard output any more.
         for result in &results {
@@ -80,28 +98,35 @@ impl Eval {
     }
 }
 
-/// Checks that there is an accuracy, of the run in `path`.
+/// Checks that there is an accuracy or an error, of the run in `path`.
 ///
 /// # Errors
-/// Returns an error if all episodes diverged.
-pub fn known(result: &EvaluationResult, path: &Path) -> Result<(), train::Error> {
-    match result.accuracy.percent() {
-        Some(_) => Ok(()),
-        None => Err(train::Error::NoAccuracy {
+/// Returns an error if all episodes diverged, or any episode of a regression.
+pub fn known(result: &RunResult, path: &Path) -> Result<(), train::Error> {
+    match result {
+        RunResult::Accuracy(result) if result.accuracy.percent().is_none() => Err(train::Error::NoAccuracy {
             episodes: result.episodes,
             steps: result.inner_steps.unwrap_or_default(),
             path: path.into(),
         }),
+        RunResult::Error(result) if result.error.is_none() => Err(train::Error::NoError {
+            diverged: result.diverged_episodes(),
+            episodes: result.episodes,
+            steps: result.inner_steps,
+            path: path.into(),
+        }),
+        _ => Ok(()),
     }
 }
 
 /// The results of `trained` in these modes of batch norm.
 fn measure<const N: usize>(
     trained: &Trained,
+    loader: &EpisodeLoader,
     modes: [BatchNorm; N],
     terminal: &Terminal,
 ) -> Vec<EvaluationResult> {
-    let Trained { config, evaluation, data, learner, loader, checkpoints, .. } = trained;
+    let Trained { config, evaluation, data, learner, checkpoints, .. } = trained;
     let (members, training_states): (Vec<_>, Vec<_>) = checkpoints
         .iter()
         .map(|Checkpoint { theta, training_state }| (theta.clone(), training_state.clone()))
@@ -150,10 +175,15 @@ pub fn result(
 ///
 /// # Errors
 /// Returns an error if standard output cannot be written.
-pub fn print(result: &EvaluationResult, json: bool) -> std::io::Result<()> {
-    if json {
-        return output::print(serde_json::to_string(result)?);
+pub fn print(result: &RunResult, json: bool) -> std::io::Result<()> {
+    match result {
+        _ if json => output::print(serde_json::to_string(result)?),
+        RunResult::Accuracy(result) => print_accuracy(result),
+        RunResult::Error(result) => regression::print(result),
     }
+}
+
+fn print_accuracy(result: &EvaluationResult) -> std::io::Result<()> {
     let [accuracy, ci95] = numbers(result);
     output::print(format!(
         "{} accuracy {accuracy} % ± {ci95} ({}, batch norm {}), {}",
@@ -171,14 +201,22 @@ fn numbers(result: &EvaluationResult) -> [String; 2] {
 }
 
 /// Prints one result as [`print`] does, and several that differ in the mode of batch norm as a table or as lines of JSON.
-fn print_all(results: &[EvaluationResult], json: bool) -> std::io::Result<()> {
-    let (first, others) = match results {
-        [first, others @ ..] if !json => (first, others),
-        all => return all.iter().try_for_each(|result| print(result, true)),
-    };
-    if others.is_empty() {
-        return print(first, false);
+fn print_all(results: &[RunResult], json: bool) -> std::io::Result<()> {
+    let accuracies: Vec<_> = results
+        .iter()
+        .filter_map(|result| match result {
+            RunResult::Accuracy(result) => Some(result),
+            RunResult::Error(_) => None,
+        })
+        .collect();
+    match accuracies[..] {
+        [first, _, ..] if !json => print_table(first, &accuracies),
+        _ => results.iter().try_for_each(|result| print(result, json)),
     }
+}
+
+/// Prints results that differ from the `first` in the mode of batch norm alone.
+fn print_table(first: &EvaluationResult, results: &[&EvaluationResult]) -> std::io::Result<()> {
     let part = first.accuracy.part().name();
     let mut table = Table::new(["batch norm", &format!("{part} accuracy (%)"), "± 95 %", "loss"]);
     for result in results {

@@ -1,9 +1,10 @@
 //! `metaburn init`: writes a commented configuration file.
 
 use super::{Outcome, output};
+use bilevel::Choice;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
-use metaburn::config::template;
+use metaburn::config::{RawConfig, TaskKind, template};
 use metaburn::data::registry::SOURCES;
 use metaburn::data::{Location, Source};
 use metaburn::run::quoted;
@@ -26,7 +27,7 @@ pub struct Init {
     /// File to write
     #[arg(value_name = "FILE", default_value = "metaburn.toml")]
     file: PathBuf,
-    /// Source of the images; for `folder`, edit the path `my-images` in the file
+    /// Source of the images; for `folder`, edit the path `my-images` in the file. Or sinusoids, which have no images
     #[arg(long, value_enum, default_value = SOURCES[0].name)]
     source: SourceName,
     /// Include every key; keys without a value are commented out
@@ -34,26 +35,42 @@ pub struct Init {
     full: bool,
 }
 
-/// A source of images on the command line.
+/// A source of episodes on the command line.
 #[derive(Clone, Copy)]
-struct SourceName(&'static Source);
+enum SourceName {
+    Images(&'static Source),
+    Sinusoid,
+}
 
 impl ValueEnum for SourceName {
     fn value_variants<'a>() -> &'a [Self] {
-        static ALL: LazyLock<Vec<SourceName>> =
-            LazyLock::new(|| SOURCES.iter().copied().map(SourceName).collect());
+        static ALL: LazyLock<Vec<SourceName>> = LazyLock::new(|| {
+            SOURCES.iter().copied().map(SourceName::Images).chain([SourceName::Sinusoid]).collect()
+        });
         &ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.0.name).help(self.0.summary))
+        Some(match self {
+            Self::Images(source) => PossibleValue::new(source.name).help(source.summary),
+            Self::Sinusoid => PossibleValue::new(TaskKind::Sinusoid.name())
+                .help("Curves to be continued; computed, no download"),
+        })
     }
 }
 
 impl SourceName {
+    /// The kind of task whose built-in configuration has the source, or can have it.
+    fn task(self) -> TaskKind {
+        match self {
+            Self::Images(_) => TaskKind::Classification,
+            Self::Sinusoid => TaskKind::Sinusoid,
+        }
+    }
+
     /// The assignments that choose the source. The built-in configuration has the default source.
     fn assignments(self) -> Vec<String> {
-        let Self(source) = self;
+        let Self::Images(source) = self else { return Vec::new() };
         let is_default = source == SOURCES[0];
         let name = (!is_default).then(|| format!("data.source={source}"));
         let path = (source.location == Location::Required).then(|| "data.path=my-images".to_string());
@@ -64,7 +81,8 @@ impl SourceName {
 impl Init {
     /// Runs the command.
     pub fn run(self) -> Outcome {
-        let text = template(&self.source.assignments(), self.full)?;
+        let base = RawConfig::built_in(self.source.task())?;
+        let text = template(base, &self.source.assignments(), self.full)?;
         let path = self.file.display();
         let mut file = File::create_new(&self.file).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => format!("{path} exists and is not overwritten; choose another file"),

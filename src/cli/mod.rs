@@ -18,6 +18,7 @@ mod output;
 mod plot;
 mod predict;
 mod progress;
+mod regression;
 mod report;
 mod resume;
 mod setup;

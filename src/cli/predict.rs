@@ -37,7 +37,7 @@ pub struct Predict {
     checkpoint: CheckpointSelector,
     /// Images that batch norm takes its statistics from: `support`, so that each query is classified on its own, or
     /// `transductive`, all queries together, as a transductive run was trained
-    #[arg(long, value_name = "support|transductive", default_value = "support")]
+    #[arg(long, value_name = "support|transductive", default_value = "support", value_parser = batch_norm)]
     batch_norm: BatchNorm,
     /// Whether the images are dark on light [default: as the run's images were, or, for a run on built-in characters or
     /// Omniglot, judged by the borders of the support images]
@@ -59,22 +59,24 @@ impl Predict {
         let saved = run.saved(self.checkpoint, |warning| terminal.warning(warning))?;
         saved.check_settings(&config, Purpose::Evaluation, run.path())?;
         let steps = self.steps.map_or(config.inner.eval_steps, |steps| steps as usize);
-        let predictor = Predictor::new(&config, &saved, self.batch_norm)?;
+        let own = config.model.batch_norm;
+        let batch_norm = if own == BatchNorm::Absent { own } else { self.batch_norm };
+        let predictor = Predictor::new(&config, &saved, batch_norm)?;
         let request = predictor.request(&self.support, &self.query, self.invert)?;
-        for warning in
-            ink_warning(&request, self.invert.or(config.data.invert).is_some(), self.invert.is_some())
-                .into_iter()
-                .chain(request.findings.warnings())
+        let invert = config.images()?.invert;
+        for warning in ink_warning(&request, self.invert.or(invert).is_some(), self.invert.is_some())
+            .into_iter()
+            .chain(request.findings.warnings())
         {
             terminal.warning(&warning);
         }
         let predictions = predictor.predict(&request, steps)?;
-        if let Some(warning) = batch_norm_warning(config.model.batch_norm, self.batch_norm) {
+        if let Some(warning) = batch_norm_warning(own, batch_norm) {
             terminal.warning(warning);
         }
         let (classes, images) = (request.support.classes().len(), request.support_labels().len());
         let ink = if request.ink.inverted { "dark" } else { "light" };
-        let by = match (self.invert, config.data.invert) {
+        let by = match (self.invert, invert) {
             (Some(_), _) => "as --invert says",
             (None, Some(_)) => "as in training",
             (None, None) => "judged by the borders of the support images",
@@ -82,7 +84,7 @@ impl Predict {
         terminal.note(&format!(
             "{steps} inner steps on {images} images of {classes} classes, from outer step {}; strokes are {ink}, \
              {by}; batch norm {}",
-            saved.training_state.step, self.batch_norm,
+            saved.training_state.step, batch_norm,
         ));
         let answers = Predictions { is_support: support_among_queries(&request), request, predictions };
         if let Some(warning) = answers.support_warning() {
@@ -92,13 +94,19 @@ impl Predict {
             let mut value = answers.json();
             value["steps"] = json!(steps);
             value["outer_step"] = json!(saved.training_state.step);
-            value["batch_norm"] = json!(self.batch_norm);
+            value["batch_norm"] = json!(batch_norm);
             output::print(value)?;
         } else {
             output::print(answers.table())?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A mode of batch norm.
+fn batch_norm(name: &str) -> Result<BatchNorm, String> {
+    let known = name.parse().ok().filter(|mode| *mode != BatchNorm::Absent);
+    known.ok_or_else(|| "it must be support or transductive".into())
 }
 
 /// The warning if it is in doubt whether dark is ink: if the borders of the support images decide and only just, or if they do
@@ -117,7 +125,7 @@ fn ink_warning(request: &Request, is_given: bool, is_flag: bool) -> Option<Strin
 /// The warning for transductive batch norm, in training or in prediction.
 fn batch_norm_warning(trained: BatchNorm, requested: BatchNorm) -> Option<&'static str> {
     match (trained, requested) {
-        (BatchNorm::Support, BatchNorm::Support) => None,
+        (BatchNorm::Absent, _) | (_, BatchNorm::Absent) | (BatchNorm::Support, BatchNorm::Support) => None,
         (BatchNorm::Transductive, BatchNorm::Support) => Some(
             "this run was trained with transductive batch norm, where all queries share statistics. Here the statistics \
              come from the support images, so that each query is classified on its own; `eval` uses transductive \

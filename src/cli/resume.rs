@@ -1,18 +1,19 @@
 //! `metaburn resume`: continues an interrupted run from its latest checkpoint.
 
 use super::Outcome;
-use super::eval::{known, print, result};
+use super::eval::{self, known, print};
 use super::exit;
 use super::progress::{ProgressOption, Terminal};
+use super::regression;
 use super::setup::{Resources, changed};
 use bilevel::estimator::EstimatorSettings;
 use clap::Args;
 use metaburn::config::{Config, Purpose};
 use metaburn::data::Part;
 use metaburn::report::tensorboard::EventWatcher;
-use metaburn::run::{EvaluationResult, RunDir, Session, quoted};
+use metaburn::run::{RunDir, RunResult, Session, quoted};
 use metaburn::support::settings::Difference;
-use metaburn::train::{self, Ended, Evaluation, Trainer, Watcher};
+use metaburn::train::{self, Ended, Evaluation, Measured, Trainer, Watcher};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -53,9 +54,11 @@ impl Resume {
         let assignments: Vec<String> = self.set.iter().cloned().chain(steps).collect();
         let mut config = changed(&before, &assignments, Purpose::Training, "metaburn resume")?;
         let here = self.resources.over(&config)?;
-        if config.data.path.is_none() {
+        if let (Some(data), Some(here)) = (&mut config.data, &here.data)
+            && data.path.is_none()
+        {
             // Weights that were imported without their images: these are the run's images from now on.
-            config.data.path.clone_from(&here.data.path);
+            data.path.clone_from(&here.path);
         }
         let trainer = Trainer::resume(run, here, &mut terminal)?;
         let step = trainer.training_state().step;
@@ -118,7 +121,7 @@ pub fn train_and_test(
 ///
 /// # Errors
 /// Returns an error if either is not saved.
-pub fn save(trainer: &Trainer, result: &EvaluationResult) -> Result<(), train::Error> {
+pub fn save(trainer: &Trainer, result: &RunResult) -> Result<(), train::Error> {
     trainer.check_saved()?;
     Ok(trainer.run_dir().write_test(result)?)
 }
@@ -133,14 +136,12 @@ pub fn finish(
     terminal: &mut Terminal,
     command: &str,
     changes: Vec<String>,
-) -> Result<Option<EvaluationResult>, train::Error> {
+) -> Result<Option<RunResult>, train::Error> {
     let config = trainer.config().clone();
     let opened = &trainer.learner().opened;
     terminal.note(&format!(
-        "{}-way {}-shot {}, estimator {}, on {} ({}); run directory {}",
-        config.task.ways,
-        config.task.shots,
-        config.data.source,
+        "{}, estimator {}, on {} ({}); run directory {}",
+        episodes(&config),
         estimator_names(&config),
         opened.backend,
         opened.description,
@@ -172,11 +173,25 @@ pub fn finish(
     let episodes = config.eval.test_episodes;
     terminal.note(&format!("testing on {episodes} episodes"));
     let mut counter = terminal.counter(episodes, "test episodes");
-    let accuracy = trainer.evaluate(Part::Test, episodes, |done| counter.set(done));
+    let measured = trainer.evaluate(Part::Test, episodes, |done| counter.set(done));
     counter.finish();
     let evaluation = Evaluation::new(&config, Part::Test, episodes);
-    let measured = (config.model.batch_norm, accuracy);
-    Ok(Some(result(&config, &evaluation, measured, &[trainer.training_state()])))
+    let states = [trainer.training_state()];
+    Ok(Some(match measured {
+        Measured::Accuracy(accuracy) => {
+            let measured = (config.model.batch_norm, accuracy);
+            RunResult::Accuracy(eval::result(&config, &evaluation, measured, &states))
+        }
+        Measured::Errors(errors) => {
+            RunResult::Error(regression::result(&config, &evaluation, errors, &states))
+        }
+    }))
+}
+
+/// The episodes of `config` in a few words, as in `5-way 1-shot glyphs`.
+fn episodes(config: &Config) -> String {
+    let ways = config.data.as_ref().map_or_else(String::new, |_| format!("{}-way ", config.task.ways));
+    format!("{ways}{}-shot {}", config.task.shots, config.source())
 }
 
 /// The name or path with which this program was called, for commands that are printed.

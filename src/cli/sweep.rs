@@ -78,11 +78,13 @@ impl Sweep {
             output::print(format!("see {}{}", swept.table.display(), figure.collect::<String>()))?;
         }
         if let Some(apart) = &swept.apart {
-            output::say(format_args!("warning: not all these accuracies can be compared: {apart}"));
+            let which = swept.measure.plural();
+            output::say(format_args!("warning: not all these {which} can be compared: {apart}"));
         }
         if swept.figure.is_none() {
             output::say(format_args!(
-                "no run has an accuracy: each diverged, in training or in its test; lower outer.rate or inner.rate, or set outer.clip"
+                "no run has an {}: each diverged, in training or in its test; lower outer.rate or inner.rate, or set outer.clip",
+                swept.measure.name()
             ));
             return Ok(ExitCode::from(exit::FAILED));
         }
@@ -135,10 +137,26 @@ fn list(runs: &[Run]) -> Outcome {
     for run in runs {
         let state = match run.state()? {
             RunState::Open => "to do".into(),
-            RunState::Finished(score) => match score.test_accuracy {
-                Some(accuracy) => format!("test accuracy {accuracy:.2} % ({} episodes)", score.episodes),
-                None => format!("no accuracy: all {} test episodes diverged", score.episodes),
-            },
+            RunState::Finished(score) => {
+                let measure = run.measure();
+                match score.value {
+                    Some(value) => format!(
+                        "test {} {} ({} episodes)",
+                        measure.name(),
+                        measure.shown(value),
+                        score.episodes
+                    ),
+                    None if score.diverged_episodes == score.episodes => {
+                        format!("no {}: all {} test episodes diverged", measure.name(), score.episodes)
+                    }
+                    None => format!(
+                        "no {}: {} of {} test episodes diverged",
+                        measure.name(),
+                        score.diverged_episodes,
+                        score.episodes
+                    ),
+                }
+            }
             RunState::Diverged(step) => format!("diverged at outer step {step}"),
         };
         output::print(format!("{}: {state}", run.path.display()))?;

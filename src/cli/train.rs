@@ -62,8 +62,9 @@ impl Train {
 
 /// Creates a new directory `checkpoints/NAME-001`, or with the next free number.
 fn fresh_directory(config: &Config) -> Result<PathBuf, String> {
-    let (source, estimator) = (config.data.source, config.estimator.last().name());
-    let name = format!("{source}-{}way-{}shot-{estimator}", config.task.ways, config.task.shots);
+    let (source, estimator) = (config.source(), config.estimator.last().name());
+    let ways = config.data.as_ref().map_or_else(String::new, |_| format!("{}way-", config.task.ways));
+    let name = format!("{source}-{ways}{}shot-{estimator}", config.task.shots);
     for number in 1..10_000 {
         let path = PathBuf::from("checkpoints").join(format!("{name}-{number:03}"));
         let created = fs::create_dir_all("checkpoints").and_then(|()| fs::create_dir(&path));

@@ -2,12 +2,13 @@
 
 use super::progress::Terminal;
 use super::setup::{PartName, Resources, changed};
-use bilevel::{Params, device};
+use bilevel::Params;
+use bilevel::device::{self, Opened};
 use clap::Args;
 use metaburn::config::{Config, Purpose, Task};
 use metaburn::data::{Defaults, Location, Part, Sampler};
 use metaburn::run::{CheckpointSelector, OtherData, RunDir, Saved, TrainingState, quoted};
-use metaburn::train::{self, Earlier, EpisodeLoader, Evaluation, Learner, RunData, Watcher};
+use metaburn::train::{self, Earlier, EpisodeLoader, Episodes, Evaluation, Learner, RunData, Watcher};
 use std::path::{Path, PathBuf};
 
 /// Arguments that choose a run, a checkpoint and episodes.
@@ -21,7 +22,7 @@ pub struct Selection {
     /// Number of episodes [default: the run's eval.test_episodes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     episodes: Option<u32>,
-    /// Checkpoint: latest, best (highest validation accuracy) or the number of an outer step
+    /// Checkpoint: latest, best (highest validation accuracy or lowest error) or the number of an outer step
     #[arg(long, value_name = "latest|best|STEP", default_value = "latest")]
     pub checkpoint: CheckpointSelector,
     #[command(flatten)]
@@ -59,7 +60,7 @@ pub struct Trained {
     /// The data, if it is not what the run was trained on.
     pub data: Option<OtherData>,
     pub learner: Learner,
-    pub loader: EpisodeLoader,
+    pub episodes: Episodes,
     /// At least one; the members of an ensemble, best first.
     pub checkpoints: Vec<Checkpoint>,
 }
@@ -97,18 +98,17 @@ impl Selection {
         if config.task.ways != own.task.ways && !learner.any_ways() {
             return Err(other_ways(config.task.ways, own.task.ways).into());
         }
-        let (sampler, data) = self.sampler(&run, &own, &config, &saved[0], terminal)?;
-        let episodes = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
+        let (episodes, data) = self.source(&run, &own, &config, &saved[0], &learner.opened, terminal)?;
+        let count = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
         let part = self.split.map_or(Part::Test, Part::from);
-        let evaluation = Evaluation::new(&config, part, episodes);
-        sampler.check(part, &evaluation.shape)?;
+        let evaluation = Evaluation::new(&config, part, count);
+        episodes.check(part, &evaluation.shape)?;
         let checkpoints = saved.into_iter().map(|saved| {
             let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
             Ok(Checkpoint { theta, training_state: saved.training_state })
         });
         let checkpoints = checkpoints.collect::<Result<Vec<_>, train::Error>>()?;
-        let loader = EpisodeLoader::new(sampler, &learner.opened);
-        Ok(Trained { run, config, evaluation, data, learner, loader, checkpoints })
+        Ok(Trained { run, config, evaluation, data, learner, episodes, checkpoints })
     }
 
     /// The options that choose this evaluation of checkpoint `checkpoint`, for a command line.
@@ -135,10 +135,8 @@ impl Selection {
     fn config(&self, own: &Config) -> Result<Config, super::CommandError> {
         let Overrides { steps, ways, shots, queries, set } = &self.overrides;
         let mut assignments = Vec::new();
-        if self.resources.names_data()
-            && own.data.source.location == Location::Generated
-            && !self.sets("data.source")
-        {
+        let is_generated = own.data.as_ref().is_some_and(|data| data.source.location == Location::Generated);
+        if self.resources.names_data() && is_generated && !self.sets("data.source") {
             // The run's images have no folder, so this one holds images of another kind.
             assignments.push("data.source=folder".to_string());
         }
@@ -156,12 +154,33 @@ impl Selection {
         changed(own, &assignments, Purpose::Evaluation, "metaburn eval")
     }
 
+    /// Where the episodes come from, and the data if it is not what the run was trained on.
+    fn source(
+        &self,
+        run: &RunDir,
+        own: &Config,
+        config: &Config,
+        saved: &Saved,
+        opened: &Opened,
+        terminal: &mut Terminal,
+    ) -> Result<(Episodes, Option<OtherData>), super::CommandError> {
+        if config.data.is_none() {
+            let (episodes, _) = Episodes::new(config, opened, Earlier::None, terminal)?;
+            episodes.check_data(&saved.training_state)?;
+            return Ok((episodes, None));
+        }
+        let (sampler, data) = self.sampler(run, own, config, saved, terminal)?;
+        Ok((Episodes::Images(Box::new(EpisodeLoader::new(sampler, opened))), data))
+    }
+
     /// `config` without the split that was found for the run's own images, unless the command line names one.
     fn split_anew(&self, config: &Config) -> Config {
         let mut config = config.clone();
-        if config.data.source.defaults == Defaults::FromImages {
-            config.data.split = config.data.split.filter(|_| self.sets("data.split"));
-            config.data.validation = config.data.validation.filter(|_| self.sets("data.validation"));
+        if let Some(data) = &mut config.data
+            && data.source.defaults == Defaults::FromImages
+        {
+            data.split = data.split.filter(|_| self.sets("data.split"));
+            data.validation = data.validation.filter(|_| self.sets("data.validation"));
         }
         config
     }
@@ -171,7 +190,7 @@ impl Selection {
         self.overrides.set.iter().any(|set| set.split('=').next().is_some_and(|name| name.trim() == key))
     }
 
-    /// The sampler of episodes, and the data if it is not what the run was trained on.
+    /// The sampler of images, and the data if it is not what the run was trained on.
     fn sampler(
         &self,
         run: &RunDir,
@@ -183,9 +202,9 @@ impl Selection {
         let loaded = train::images(config, terminal)?;
         let split = run.split()?;
         let (digest, known) = (loaded.set.digest(), &saved.training_state.data);
-        let names_data = self.resources.names_data() || config.data.source != own.data.source;
+        let (was, is) = (own.images()?, config.images()?);
+        let names_data = self.resources.names_data() || is.source != was.source;
         if digest == *known || known.is_empty() && !names_data {
-            let (was, is) = (&own.data, &config.data);
             if (was.split, was.validation, was.invert) != (is.split, is.validation, is.invert) {
                 return Err("data.split, data.validation and data.invert belong to the data that this run was trained on \
                             and cannot change for it: test classes might be some that it was trained on; leave them out"
@@ -213,8 +232,8 @@ impl Selection {
             split.check(sampler.set(), sampler.split())?;
         }
         let data = OtherData {
-            source: config.data.source.to_string(),
-            path: config.data.path.clone(),
+            source: is.source.to_string(),
+            path: is.path.clone(),
             digest,
             all_classes,
             classes: sampler.split().part(part).len(),

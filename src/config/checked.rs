@@ -6,11 +6,11 @@ use super::raw::RawConfig;
 use super::section::{
     checkpoint, data, divergence, estimator, eval, fit, inner, memory, model, outer, records, root, task,
 };
-use super::{Checkpoint, Data, Divergence, Eval, Inner, Model, Records, Task};
-use bilevel::OuterSettings;
+use super::{Checkpoint, Data, Divergence, Eval, Inner, Model, Records, Task, TaskKind};
 use bilevel::device::Backend;
 use bilevel::estimator::EstimatorSchedule;
 use bilevel::hypergradient::MemoryPlan;
+use bilevel::{Choice, OuterSettings};
 use root::Root;
 use serde::Serialize;
 use std::path::Path;
@@ -29,9 +29,10 @@ pub struct Config {
     pub threads: Option<usize>,
     /// Whether equal configurations must give the same bits on the same machine.
     pub deterministic: bool,
-    /// The images and the split of their classes.
-    pub data: Data,
-    /// The shape of an episode.
+    /// The images and the split of their classes; `None` if the task has none. See [`Config::images`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
+    /// What is learned, and the shape of an episode.
     pub task: Task,
     /// The network.
     pub model: Model,
@@ -60,10 +61,11 @@ impl Config {
     #[must_use]
     pub fn decided_as(&self, other: &Self) -> Self {
         let mut config = self.clone();
-        let (data, decided) = (&mut config.data, &other.data);
-        data.split = data.split.or(decided.split);
-        data.validation = data.validation.or(decided.validation);
-        data.invert = data.invert.or(decided.invert);
+        if let (Some(data), Some(decided)) = (&mut config.data, &other.data) {
+            data.split = data.split.or(decided.split);
+            data.validation = data.validation.or(decided.validation);
+            data.invert = data.invert.or(decided.invert);
+        }
         config
     }
 
@@ -88,6 +90,24 @@ impl Config {
         raw.check()
     }
 
+    /// The images.
+    ///
+    /// # Errors
+    /// Returns an error if the task has none.
+    pub fn images(&self) -> Result<&Data, Error> {
+        self.data.as_ref().ok_or(Error::NoImages { task: self.task.kind })
+    }
+
+    /// The source of the episodes in a few letters, for names and messages: that of the images, or the kind of the task.
+    pub fn source(&self) -> &'static str {
+        self.data.as_ref().map_or(self.task.kind.name(), |data| data.source.name)
+    }
+
+    /// Side of the network's square input, in pixels; 1 for a number.
+    pub fn input_side(&self) -> usize {
+        self.data.as_ref().map_or(1, |data| data.image_size)
+    }
+
     /// The whole configuration as TOML, including defaults. Loading it gives an equal configuration.
     ///
     /// # Errors
@@ -100,16 +120,24 @@ impl Config {
     pub(super) fn check(checker: &mut Checker) -> Self {
         let Root { seed, backend, threads, deterministic } = root::check(checker);
         let task = task::check(checker);
-        let data = data::check(checker);
-        let model = model::check(checker, data.image_size);
+        let data = match task.kind {
+            TaskKind::Classification => Some(data::check(checker)),
+            TaskKind::Sinusoid => {
+                data::refuse(checker, task.kind);
+                None
+            }
+        };
+        let image_size = data.as_ref().map_or(1, |data| data.image_size);
+        let model = model::check(checker, task.kind, image_size);
         let inner = inner::check(checker);
         let estimator = estimator::check(checker, inner.steps, deterministic);
         let memory = memory::check(checker, inner.steps);
         let outer = outer::check(checker);
         fit::check(checker, &inner, outer.losses, &estimator);
+        fit::check_inner(checker, task.kind, model.batch_norm, &inner);
         let divergence = divergence::check(checker);
         let checkpoint = checkpoint::check(checker);
-        let eval = eval::check(checker, &task, &data);
+        let eval = eval::check(checker, &task, data.as_ref());
         let records = records::check(checker);
         Self {
             seed,

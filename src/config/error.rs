@@ -1,5 +1,6 @@
 //! Errors of configurations, with their places.
 
+use super::TaskKind;
 use crate::support::classified::Classified;
 use std::fmt;
 use std::io;
@@ -69,6 +70,16 @@ pub enum Error {
     /// The text is TOML, but not a valid configuration. There is at least one fault.
     #[error("{}", list(.0))]
     Invalid(Vec<Fault>),
+
+    /// What was asked for needs images, and the task has none.
+    #[error(
+        "this is for images, and task.kind = \"{task}\" has none: its episodes are computed. Use a configuration or a run with \
+         task.kind = \"classification\""
+    )]
+    NoImages {
+        /// What the configuration learns.
+        task: TaskKind,
+    },
 
     /// A [`Config`](super::Config) holds a value that TOML cannot represent: a path that is not UTF-8.
     #[error("this configuration cannot be written as TOML: {0}")]

@@ -36,6 +36,6 @@ pub use section::inner::{Inner, RateKind};
 pub use section::keys;
 pub use section::model::Model;
 pub use section::records::Records;
-pub use section::task::Task;
+pub use section::task::{Task, TaskKind};
 pub use sweep::{Sweep, Variant};
 pub use template::template;

@@ -3,15 +3,16 @@
 use super::checked::Config;
 use super::checker::Checker;
 use super::error::{Error, Place};
-use super::{file, shown};
+use super::{TaskKind, file, shown};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::Path;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Value};
 
-/// The default configuration.
+/// The default configuration, and that of sinusoids.
 const BUILT_IN: &str = include_str!("../../configs/glyphs.toml");
+const SINUSOID: &str = include_str!("../../configs/sinusoid.toml");
 
 /// An unchecked configuration; [`RawConfig::check`] converts it to a [`Config`].
 #[derive(Clone, Debug)]
@@ -48,8 +49,20 @@ impl RawConfig {
     pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         match path {
             Some(path) => Self::parse(path.display().to_string(), &file::read(path)?),
-            None => Self::parse("built-in configuration", BUILT_IN),
+            None => Self::built_in(TaskKind::Classification),
         }
+    }
+
+    /// The built-in configuration of a kind of task: `configs/glyphs.toml` or `configs/sinusoid.toml`.
+    ///
+    /// # Errors
+    /// Returns an error if it is not TOML, which a test rules out.
+    pub fn built_in(task: TaskKind) -> Result<Self, Error> {
+        let text = match task {
+            TaskKind::Classification => BUILT_IN,
+            TaskKind::Sinusoid => SINUSOID,
+        };
+        Self::parse("built-in configuration", text)
     }
 
     /// Parses the TOML in `text`. Messages call it `name`.

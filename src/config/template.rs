@@ -8,14 +8,13 @@ use super::section::keys;
 /// Width of comments, in characters.
 const WIDTH: usize = 96;
 
-/// A commented configuration file: the built-in configuration with the overrides `assignments` (`key=value`). Loading it
-/// gives the same as [`Config::load`](super::Config::load) with these overrides. Keys that are not set are commented
-/// out if `full`, otherwise left out.
+/// A commented configuration file: `base` with the overrides `assignments` (`key=value`). Loading it gives the same as checking
+/// `base` with these overrides. Keys that are not set are commented out if `full`, otherwise left out.
 ///
 /// # Errors
 /// Returns an error if an assignment is not of the form `key=value` or the configuration is invalid.
-pub fn template(assignments: &[String], full: bool) -> Result<String, Error> {
-    let mut raw = RawConfig::read(None)?;
+pub fn template(base: RawConfig, assignments: &[String], full: bool) -> Result<String, Error> {
+    let mut raw = base;
     assignments.iter().try_for_each(|assignment| raw.set(assignment))?;
     raw.clone().check()?;
     let mut text = String::new();
@@ -65,20 +64,26 @@ fn is_toml(default: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::TaskKind;
 
     #[test]
     fn template_loads_as_the_default_and_names_every_key() {
-        for assignments in
-            [vec![], vec!["data.source=omniglot".into()], vec!["data={source='folder',path='x'}".into()]]
-        {
-            let wanted = Config::load(None, &assignments).unwrap();
+        for (task, assignments) in [
+            (TaskKind::Classification, vec![]),
+            (TaskKind::Classification, vec!["data.source=omniglot".into()]),
+            (TaskKind::Classification, vec!["data={source='folder',path='x'}".into()]),
+            (TaskKind::Sinusoid, vec![]),
+        ] {
+            let base = RawConfig::built_in(task).unwrap();
+            let mut wanted = base.clone();
+            assignments.iter().try_for_each(|assignment: &String| wanted.set(assignment)).unwrap();
+            let wanted = wanted.check().unwrap();
             for full in [false, true] {
-                let text = template(&assignments, full).unwrap();
+                let text = template(base.clone(), &assignments, full).unwrap();
                 let read = RawConfig::parse("template", &text).unwrap().check();
                 assert_eq!(read.unwrap_or_else(|error| panic!("{error}\n{text}")), wanted);
             }
-            let text = template(&assignments, true).unwrap();
+            let text = template(base, &assignments, true).unwrap();
             let mut section = String::new();
             let mut named = Vec::new();
             for line in text.lines() {
@@ -98,6 +103,7 @@ mod tests {
 
     #[test]
     fn template_refuses_invalid_overrides() {
-        assert!(template(&["inner.steps=0".into()], false).is_err());
+        let base = RawConfig::built_in(TaskKind::Classification).unwrap();
+        assert!(template(base, &["inner.steps=0".into()], false).is_err());
     }
 }

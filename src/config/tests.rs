@@ -79,7 +79,7 @@ fn default_is_the_glyphs_file() {
     assert_eq!(config, Config::load(Some(&file), &[]).unwrap());
     assert_eq!((config.task.ways, config.task.shots, config.inner.eval_steps), (5, 1, 3));
     assert_eq!(config.model.architecture, Network::Conv4(Conv4::new(64, 4)));
-    assert_eq!(config.data.split, Some(SplitRule::FRACTION));
+    assert_eq!(config.images().unwrap().split, Some(SplitRule::FRACTION));
 }
 
 #[test]
@@ -104,6 +104,9 @@ fn every_variant_round_trips() {
         "data = { source = 'omniglot', split = 'alphabets', rotations = 'classes' }",
         "data = { rotations = 'episode', flips = true, shift = 27 }",
         "model = { kind = 'mlp', hidden = [3, 2], batch_norm = 'support' }",
+        "model = { kind = 'mlp', batch_norm = 'none' }",
+        "task.kind = 'sinusoid'",
+        "task = { kind = 'sinusoid', shots = 20, queries = 3 }\nmodel = { kind = 'mlp', hidden = [5], batch_norm = 'none' }",
         "model = { pool = 'max', bias = true, negative_slope = 0.01, init = 'xavier' }",
         "model = { kind = 'resnet', layers = 12, filters = 32 }",
         "estimator.name = 'first-order'",
@@ -165,13 +168,13 @@ fn defaults_follow_the_keys_they_depend_on() {
     let EstimatorSettings::Adaptive(adaptive) = same.estimator.last() else { panic!("{:?}", same.estimator) };
     assert_eq!((adaptive.tuning.costs, same.backend), (CostUnit::Counted, Backend::Flex));
 
-    let omniglot = with_budget("data.source = 'omniglot'").data;
+    let omniglot = with_budget("data.source = 'omniglot'").data.unwrap();
     assert_eq!(omniglot.path.as_deref(), Some(Path::new("datasets/omniglot")));
     assert_eq!((omniglot.split, omniglot.rotations), (Some(SplitRule::RANDOM_1200), Rotations::Classes));
-    let alphabets = with_budget("data = { source = 'omniglot', split = 'alphabets' }").data;
+    let alphabets = with_budget("data = { source = 'omniglot', split = 'alphabets' }").data.unwrap();
     assert_eq!(alphabets.rotations, Rotations::None);
 
-    let folder = with_budget("data = { source = 'folder', path = 'letters' }").data;
+    let folder = with_budget("data = { source = 'folder', path = 'letters' }").data.unwrap();
     let expected = Data {
         source: &folder::SOURCE,
         path: Some("letters".into()),
@@ -221,7 +224,7 @@ fn settings_are_written_as_before_without_a_schedule_final_rate_and_warm_up() {
 fn rotations_as_earlier_versions_wrote_them_are_read() {
     for (old, new) in [("true", Rotations::Classes), ("false", Rotations::None)] {
         let config = with_budget(&format!("data.rotations = {old}"));
-        assert_eq!(config.data.rotations, new);
+        assert_eq!(config.images().unwrap().rotations, new);
         assert!(config.to_toml().unwrap().contains(&format!("rotations = \"{new}\"")));
     }
 }
@@ -241,7 +244,10 @@ fn overrides_are_toml_or_bare_strings() {
     ];
     let config = checked(BUDGET, &overrides);
     assert_eq!(config.outer.optimizer, Optimizer::Sgd { momentum: 0.0 });
-    assert_eq!((config.inner.rate, config.data.rotations, config.seed), (1.0, Rotations::Episode, 2));
+    assert_eq!(
+        (config.inner.rate, config.images().unwrap().rotations, config.seed),
+        (1.0, Rotations::Episode, 2)
+    );
     assert_eq!(config.model.architecture, Network::Mlp(Mlp::new(&[8])));
 }
 
@@ -284,7 +290,7 @@ fn override_of_a_choice_drops_keys_of_the_other_choice() {
     assert_eq!(renamed.to_string(), "ufom until step 3, then first-order");
 
     let glyphs = format!("{BUDGET}data.split = 'fraction'");
-    let data = checked(&glyphs, &["data.source=omniglot"]).data;
+    let data = checked(&glyphs, &["data.source=omniglot"]).data.unwrap();
     assert_eq!(data.split, Some(SplitRule::RANDOM_1200));
 }
 
@@ -301,7 +307,7 @@ fn fault_names_the_override_when_it_makes_a_default_invalid() {
 fn to_toml_refuses_a_path_that_is_not_utf8() {
     use std::os::unix::ffi::OsStringExt;
     let mut config = with_budget("");
-    config.data.path = Some(std::ffi::OsString::from_vec(vec![0xff]).into());
+    config.data.as_mut().unwrap().path = Some(std::ffi::OsString::from_vec(vec![0xff]).into());
     assert!(matches!(config.to_toml(), Err(Error::Write(_))));
 }
 
@@ -585,6 +591,12 @@ fn contradictions_name_both_keys() {
         ("model = { kind = 'resnet', blocks = 3 }", "has no effect with model.kind = \"resnet\""),
         ("model = { kind = 'resnet', layers = 6 }", "must be 4, 8 or 12, got 6"),
         ("model = { kind = 'resnet', filters = 513 }", "must be at most 512 with model.kind = \"resnet\""),
+        ("model.batch_norm = 'none'", "only an \"mlp\" can do without batch norm"),
+        (
+            "task.kind = 'sinusoid'\ndata.image_size = 14",
+            "no effect with task.kind = \"sinusoid\": its episodes",
+        ),
+        ("task = { kind = 'sinusoid', ways = 2 }", "a curve has no classes"),
         ("model.negative_slope = -0.1", "must be a number ≥ 0"),
         ("data.path = 'x'", "`data.path` (= \"x\") has no effect with data.source = \"glyphs\""),
         ("data.source = 'folder'", "`data.path` is missing"),

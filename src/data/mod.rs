@@ -8,6 +8,8 @@
 //!
 //! For prediction, a [`Request`] holds the support images and the query images to classify.
 //!
+//! [`Sinusoids`] are regression tasks, computed without data.
+//!
 //! For ordinary classification there are [`Labelled`] images, such as [`mnist`]'s.
 //!
 //! To add a source of images, write its file with a [`Source`] in it and list that in [`registry`].
@@ -40,6 +42,7 @@ mod render;
 mod resize;
 mod rotation;
 mod sampler;
+mod sinusoid;
 mod source;
 mod split;
 
@@ -62,5 +65,6 @@ pub use prediction::{Query, Request};
 pub use render::{display_name, render, write_episode};
 pub use rotation::{RotatedClass, Rotations};
 pub use sampler::Sampler;
+pub use sinusoid::{INPUTS, Sinusoid, SinusoidEpisode, Sinusoids};
 pub use source::{Defaults, LoadOptions, Loaded, Location, Offer, Source};
 pub use split::{Split, SplitRule, TRAINING_FRACTION};

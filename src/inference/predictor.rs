@@ -53,10 +53,14 @@ impl Predictor {
     /// balanced.
     ///
     /// # Errors
-    /// Returns an error if the backend is unavailable or the checkpoint is of another network.
+    /// Returns an error if the run is not of images, the backend is unavailable or the checkpoint is of another network.
     pub fn new(config: &Config, saved: &Saved, batch_norm: BatchNorm) -> Result<Self, Error> {
         let mut config = config.clone();
-        config.model.batch_norm = batch_norm;
+        config.images()?;
+        // A network without batch norm has no choice.
+        if config.model.batch_norm != BatchNorm::Absent {
+            config.model.batch_norm = batch_norm;
+        }
         let opened = device::open(config.backend)?.with_threads(config.threads);
         let learner = Learner::new(&config, opened);
         let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
@@ -74,7 +78,7 @@ impl Predictor {
         queries: &[PathBuf],
         invert: Option<bool>,
     ) -> Result<Request, Error> {
-        let data = &self.config.data;
+        let data = self.config.images()?;
         Ok(Request::read(support, queries, data.image_size, invert.or(data.invert))?)
     }
 
@@ -119,7 +123,7 @@ impl Predictor {
             let found = classes.iter().map(|class| class.name.clone()).collect();
             return Err(Error::Ways { found, ways });
         }
-        let (found, expected) = (request.support.size(), self.config.data.image_size);
+        let (found, expected) = (request.support.size(), self.config.input_side());
         if found != expected {
             return Err(Error::Size { found, expected });
         }

@@ -12,7 +12,7 @@ use crate::data::KeptSplit;
 use crate::model::{self, EPSILON, Leaf};
 use crate::run::{Saved, TrainingState};
 use crate::support::archive::{Archive, Values};
-use crate::train::{self, Earlier, Learner, Origin, RunData, Watcher};
+use crate::train::{self, Earlier, Episodes, Learner, Origin, Watcher};
 use bilevel::device::Backend;
 use bilevel::hypergradient::Evaluations;
 use bilevel::{Params, device};
@@ -140,20 +140,19 @@ impl ExportedWeights {
         let mut origin = self.origin()?;
         let split = self.split()?;
         let earlier = split.as_ref().map_or(Earlier::None, Earlier::Weights);
-        let found = match RunData::load(config, earlier, watcher) {
-            Ok(data) => Some(data),
+        let found = match Episodes::new(config, &learner.opened, earlier, watcher) {
+            Ok(found) => Some(found),
             Err(error) if error.lacks_data() && !needs_data => None,
             Err(error) => return Err(error.into()),
         };
-        if let Some(data) = &found {
-            origin.data = data.sampler.set().digest();
+        if let Some((episodes, _)) = &found {
+            origin.data = episodes.digest();
         }
+        let decided = found.as_ref().map(|(_, decided)| decided);
         let (config, split) =
-            found.as_ref().map_or((config, split.as_ref()), |data| (&data.config, Some(&data.split)));
+            decided.map_or((config, split.as_ref()), |decided| (&decided.config, decided.split.as_ref()));
         train::write_imported(theta, &learner, config, path, split, origin.clone())?;
-        if let Some(data) = &found {
-            watcher.note(&data.describe());
-        }
+        decided.iter().flat_map(|decided| &decided.description).for_each(|text| watcher.note(text));
         Ok(Imported { origin, has_data: found.is_some() })
     }
 

@@ -10,14 +10,14 @@ use std::sync::Arc;
 pub enum Network {
     /// Blocks of 3×3 convolution, batch norm and ReLU, each of which halves the image.
     Conv4(Conv4),
-    /// Fully connected layers with batch norm and ReLU.
+    /// Fully connected layers with ReLU, and batch norm or biases.
     Mlp(Mlp),
     /// Stages of residual blocks.
     ResNet(ResNet),
 }
 
 impl Network {
-    /// The network for grey images of `side`² pixels and `ways` classes.
+    /// The network for grey images of `side`² pixels, or for single numbers with `side` 1, and `ways` classes or outputs.
     ///
     /// # Panics
     /// Panics if the settings do not fit the images, which a configuration's check rules out.

@@ -6,7 +6,7 @@
 //! the files that the latest checkpoint lists exist at any time.
 
 use super::error::failed;
-use super::{Error, Ranking, RunDir, Saved};
+use super::{Error, Ranking, RunDir, Saved, Score};
 use crate::support::atomic_file;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ impl RunDir {
         };
         let mut best = files.iter().map(|file| ranked(file)).collect::<Result<Vec<_>, _>>()?;
         best.sort_by(|(a, a_saved), (b, b_saved)| {
-            b.total_cmp(a).then(a_saved.training_state.step.cmp(&b_saved.training_state.step))
+            a.order(*b).then(a_saved.training_state.step.cmp(&b_saved.training_state.step))
         });
         // A run that was killed may have left one more than it keeps.
         best.truncate(count.min(keep_best));
@@ -92,14 +92,14 @@ impl RunDir {
     }
 }
 
-/// One of the best checkpoints, and its validation accuracy, which it lists itself.
-fn ranked(path: &Path) -> Result<(f64, Saved), Error> {
+/// One of the best checkpoints, and its score in validation, which it lists itself.
+fn ranked(path: &Path) -> Result<(Score, Saved), Error> {
     let saved = Saved::read(path)?;
     let (ranking, step) = (saved.training_state.ranking(), saved.training_state.step);
     let own = ranking.validations().iter().find(|best| best.step == step);
-    let reason = || format!("it does not say how accurate it was in validation after outer step {step}");
+    let reason = || format!("it does not say how good it was in validation after outer step {step}");
     let best = own.ok_or_else(|| Error::Checkpoint { path: path.into(), reason: reason() })?;
-    Ok((best.accuracy, saved))
+    Ok((best.score, saved))
 }
 
 /// Whether the file at `path` is an intact checkpoint after outer step `step`.

@@ -2,7 +2,7 @@
 //!
 //! [`RunDir`] knows every file name. The same types are written during training and read back by reports:
 //! [`StepRecord`] and [`ValidationRecord`] in `metrics.jsonl`, [`ClockRecord`] in `clock.jsonl`, [`Session`] in
-//! `sessions.jsonl`, [`EvaluationResult`] in `results/`, and [`Saved`] in `checkpoints/`.
+//! `sessions.jsonl`, [`RunResult`] in `results/`, and [`Saved`] in `checkpoints/`.
 
 mod best;
 mod checkpoint;
@@ -11,7 +11,9 @@ mod error;
 mod journal;
 mod ranking;
 mod record;
+mod regression_result;
 mod result;
+mod run_result;
 mod selector;
 mod session;
 mod shell;
@@ -22,9 +24,11 @@ pub use directory::RunDir;
 pub use error::Error;
 pub(crate) use error::failed;
 pub use journal::Journal;
-pub use ranking::{Best, Ranking};
+pub use ranking::{Best, Ranking, Score};
 pub use record::{ClockRecord, Record, Records, StepRecord, ValidationRecord};
+pub use regression_result::{RegressionResult, StepError};
 pub use result::{EvaluationResult, OtherData, PartAccuracy};
+pub use run_result::RunResult;
 pub use selector::CheckpointSelector;
 pub use session::Session;
 pub use shell::quoted;

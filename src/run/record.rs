@@ -56,11 +56,12 @@ pub struct StepRecord {
 pub struct ValidationRecord {
     /// Outer steps taken.
     pub step: u64,
-    /// Mean accuracy over episodes, percent. Episodes that diverged count as 0; if all did there is none, which is `null` in
-    /// JSON and read as NaN.
-    #[serde(deserialize_with = "number_or_nan")]
-    pub validation_accuracy: f64,
-    /// Half-width of its 95 % confidence interval, percent; `null` in JSON is read as NaN.
+    /// Mean accuracy over episodes, percent; `None` for regression, where the loss is all there is. Episodes that diverged count
+    /// as 0; if all did there is no accuracy, which is `null` in JSON and read as NaN.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_number_or_nan", default)]
+    pub validation_accuracy: Option<f64>,
+    /// Half-width of the 95 % confidence interval of the accuracy, percent, or of the loss if there is no accuracy. `null` in
+    /// JSON is read as NaN.
     #[serde(deserialize_with = "number_or_nan")]
     pub ci95: f64,
     /// Mean query loss; `null` in JSON is read as NaN.
@@ -152,6 +153,11 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+/// For a number that may be missing, for which the field has a default.
+fn some_number_or_nan<'de, D: Deserializer<'de>>(json: D) -> Result<Option<f64>, D::Error> {
+    number_or_nan(json).map(Some)
+}
+
 /// JSON has no NaN: a value that is not finite is written as `null`.
 pub(super) fn number_or_nan<'de, D: Deserializer<'de>>(json: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(json)?.unwrap_or(f64::NAN))
@@ -173,7 +179,7 @@ mod tests {
             StepRecord { step: 1, loss: 0.1 + 0.2, gradient_evaluations: 60, ..StepRecord::default() };
         let validation = ValidationRecord {
             step: 2,
-            validation_accuracy: 97.5,
+            validation_accuracy: Some(97.5),
             ci95: 0.5,
             validation_loss: 0.1,
             episodes: 5,
@@ -181,12 +187,28 @@ mod tests {
             batch_norm: BatchNorm::Support,
             gradient_evaluations: 120,
         };
-        let lines =
-            [json!(plain).to_string(), json!(adapting).to_string(), json!(validation).to_string()].join("\n");
-        let expected =
-            vec![Record::Step(plain), Record::Step(adapting), Record::Validation(validation.clone())];
+        let regression = ValidationRecord { validation_accuracy: None, ..validation.clone() };
+        assert!(json!(regression).get("validation_accuracy").is_none());
+        let values = [json!(plain), json!(adapting), json!(validation), json!(regression)];
+        let lines = values.map(|value| value.to_string()).join("\n");
+        let validations = [validation, regression];
+        let expected: Vec<Record> = [Record::Step(plain), Record::Step(adapting)]
+            .into_iter()
+            .chain(validations.iter().cloned().map(Record::Validation))
+            .collect();
         assert_eq!(Records::<Record>::new(lines.clone()).collect::<Vec<_>>(), expected);
-        assert_eq!(Records::<ValidationRecord>::new(lines).collect::<Vec<_>>(), [validation]);
+        assert_eq!(Records::<ValidationRecord>::new(lines).collect::<Vec<_>>(), validations);
+    }
+
+    #[test]
+    fn a_validation_whose_episodes_all_diverged_has_an_accuracy_that_is_nan() {
+        let line = json!({"step": 3, "validation_accuracy": null, "ci95": null, "validation_loss": null, "episodes": 5,
+                          "diverged_episodes": 5, "batch_norm": "support", "gradient_evaluations": 60});
+        let Some(Record::Validation(read)) = Records::new(line.to_string()).next() else {
+            panic!("a validation")
+        };
+        assert!(read.validation_accuracy.is_some_and(f64::is_nan));
+        assert_eq!(json!(read), line);
     }
 
     #[test]

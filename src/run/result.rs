@@ -6,7 +6,7 @@
 
 use super::error::failed;
 use super::record::{is_none, number_or_nan};
-use super::{Error, RunDir};
+use super::{Error, RunDir, RunResult};
 use crate::data::Part;
 use crate::support::atomic_file;
 use crate::task::BatchNorm;
@@ -130,26 +130,26 @@ struct Divergence {
 
 impl EvaluationResult {
     /// The name of an evaluation's file: all that the number depends on.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let mut name = format!("{}-{}-way-{}-shot", self.accuracy.part().name(), self.ways, self.shots);
         for (count, what) in [(self.queries, "query"), (self.inner_steps, "inner-steps")] {
             name += &count.map_or_else(String::new, |count| format!("-{count}-{what}"));
         }
         name += &format!("-{}-episodes-batch-norm-{}", self.episodes, self.batch_norm);
-        name += &match self.ensemble {
-            1 => format!("-step-{}", self.steps),
-            members => format!("-ensemble-{members}-to-step-{}", self.steps),
-        };
+        name += &checkpoints(self.ensemble, self.steps);
         if let Some(data) = &self.data {
             let all = if data.all_classes { "all-classes" } else { "part" };
             name += &format!("-{all}-of-{}-{:.DIGEST$}", data.name(), data.digest);
         }
         name
     }
+}
 
-    /// Whether `other` measured the same: whether all but the measured numbers and the times is equal.
-    fn measures_the_same(&self, other: &Self) -> bool {
-        self.name() == other.name() && self.seed == other.seed && self.checkpoints == other.checkpoints
+/// What the name of a file says of the `ensemble` checkpoints that were measured, the last of them after `steps` outer steps.
+pub(super) fn checkpoints(ensemble: usize, steps: u64) -> String {
+    match ensemble {
+        1 => format!("-step-{steps}"),
+        members => format!("-ensemble-{members}-to-step-{steps}"),
     }
 }
 
@@ -179,7 +179,7 @@ impl RunDir {
     ///
     /// # Errors
     /// Returns an error if a file cannot be written.
-    pub fn write_test(&self, result: &EvaluationResult) -> Result<(), Error> {
+    pub fn write_test(&self, result: &RunResult) -> Result<(), Error> {
         match self.test_result()? {
             Some(before) if before.measures_the_same(result) => return Ok(()),
             Some(before) => self.write_json(&before.name(), &before)?,
@@ -192,7 +192,7 @@ impl RunDir {
     ///
     /// # Errors
     /// Returns an error if the file cannot be written.
-    pub fn write_evaluation(&self, result: &EvaluationResult) -> Result<PathBuf, Error> {
+    pub fn write_evaluation(&self, result: &RunResult) -> Result<PathBuf, Error> {
         let name = result.name();
         self.write_json(&name, result)?;
         Ok(self.result_file(&name))
@@ -202,7 +202,7 @@ impl RunDir {
     ///
     /// # Errors
     /// Returns an error if the file cannot be read.
-    pub fn test_result(&self) -> Result<Option<EvaluationResult>, Error> {
+    pub fn test_result(&self) -> Result<Option<RunResult>, Error> {
         self.read_json(Part::Test.name())
     }
 
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn results_are_read_as_they_were_written() {
         let folder = tempfile::tempdir().unwrap();
-        let (run, result) = (RunDir::at(folder.path()), result());
+        let (run, result) = (RunDir::at(folder.path()), RunResult::Accuracy(result()));
         assert_eq!(run.test_result().unwrap(), None);
         run.write_test(&result).unwrap();
         assert_eq!(run.test_result().unwrap(), Some(result));
@@ -314,8 +314,8 @@ mod tests {
             accuracy: none,
             ..result()
         };
-        run.write_test(&diverged).unwrap();
-        let read = run.test_result().unwrap().unwrap();
+        run.write_test(&RunResult::Accuracy(diverged)).unwrap();
+        let Some(RunResult::Accuracy(read)) = run.test_result().unwrap() else { panic!("an accuracy") };
         assert_eq!((read.accuracy.percent(), read.diverged_episodes), (None, 600));
         assert!(read.ci95.is_nan() && read.accuracy.part() == Part::Test);
     }
@@ -345,11 +345,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::at(folder.path());
         let short = EvaluationResult { steps: 4, checkpoints: vec![4], ..result() };
+        let again = EvaluationResult { accuracy: PartAccuracy::Test(97.4), ..short.clone() };
+        let [short, again, long] = [short, again, result()].map(RunResult::Accuracy);
         run.write_test(&short).unwrap();
-        run.write_test(&EvaluationResult { accuracy: PartAccuracy::Test(97.4), ..short.clone() }).unwrap();
-        assert_eq!(run.test_result().unwrap(), Some(short.clone()), "measured again, on another backend");
-        run.write_test(&result()).unwrap();
-        assert_eq!(run.test_result().unwrap(), Some(result()));
-        assert_eq!(run.read_json::<EvaluationResult>(&short.name()).unwrap(), Some(short));
+        run.write_test(&again).unwrap();
+        assert_eq!(run.test_result().unwrap().as_ref(), Some(&short), "measured again, on another backend");
+        run.write_test(&long).unwrap();
+        assert_eq!(run.test_result().unwrap(), Some(long));
+        assert_eq!(run.read_json::<RunResult>(&short.name()).unwrap(), Some(short));
     }
 }

@@ -1,11 +1,12 @@
-//! Few-shot classification.
+//! Few-shot learning.
 //!
-//! Inner loss: cross-entropy of the support set. Outer loss: cross-entropy of the query set after
+//! Inner loss: cross-entropy of the support set, or its squared error for regression. Outer loss: that of the query set after
 //! adaptation. The [`Adaptation`] determines which weights adapt, from which start and at which rates. Weights that do
 //! not adapt enter both losses through θ; the others start at their values in θ (Finn, Abbeel & Levine, *Model-agnostic
 //! meta-learning*, 2017), or, for a [prototype head](super::Head::Prototype), at a function of θ and the support set.
 
 use super::adaptation::{Head, Plan};
+use super::regression::squared_error;
 use super::{Adaptation, Adapted, Batch};
 use crate::model::Architecture;
 use bilevel::{Bilevel, Dual, Params, Rates, choice};
@@ -19,6 +20,35 @@ choice! {
         Transductive = "transductive",
         /// The support images: the prediction for a query image does not depend on the other query images.
         Support = "support",
+        /// None: the network has no batch norm.
+        Absent = "none",
+    }
+}
+
+/// What a network's outputs are measured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Outputs are logits, targets one-hot labels: mean −log softmax at the label.
+    CrossEntropy,
+    /// Outputs and targets are values: mean squared difference.
+    SquaredError,
+}
+
+impl Loss {
+    /// The loss of `outputs`, both `[tasks, n, outputs]`: `[tasks]`.
+    fn of(self, outputs: Dual<3>, targets: &Tensor<3>) -> Dual<1> {
+        match self {
+            Self::CrossEntropy => outputs.cross_entropy(targets),
+            Self::SquaredError => squared_error(outputs, targets),
+        }
+    }
+
+    /// The loss of the outputs of a head, its weight and bias, for `features [tasks, n, width]`: `[tasks]`.
+    fn of_head(self, features: Dual<3>, [weight, bias]: [Dual<3>; 2], targets: &Tensor<3>) -> Dual<1> {
+        match self {
+            Self::CrossEntropy => features.linear_cross_entropy(weight, bias, targets),
+            Self::SquaredError => squared_error(head_logits(features, &[weight, bias]), targets),
+        }
     }
 }
 
@@ -30,10 +60,11 @@ pub struct FewShot {
     query: Batch,
     batch_norm: BatchNorm,
     plan: Arc<Plan>,
+    loss: Loss,
 }
 
 impl FewShot {
-    /// MAML on a meta-batch of episodes with these support and query sets; `rate` is α of every inner step.
+    /// MAML on a meta-batch of classification episodes with these support and query sets; `rate` is α of every inner step.
     pub fn new(
         architecture: Arc<dyn Architecture>,
         support: Batch,
@@ -42,12 +73,17 @@ impl FewShot {
         batch_norm: BatchNorm,
     ) -> Self {
         let plan = Arc::new(Plan::new(&Adaptation::maml(rate), &*architecture));
-        Self { architecture, support, query, batch_norm, plan }
+        Self { architecture, support, query, batch_norm, plan, loss: Loss::CrossEntropy }
     }
 
     /// The same episodes with another adaptation. θ is then a stack of [`Adaptation::leaves`].
     pub fn adapting(self, adaptation: &Adaptation) -> Self {
         Self { plan: Arc::new(Plan::new(adaptation, &*self.architecture)), ..self }
+    }
+
+    /// The same episodes measured by `loss`.
+    pub fn measured_by(self, loss: Loss) -> Self {
+        Self { loss, ..self }
     }
 
     /// Logits of the support images in the inner loss of inner step `step` (from 1), `[tasks, n, ways]`.
@@ -91,7 +127,7 @@ impl FewShot {
         compute: impl Fn(&Tensor<3>, usize) -> Tensor<3>,
     ) -> Tensor<3> {
         match batch_norm {
-            BatchNorm::Transductive => compute(&self.query.input, self.query.count()),
+            BatchNorm::Transductive | BatchNorm::Absent => compute(&self.query.input, self.query.count()),
             BatchNorm::Support => {
                 // One pass over both sets; batch norm takes its statistics from the first images.
                 let both = Tensor::cat(vec![self.support.input.clone(), self.query.input.clone()], 1);
@@ -101,14 +137,19 @@ impl FewShot {
         }
     }
 
-    /// Loss and accuracy on the query sets at θ = `outer` and φ_steps = `fast`.
+    /// Loss of these outputs for the query points, `[tasks, n, outputs]`: `[tasks]`.
+    pub fn query_loss(&self, outputs: Tensor<3>) -> Tensor<1> {
+        self.loss.of(Dual::constant(outputs), &self.query.targets).primal
+    }
+
+    /// Loss and accuracy of classification on the query sets at θ = `outer` and φ_steps = `fast`.
     pub fn assess(&self, steps: usize, outer: &Params, fast: &Params) -> Adapted {
         self.assess_logits(self.query_logits(steps, outer, fast))
     }
 
     /// Loss and accuracy of these logits of the query images, `[tasks, n, ways]`.
     pub fn assess_logits(&self, logits: Tensor<3>) -> Adapted {
-        Adapted::new(logits, &self.query.one_hot)
+        Adapted::new(logits, &self.query.targets)
     }
 
     /// Features of the support images, `[tasks, n, width]`, with the weights `body` below the head.
@@ -124,7 +165,7 @@ impl FewShot {
             Some([features, _]) => features.clone(),
             _ => self.support_features(&self.plan.body_at_start(outer)),
         };
-        let one_hot = self.support.one_hot.clone();
+        let one_hot = self.support.targets.clone();
         let share = one_hot.clone() / one_hot.sum_dim(1);
         let means = features.swap_dims(1, 2).matmul(share);
         [means.clone() * 2, -means.square().sum_dim(1)]
@@ -133,11 +174,11 @@ impl FewShot {
 
 impl Bilevel for FewShot {
     fn tasks(&self) -> usize {
-        self.support.one_hot.dims()[0]
+        self.support.targets.dims()[0]
     }
 
     fn start(&self, outer: &Params) -> Params {
-        let [_, _, ways] = self.support.one_hot.dims();
+        let [_, _, ways] = self.support.targets.dims();
         self.plan.start(outer, ways, || self.prototypes(outer))
     }
 
@@ -162,29 +203,28 @@ impl Bilevel for FewShot {
     }
 
     fn inner_loss(&self, step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
-        let (features, [weight, bias]) = match outer.get(self.plan.leaves.len()..) {
+        let (features, head) = match outer.get(self.plan.leaves.len()..) {
             Some([features, _]) => (features.clone(), [fast[0].clone(), fast[1].clone()]),
             _ => self.plan.features(step, outer, fast, |body| {
                 self.architecture.features(body, &self.support.input, self.support.count())
             }),
         };
-        features.linear_cross_entropy(weight, bias, &self.support.one_hot)
+        self.loss.of_head(features, head, &self.support.targets)
     }
 
     fn outer_loss(&self, step: usize, outer: &Params, fast: &Params) -> Tensor<1> {
         let (constant, head) = (outer.constant(), fast.constant());
-        let (features, [weight, bias]) = match constant.get(self.plan.leaves.len()..) {
+        let (features, head) = match constant.get(self.plan.leaves.len()..) {
             Some([_, features]) => (features.clone(), [head[0].clone(), head[1].clone()]),
             // One pass over both sets has the logits of both.
             _ if self.batch_norm == BatchNorm::Support => {
-                let logits = self.query_logits(step, outer, fast);
-                return Dual::constant(logits).cross_entropy(&self.query.one_hot).primal;
+                return self.query_loss(self.query_logits(step, outer, fast));
             }
             _ => self.plan.features(step, &constant, &head, |body| {
                 self.architecture.features(body, &self.query.input, self.query.count())
             }),
         };
-        features.linear_cross_entropy(weight, bias, &self.query.one_hot).primal
+        self.loss.of_head(features, head, &self.query.targets).primal
     }
 
     fn select(&self, tasks: &[usize]) -> Self {

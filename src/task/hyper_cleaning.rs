@@ -57,7 +57,7 @@ impl HyperCleaning {
 
     /// Loss and accuracy of the classifiers φ = `fast` on `images`.
     pub fn assess(&self, fast: &Params, images: &Batch) -> Adapted {
-        Adapted::new(logits(images, &fast.constant()).primal, &images.one_hot)
+        Adapted::new(logits(images, &fast.constant()).primal, &images.targets)
     }
 
     fn logits_of(&self, logit: impl Fn(usize) -> f64) -> Params {
@@ -76,12 +76,12 @@ fn logits(images: &Batch, fast: &[Dual<3>]) -> Dual<3> {
 
 impl Bilevel for HyperCleaning {
     fn tasks(&self) -> usize {
-        self.train.one_hot.dims()[0]
+        self.train.targets.dims()[0]
     }
 
     fn start(&self, _outer: &Params) -> Params {
         let [tasks, _, pixels] = self.train.input.dims();
-        let [_, _, classes] = self.train.one_hot.dims();
+        let [_, _, classes] = self.train.targets.dims();
         let options = (&self.train.input.device(), self.train.input.dtype());
         Params::new([pixels, 1].map(|rows| Tensor::zeros([tasks, rows, classes], options)).to_vec())
     }
@@ -92,12 +92,12 @@ impl Bilevel for HyperCleaning {
 
     fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
         let weighted =
-            outer[0].clone().sigmoid() * logits(&self.train, fast).log_likelihoods(&self.train.one_hot);
+            outer[0].clone().sigmoid() * logits(&self.train, fast).log_likelihoods(&self.train.targets);
         weighted.sum_dim(1).scale(-1.0).reshape([self.tasks()])
     }
 
     fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
-        logits(&self.validation, &fast.constant()).cross_entropy(&self.validation.one_hot).primal
+        logits(&self.validation, &fast.constant()).cross_entropy(&self.validation.targets).primal
     }
 
     fn select(&self, tasks: &[usize]) -> Self {

@@ -31,7 +31,7 @@ impl Hyperparameters {
     /// Trains a perceptron with hidden layers of widths `hidden` on `train`, to minimise the loss on `validation`. Its
     /// initial weights are drawn from `seed`.
     pub fn new(train: Batch, validation: Batch, hidden: &[usize], seed: u64) -> Self {
-        let ([_, _, pixels], [_, _, classes]) = (train.input.dims(), train.one_hot.dims());
+        let ([_, _, pixels], [_, _, classes]) = (train.input.dims(), train.targets.dims());
         let widths = [&[pixels], hidden, &[classes]].concat();
         let leaf = |layout, deviation| {
             let (distribution, role) = (Distribution::Normal, Role::Weight);
@@ -73,7 +73,7 @@ impl Hyperparameters {
 
     /// Loss and accuracy of the networks φ = `fast` on `images`.
     pub fn assess(&self, fast: &Params, images: &Batch) -> Adapted {
-        Adapted::new(logits(images, &fast.constant()).primal, &images.one_hot)
+        Adapted::new(logits(images, &fast.constant()).primal, &images.targets)
     }
 }
 
@@ -87,7 +87,7 @@ fn logits(images: &Batch, fast: &[Dual<3>]) -> Dual<3> {
 
 impl Bilevel for Hyperparameters {
     fn tasks(&self) -> usize {
-        self.train.one_hot.dims()[0]
+        self.train.targets.dims()[0]
     }
 
     fn start(&self, _outer: &Params) -> Params {
@@ -101,7 +101,7 @@ impl Bilevel for Hyperparameters {
     }
 
     fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
-        let loss = logits(&self.train, fast).cross_entropy(&self.train.one_hot);
+        let loss = logits(&self.train, fast).cross_entropy(&self.train.targets);
         let penalties = outer[1].primal.clone().exp();
         fast.iter().step_by(2).enumerate().fold(loss, |loss, (layer, weights)| {
             let penalty = penalties.clone().narrow(1, layer, 1).reshape([self.tasks()]);
@@ -110,7 +110,7 @@ impl Bilevel for Hyperparameters {
     }
 
     fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
-        logits(&self.validation, &fast.constant()).cross_entropy(&self.validation.one_hot).primal
+        logits(&self.validation, &fast.constant()).cross_entropy(&self.validation.targets).primal
     }
 
     fn select(&self, tasks: &[usize]) -> Self {

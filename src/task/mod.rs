@@ -1,4 +1,4 @@
-//! Bi-level problems on images: few-shot classification, data hyper-cleaning and hyperparameter optimisation.
+//! Bi-level problems on images and points: few-shot learning, data hyper-cleaning and hyperparameter optimisation.
 
 mod adaptation;
 mod batch;
@@ -6,10 +6,11 @@ mod classification;
 mod few_shot;
 mod hyper_cleaning;
 mod hyperparameters;
+mod regression;
 
 pub use adaptation::{Adaptation, Adapts, Head, InnerRates, RateEach};
 pub use batch::Batch;
 pub use classification::Adapted;
-pub use few_shot::{BatchNorm, FewShot};
+pub use few_shot::{BatchNorm, FewShot, Loss};
 pub use hyper_cleaning::{HyperCleaning, f1};
 pub use hyperparameters::Hyperparameters;

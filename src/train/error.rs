@@ -44,6 +44,13 @@ pub enum Error {
     )]
     NoAccuracy { episodes: usize, steps: usize, path: PathBuf },
     #[error(
+        "{diverged} of {episodes} episodes diverged: after {steps} inner steps the network's outputs are not finite, so there \
+         is no mean squared error. `metaburn eval {} --steps N` measures after fewer inner steps; for a new run, lower \
+         inner.rate or inner.eval_steps",
+        quoted(path)
+    )]
+    NoError { diverged: usize, episodes: usize, steps: usize, path: PathBuf },
+    #[error(
         "training diverged at outer step {step}: {what} is not finite. Continue from the last checkpoint with other \
          settings, `metaburn resume {} --set outer.rate=RATE`, also with outer.clip, or with divergence.action = \"skip\" or \
          \"rewind\"; or start a new run with a lower inner.rate{}",
@@ -87,7 +94,8 @@ impl Classified for Error {
             | Self::AmongImages { .. }
             | Self::NoData { .. }
             | Self::OtherData { .. }
-            | Self::NoAccuracy { .. } => true,
+            | Self::NoAccuracy { .. }
+            | Self::NoError { .. } => true,
             Self::Diverged { .. } | Self::Unsaved { .. } | Self::Computing { .. } => false,
         }
     }

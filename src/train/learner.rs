@@ -1,11 +1,12 @@
 //! The learner: the network of a configuration on a device.
 
 use super::{Images, outer_loop};
-use crate::config::{self, Config};
+use crate::config::{self, Config, TaskKind};
 use crate::data::{Episode, EpisodeShape};
 use crate::model::{self, Architecture, Leaf};
-use crate::task::{Adaptation, Batch, BatchNorm, FewShot, Head};
+use crate::task::{Adaptation, Batch, BatchNorm, FewShot, Head, Loss};
 use bilevel::device::Opened;
+use bilevel::hypergradient::Workers;
 use bilevel::optimizer::LeafSettings;
 use bilevel::{OuterLoop, Params, Proximal};
 use burn::tensor::{Tensor, TensorData};
@@ -20,15 +21,24 @@ pub struct Learner {
     inner: config::Inner,
     adaptation: Adaptation,
     batch_norm: BatchNorm,
+    loss: Loss,
 }
 
 impl Learner {
     /// The learner of `config` on the device of `opened`.
-    pub fn new(config: &Config, opened: Opened) -> Self {
-        let architecture = config.model.architecture.build(config.data.image_size, config.task.ways);
+    pub fn new(config: &Config, mut opened: Opened) -> Self {
+        let architecture = config.model.architecture.build(config.input_side(), config.task.ways);
         let (inner, batch_norm) = (config.inner.clone(), config.model.batch_norm);
         let adaptation = inner.adaptation();
-        Self { architecture, opened, inner, adaptation, batch_norm }
+        let loss = match config.task.kind {
+            TaskKind::Classification => Loss::CrossEntropy,
+            TaskKind::Sinusoid => Loss::SquaredError,
+        };
+        if config.task.kind == TaskKind::Sinusoid {
+            // So little is computed for a point that starting an operation costs more than the operation.
+            opened.workers.chunk = Workers::TOGETHER.chunk;
+        }
+        Self { architecture, opened, inner, adaptation, batch_norm, loss }
     }
 
     /// The parameters of θ in the order of its leaves; see [`Adaptation::leaves`].
@@ -98,6 +108,7 @@ impl Learner {
     pub fn adapting(&self, support: Batch, query: Batch) -> Proximal<FewShot> {
         let network = self.architecture.clone();
         let plain = FewShot::new(network, support, query, self.inner.rate, self.batch_norm);
-        Proximal { problem: plain.adapting(&self.adaptation), strength: self.inner.proximal }
+        let problem = plain.adapting(&self.adaptation).measured_by(self.loss);
+        Proximal { problem, strength: self.inner.proximal }
     }
 }

@@ -3,12 +3,15 @@
 mod device_images;
 mod divergence;
 mod episode_loader;
+mod episodes;
 mod error;
 mod evaluation;
 mod imported;
 mod learner;
+mod measured;
 mod memory;
 mod prediction;
+mod regression;
 mod remedy;
 mod sampler;
 mod saving;
@@ -17,10 +20,12 @@ mod tests;
 mod watcher;
 
 pub use episode_loader::{BatchStream, EpisodeLoader, Images};
+pub use episodes::{Batches, Decided, Episodes};
 pub use error::Error;
 pub use evaluation::{Accuracy, Evaluation, together};
 pub use imported::{Origin, write_imported};
 pub use learner::Learner;
+pub use measured::Measured;
 pub use memory::Plan;
 pub use sampler::{
     Earlier, RunData, check_data, evaluation_shape, images, sampler, sampler_of_all, sampler_of_split,
@@ -29,7 +34,7 @@ pub use sampler::{
 pub use watcher::Watcher;
 
 use crate::config::{Config, Purpose};
-use crate::data::{Location, Part, Sampler};
+use crate::data::{Location, Part};
 use crate::run::{
     self, Best, ClockRecord, Journal, Lock, Ranking, RunDir, Saved, StepRecord, TrainingState,
     ValidationRecord,
@@ -61,7 +66,7 @@ pub struct Trainer {
     config: Config,
     learner: Learner,
     plan: Plan,
-    loader: EpisodeLoader,
+    episodes: Episodes,
     outer: OuterLoop,
     progress: Progress,
     run: RunDir,
@@ -80,7 +85,7 @@ struct Progress {
     ranking: Ranking,
     skipped_steps: u64,
     rewinds: u64,
-    /// Digest of the images trained on.
+    /// Digest of the images or curves trained on.
     data: String,
 }
 
@@ -99,8 +104,12 @@ pub fn outer_loop(config: &Config, theta: Params, workers: Workers) -> OuterLoop
 /// # Errors
 /// Returns an error if it would be.
 fn check_place(path: &Path, config: &Config) -> Result<(), Error> {
-    let images = config.data.path.as_deref().filter(|_| config.data.source.location == Location::Required);
-    let Some(images) = images.and_then(|images| images.canonicalize().ok()) else { return Ok(()) };
+    let Some(data) = config.data.as_ref().filter(|data| data.source.location == Location::Required) else {
+        return Ok(());
+    };
+    let Some(images) = data.path.as_ref().and_then(|images| images.canonicalize().ok()) else {
+        return Ok(());
+    };
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
     // What does not exist yet has no links.
     let existing = absolute.ancestors().find_map(|folder| folder.canonicalize().ok());
@@ -120,11 +129,13 @@ impl Trainer {
         let learner = Learner::new(&config, opened);
         let theta = learner.initialise(config.seed);
         check_place(path, &config)?;
-        let data = RunData::load(&config, Earlier::None, watcher)?;
-        let (run, lock) = RunDir::create(path, &data.config)?;
-        run.write_split(&data.split)?;
-        watcher.note(&data.describe());
-        Self::begin(theta, learner, data.config, data.sampler, run, lock)
+        let (episodes, decided) = Episodes::new(&config, &learner.opened, Earlier::None, watcher)?;
+        let (run, lock) = RunDir::create(path, &decided.config)?;
+        if let Some(split) = &decided.split {
+            run.write_split(split)?;
+        }
+        decided.description.iter().for_each(|text| watcher.note(text));
+        Self::begin(theta, learner, decided.config, episodes, run, lock)
     }
 
     /// Resumes `run` at its latest intact checkpoint, or at its beginning if it was ended before the first. `config` is the
@@ -139,18 +150,18 @@ impl Trainer {
             saved.check_settings(&config, Purpose::Training, run.path())?;
         }
         let opened = device::open(config.backend)?.with_threads(config.threads);
-        let split = run.split()?;
-        let data = RunData::load(&config, split.as_ref().map_or(Earlier::None, Earlier::Run), watcher)?;
-        let sampler = data.sampler;
         let learner = Learner::new(&config, opened);
+        let split = run.split()?;
+        let earlier = split.as_ref().map_or(Earlier::None, Earlier::Run);
+        let (episodes, _) = Episodes::new(&config, &learner.opened, earlier, watcher)?;
         let Some((saved, faults)) = latest else {
-            return Self::begin(learner.initialise(config.seed), learner, config, sampler, run, lock);
+            return Self::begin(learner.initialise(config.seed), learner, config, episodes, run, lock);
         };
         faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; continuing from the one before")));
-        check_data(&sampler, &saved.training_state)?;
+        episodes.check_data(&saved.training_state)?;
         let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
         let mut trainer =
-            Self::assemble(config, learner, sampler, theta, saved.training_state.step, run, lock)?;
+            Self::assemble(config, learner, episodes, theta, saved.training_state.step, run, lock)?;
         trainer.restore(&saved)?;
         Ok(trainer)
     }
@@ -176,7 +187,7 @@ impl Trainer {
             ranking: self.run.return_to(&training_state.ranking(), self.config.checkpoint.keep_best)?,
             skipped_steps: training_state.skipped_steps,
             rewinds: training_state.rewinds,
-            // Weights of another program do not say what they were trained on. From now on it is these images.
+            // Weights of another program do not say what they were trained on. From now on it is this data.
             ..std::mem::take(&mut self.progress)
         };
         Ok(())
@@ -187,11 +198,11 @@ impl Trainer {
         theta: Params,
         learner: Learner,
         config: Config,
-        sampler: Sampler,
+        episodes: Episodes,
         run: RunDir,
         lock: Lock,
     ) -> Result<Self, Error> {
-        let mut trainer = Self::assemble(config, learner, sampler, theta, 0, run, lock)?;
+        let mut trainer = Self::assemble(config, learner, episodes, theta, 0, run, lock)?;
         trainer.try_save()?;
         Ok(trainer)
     }
@@ -199,7 +210,7 @@ impl Trainer {
     fn assemble(
         config: Config,
         learner: Learner,
-        sampler: Sampler,
+        episodes: Episodes,
         theta: Params,
         step: u64,
         run: RunDir,
@@ -207,13 +218,13 @@ impl Trainer {
     ) -> Result<Self, Error> {
         Ok(Self {
             outer: learner.outer_loop(&config, theta),
-            progress: Progress { data: sampler.set().digest(), ..Progress::default() },
+            progress: Progress { data: episodes.digest(), ..Progress::default() },
             metrics: Journal::resume(&run.metrics_file(), step)?,
             clock: Journal::resume(&run.clock_file(), step)?,
             _lock: lock,
             plan: Plan::new(&config, &learner),
             config,
-            loader: EpisodeLoader::new(sampler, &learner.opened),
+            episodes,
             learner,
             run,
             unsaved: None,
@@ -281,8 +292,8 @@ impl Trainer {
     }
 
     /// The meta-batches, starting with the next step's.
-    fn batches(&self) -> BatchStream {
-        self.loader.batches(training_shape(&self.config), self.config.outer.meta_batch, self.next_draw())
+    fn batches(&self) -> Batches {
+        self.episodes.batches(training_shape(&self.config), self.config.outer.meta_batch, self.next_draw())
     }
 
     /// The number of the next step's draw. After a rewind, it is one that has not been used.
@@ -307,10 +318,10 @@ impl Trainer {
     }
 
     /// Launches an outer step on the next meta-batch of `batches`.
-    fn launch(&mut self, batches: &mut BatchStream) -> PendingStep {
+    fn launch(&mut self, batches: &mut Batches) -> PendingStep {
         let began = Instant::now();
         let draw = self.next_draw();
-        let problem = self.learner.classify(batches.take(), &training_shape(&self.config));
+        let problem = batches.take(&self.learner);
         let pending = self.outer.launch(&problem, draw);
         self.progress.seconds += began.elapsed().as_secs_f64();
         pending
@@ -374,32 +385,35 @@ impl Trainer {
         Ok(())
     }
 
-    /// Validates, and saves a checkpoint if the accuracy is among the best so far. Returns whether it did.
+    /// Validates, and saves a checkpoint if the accuracy or error is among the best so far. Returns whether it did.
     fn validate(&mut self, watcher: &mut dyn Watcher) -> Result<bool, Error> {
-        let accuracy = self.evaluate(Part::Validation, self.config.eval.episodes, |_| {});
+        let episodes = self.config.eval.episodes;
+        let measured = self.evaluate(Part::Validation, episodes, |_| {});
         let record = ValidationRecord {
             step: self.outer.steps(),
-            validation_accuracy: accuracy.mean,
-            ci95: accuracy.ci95,
-            validation_loss: accuracy.loss,
-            episodes: accuracy.episodes,
-            diverged_episodes: accuracy.diverged,
+            validation_accuracy: measured.accuracy().map(|accuracy| accuracy.mean),
+            ci95: measured.ci95(),
+            validation_loss: measured.loss(),
+            episodes,
+            diverged_episodes: measured.diverged(),
             batch_norm: self.config.model.batch_norm,
             gradient_evaluations: self.outer.evaluations().total(),
         };
         self.metrics.write(&record)?;
         watcher.validation(&record);
-        if !accuracy.is_known() {
+        if let Err(reason) = measured.known() {
+            let diverged = match record.diverged_episodes {
+                all if all == episodes => format!("all {episodes}"),
+                some => format!("{some} of {episodes}"),
+            };
             watcher.warning(&format!(
-                "all {} validation episodes diverged after outer step {}: their answers after {} inner steps are not finite, so \
-                 there is no accuracy",
-                accuracy.episodes,
-                record.step,
-                self.config.inner.eval_steps
+                "{diverged} validation episodes diverged after outer step {}: their answers after {} inner steps are not finite, \
+                 so {reason}",
+                record.step, self.config.inner.eval_steps
             ));
             return Ok(false);
         }
-        let best = Best { step: record.step, accuracy: accuracy.mean };
+        let best = Best { step: record.step, score: measured.score() };
         let Some(ranking) = self.progress.ranking.with(best, self.config.checkpoint.keep_best) else {
             return Ok(false);
         };
@@ -412,13 +426,20 @@ impl Trainer {
         Ok(kept)
     }
 
-    /// Accuracy at the current θ on `episodes` episodes of `part`.
-    pub fn evaluate(&self, part: Part, episodes: usize, progress: impl FnMut(usize)) -> Accuracy {
+    /// Accuracy or error at the current θ on `episodes` episodes of `part`.
+    pub fn evaluate(&self, part: Part, episodes: usize, progress: impl FnMut(usize)) -> Measured {
         let (evaluation, mode) =
             (Evaluation::new(&self.config, part, episodes), self.config.model.batch_norm);
         let theta = std::slice::from_ref(self.outer.theta());
-        let [accuracy] = self.learner.evaluate(theta, &self.loader, &evaluation, [mode], progress);
-        accuracy
+        match &self.episodes {
+            Episodes::Images(loader) => {
+                let [accuracy] = self.learner.evaluate(theta, loader, &evaluation, [mode], progress);
+                Measured::Accuracy(accuracy)
+            }
+            Episodes::Sinusoids(source) => {
+                Measured::Errors(self.learner.squared_errors(theta, source, &evaluation, progress))
+            }
+        }
     }
 
     /// Share of the budget that is used; the last step may exceed 1 slightly.

@@ -47,7 +47,8 @@ fn fewer_classes(config: &Config) -> Vec<Change> {
             flags.push(format!("--set task.ways={ways}"));
         }
         if !validates {
-            (config.data.validation, config.eval.every) = (Some(0), 0);
+            config.data.iter_mut().for_each(|data| data.validation = Some(0));
+            config.eval.every = 0;
             flags.extend(["data.validation=0", "eval.every=0"].map(|set| format!("--set {set}")));
         }
         Change { flags: flags.join(" "), effect, config }
@@ -94,8 +95,10 @@ fn fewer_images(config: &Config) -> Vec<Change> {
 
 /// Whether the images suffice for `config`.
 fn suffices(config: &Config, set: &ImageSet) -> bool {
-    divide(config, set)
-        .is_ok_and(|(split, _)| check(config, &Sampler::new(Arc::new(set.outline()), split, 0)).is_ok())
+    let Some(Ok((split, _))) = config.data.as_ref().map(|data| divide(config, data, set)) else {
+        return false;
+    };
+    check(config, &Sampler::new(Arc::new(set.outline()), split, 0)).is_ok()
 }
 
 /// Checks that every part that `config` uses has enough classes and images.
@@ -113,7 +116,7 @@ pub fn check(config: &Config, sampler: &Sampler) -> Result<(), Error> {
 /// How many classes are needed.
 fn more_classes(config: &Config, set: &ImageSet) -> String {
     let ways = config.task.ways;
-    let rule = config.data.split.unwrap_or_else(|| SplitRule::for_images(set));
+    let rule = config.data.as_ref().and_then(|data| data.split).unwrap_or_else(|| SplitRule::for_images(set));
     if rule == SplitRule::Listed {
         let split = Split::listed(set).unwrap_or_default();
         let used = [(Part::Train, "train"), (Part::Validation, "validation"), (Part::Test, "test")];

@@ -2,7 +2,7 @@
 
 use super::remedy::{check, remedy};
 use super::{Error, Watcher};
-use crate::config::Config;
+use crate::config::{Config, Data};
 use crate::data::{
     Augmentation, EpisodeShape, Findings, ImageSet, KeptSplit, LoadOptions, Loaded, Location, RotatedClass,
     Rotations, Sampler, Split, SplitRule, TRAINING_FRACTION,
@@ -53,7 +53,7 @@ pub enum Earlier<'a> {
 /// Loads the images and splits their classes. Checks that every part that the configuration uses has enough classes and images.
 ///
 /// # Errors
-/// Returns an error if images are missing or damaged, or a part has too few classes or images.
+/// Returns an error if the task has no images, images are missing or damaged, or a part has too few classes or images.
 pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Error> {
     Ok(RunData::load(config, Earlier::None, watcher)?.sampler)
 }
@@ -64,7 +64,7 @@ pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Er
 /// # Errors
 /// Returns an error if the images cannot be split so.
 pub fn sampler_of_split(config: &Config, set: ImageSet) -> Result<Sampler, Error> {
-    let (split, _) = divide(config, &set)?;
+    let (split, _) = divide(config, config.images()?, &set)?;
     Ok(Sampler::new(Arc::new(set), split, config.seed))
 }
 
@@ -95,10 +95,12 @@ impl RunData {
         watcher: &mut dyn Watcher,
     ) -> Result<Self, Error> {
         let Loaded { set, findings, .. } = loaded;
-        let (split, rule) = match split_as_earlier(config, &set, earlier, watcher) {
+        let data = config.images()?;
+        let (split, rule) = match split_as_earlier(data, &set, earlier, watcher) {
             Some(split) => split,
             None => {
-                let divided = divide(config, &set).map_err(|error| insufficient(config, &set, error))?;
+                let divided =
+                    divide(config, data, &set).map_err(|error| insufficient(config, &set, error))?;
                 if let Earlier::Run(before) | Earlier::Weights(before) = earlier {
                     before.check(&set, &divided.0)?;
                 }
@@ -110,12 +112,15 @@ impl RunData {
             kept = kept.after(before);
         }
         let mut resolved = config.clone();
-        resolved.data.split = Some(rule);
-        resolved.data.validation = Some(split.validation.len());
-        resolved.data.invert = findings.ink.map(|ink| ink.inverted).or(config.data.invert);
+        resolved.data = Some(Data {
+            split: Some(rule),
+            validation: Some(split.validation.len()),
+            invert: findings.ink.map(|ink| ink.inverted).or(data.invert),
+            ..data.clone()
+        });
         let sampler = Sampler::new(Arc::new(set), split, config.seed);
         check(config, &sampler).map_err(|error| insufficient(config, sampler.set(), error))?;
-        let sampler = sampler.with_augmentation(augmentation(config));
+        let sampler = sampler.with_augmentation(augmentation(data));
         Ok(Self { sampler, findings, config: resolved, split: kept })
     }
 
@@ -136,7 +141,7 @@ impl RunData {
 /// # Errors
 /// Returns an error if images are missing or damaged.
 pub fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<Loaded, Error> {
-    let data = &config.data;
+    let data = config.images()?;
     if data.path.is_none() && data.source.location != Location::Generated {
         return Err(Error::NoData { of: data.source });
     }
@@ -158,7 +163,7 @@ pub fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<Loaded, Erro
 
 /// The split that was made earlier, if these are its classes; `None` for a new split.
 fn split_as_earlier(
-    config: &Config,
+    data: &Data,
     set: &ImageSet,
     earlier: Earlier,
     watcher: &mut dyn Watcher,
@@ -168,10 +173,10 @@ fn split_as_earlier(
         Earlier::Run(before) => (before, true),
         Earlier::Weights(before) => (before, false),
     };
-    let split = before.of(set, config.data.rotations == Rotations::Classes)?;
+    let split = before.of(set, data.rotations == Rotations::Classes)?;
     let rule = SplitRule::ALL.iter().copied().find(|rule| rule.name() == before.rule)?;
-    let asked = config.data.split.unwrap_or(rule);
-    let validation = config.data.validation.unwrap_or(split.validation.len());
+    let asked = data.split.unwrap_or(rule);
+    let validation = data.validation.unwrap_or(split.validation.len());
     let is_same = asked == rule && (rule == SplitRule::Listed || validation == split.validation.len());
     if !is_same && !is_run {
         return None;
@@ -184,12 +189,15 @@ fn split_as_earlier(
     Some((split, rule))
 }
 
-/// The split of `set` that `config` describes, and its rule.
+/// The split of `set` that `data` describes, part of `config`, and its rule.
 ///
 /// # Errors
 /// Returns an error if the rule does not suit the images.
-pub(super) fn divide(config: &Config, set: &ImageSet) -> Result<(Split, SplitRule), crate::data::Error> {
-    let data = &config.data;
+pub(super) fn divide(
+    config: &Config,
+    data: &Data,
+    set: &ImageSet,
+) -> Result<(Split, SplitRule), crate::data::Error> {
     let rule = data.split.unwrap_or_else(|| SplitRule::for_images(set));
     let share = TRAINING_FRACTION * VALIDATION_FRACTION * set.classes().len() as f64;
     let few = (share.round() as usize).max(config.task.ways);
@@ -211,8 +219,7 @@ fn insufficient(config: &Config, set: &ImageSet, error: crate::data::Error) -> E
     }
 }
 
-fn augmentation(config: &Config) -> Augmentation {
-    let data = &config.data;
+fn augmentation(data: &Data) -> Augmentation {
     Augmentation { turns: data.rotations == Rotations::Episode, flips: data.flips, shift: data.shift }
 }
 
@@ -221,9 +228,13 @@ fn augmentation(config: &Config) -> Augmentation {
 /// # Errors
 /// Returns an error if the images differ.
 pub fn check_data(sampler: &Sampler, training_state: &TrainingState) -> Result<(), Error> {
-    let found = sampler.set().digest();
-    if found == training_state.data || training_state.data.is_empty() {
+    check_digest(&sampler.set().digest(), training_state)
+}
+
+/// The same for data with this `digest`.
+pub(super) fn check_digest(digest: &str, training_state: &TrainingState) -> Result<(), Error> {
+    if digest == training_state.data || training_state.data.is_empty() {
         return Ok(());
     }
-    Err(Error::OtherData { found, expected: training_state.data.clone() })
+    Err(Error::OtherData { found: digest.into(), expected: training_state.data.clone() })
 }

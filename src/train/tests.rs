@@ -1,7 +1,7 @@
 //! Runs of a tiny network, with and without pending steps, with failures and divergence.
 
 use super::*;
-use crate::data::{Glyphs, Split, SplitRule};
+use crate::data::{Glyphs, Sampler, Split, SplitRule};
 use crate::support::archive::Archive;
 use bilevel::device::Opened;
 use bilevel::readback::read;
@@ -48,7 +48,8 @@ fn trainer(path: &Path, late: bool, more: &[&str]) -> Trainer {
     let learner = Learner::new(&config, Opened { is_gpu: late, ..opened });
     let (run, lock) = RunDir::create(path, &config).unwrap();
     let theta = learner.initialise(config.seed);
-    Trainer::begin(theta, learner, config, Sampler::new(Arc::new(set), split, 0), run, lock).unwrap()
+    let episodes = EpisodeLoader::new(Sampler::new(Arc::new(set), split, 0), &learner.opened);
+    Trainer::begin(theta, learner, config, Episodes::Images(Box::new(episodes)), run, lock).unwrap()
 }
 
 /// Contents of `metrics.jsonl`, and names and digests of checkpoints.

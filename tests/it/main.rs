@@ -39,6 +39,7 @@ mod results;
 mod resume;
 mod resume_longer;
 mod setup;
+mod sinusoid;
 mod studies;
 mod studies_on_digits;
 mod sweep;

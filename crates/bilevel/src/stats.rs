@@ -1,8 +1,18 @@
-//! Means and their 95 % confidence intervals.
+//! Means and their 95 % confidence intervals, and medians.
 
 /// The mean of `values`; NaN if there are none.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The median of `values`, the mean of the two middle values if their number is even; NaN if there are none.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match &sorted[..] {
+        [] => f64::NAN,
+        sorted => (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0,
+    }
 }
 
 /// The mean of `values` and the half-width of its 95 % confidence interval, 1.96·s/√n, with s² the unbiased sample
@@ -31,6 +41,15 @@ pub fn mean_and_t95(values: &[f64]) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use super::median;
+
+    #[test]
+    fn median_of_odd_even_and_no_values() {
+        assert_eq!(median(&[3.0, 1.0, 9.0]), 3.0);
+        assert_eq!(median(&[3.0, 1.0, 9.0, 4.0]), 3.5);
+        assert!(median(&[]).is_nan());
+    }
+
     #[test]
     fn the_t_interval_is_wider_for_few_values() {
         let (mean, t95) = super::mean_and_t95(&[1.0, 2.0, 3.0]);

@@ -72,6 +72,12 @@ impl<'a> Metric<'a> {
     fn accuracy(value: f64, text: String) -> Self {
         Self { unit: Some("%"), more_is_better: true, ..Self::new("Accuracy", value, text) }
     }
+
+    /// What a run with or without images is validated by, before its first validation.
+    fn of_validation(has_images: bool) -> Self {
+        let text = "none yet".into();
+        if has_images { Self::accuracy(f64::NAN, text) } else { Self::new("Error", f64::NAN, text) }
+    }
 }
 
 /// The value of a number, or the mean of a list of numbers, such as one for each inner step.
@@ -108,8 +114,8 @@ impl Dashboard {
         dashboard.draw(|dashboard| {
             let loss = dashboard.state(Metric::new("Loss", f64::NAN, "none yet".into()));
             dashboard.renderer.update_train(loss);
-            let accuracy = dashboard.state(Metric::accuracy(f64::NAN, "none yet".into()));
-            dashboard.renderer.update_valid(accuracy);
+            let validation = dashboard.state(Metric::of_validation(config.data.is_some()));
+            dashboard.renderer.update_valid(validation);
         });
         Some(dashboard)
     }
@@ -152,13 +158,16 @@ impl Dashboard {
 
     /// Shows a validation.
     pub fn validation(&mut self, record: &ValidationRecord) {
-        let (value, ci95) = (record.validation_accuracy, record.ci95);
-        if !value.is_finite() {
+        let (loss, ci95) = (record.validation_loss, record.ci95);
+        let metric = match record.validation_accuracy {
+            Some(value) => Metric::accuracy(value, format!("{value:.2} % ± {ci95:.2}")),
+            None => Metric::new("Error", loss, format!("{loss:.4} ± {ci95:.4}")),
+        };
+        if !metric.value.is_finite() {
             return;
         }
-        let accuracy = Metric::accuracy(value, format!("{value:.2} % ± {ci95:.2}"));
         self.draw(|dashboard| {
-            let state = dashboard.state(accuracy);
+            let state = dashboard.state(metric);
             dashboard.renderer.update_valid(state);
         });
     }

@@ -275,26 +275,28 @@ impl Watcher for Terminal {
     }
 
     fn validation(&mut self, record: &ValidationRecord) {
-        let how = match record.diverged_episodes {
-            0 => format!("batch norm {}", record.batch_norm),
-            some => {
-                format!("batch norm {}; {some} of {} episodes diverged", record.batch_norm, record.episodes)
-            }
+        let ValidationRecord { step, validation_loss: loss, ci95, .. } = record;
+        let diverged = match record.diverged_episodes {
+            0 => None,
+            some => Some(format!("{some} of {} episodes diverged", record.episodes)),
         };
-        let (accuracy, ci95) = (record.validation_accuracy, record.ci95);
-        self.accuracy = match accuracy.is_finite() {
-            true => format!(", validation {accuracy:.1} % ± {ci95:.1} ({how})"),
-            false => format!(", no validation accuracy ({how})"),
+        let (what, value, unit, places, how) = match record.validation_accuracy {
+            Some(accuracy) => {
+                ("accuracy", accuracy, " %", [1, 2], Some(format!("batch norm {}", record.batch_norm)))
+            }
+            None => ("error", *loss, "", [3, 4], None),
+        };
+        let how: Vec<String> = how.into_iter().chain(diverged).collect();
+        let how = if how.is_empty() { String::new() } else { format!(" ({})", how.join("; ")) };
+        let [short, long] = places.map(|places| format!("{value:.places$}{unit} ± {ci95:.places$}{how}"));
+        self.accuracy = match value.is_finite() {
+            true => format!(", validation {short}"),
+            false => format!(", no validation {what}{how}"),
         };
         match &mut self.view {
             View::Nothing | View::Bar(_) => {}
-            View::Lines(_) if accuracy.is_finite() => {
-                say(format_args!(
-                    "step {}: validation accuracy {accuracy:.2} % ± {ci95:.2} ({how})",
-                    record.step
-                ));
-            }
-            View::Lines(_) => say(format_args!("step {}: no validation accuracy ({how})", record.step)),
+            View::Lines(_) if value.is_finite() => say(format_args!("step {step}: validation {what} {long}")),
+            View::Lines(_) => say(format_args!("step {step}: no validation {what}{how}")),
             View::Dashboard(dashboard) => dashboard.validation(record),
         }
     }

@@ -1,5 +1,6 @@
 //! `[data]`: the images and the split of their classes.
 
+use super::task::{self, TaskKind};
 use crate::config::checker::Checker;
 use crate::config::key::{Computed, Fixed, Is, Key, Open, Otherwise, keys};
 use crate::config::kind::{self, Count, Flag, Kind, OneOf, at_least, between, one_of};
@@ -119,6 +120,13 @@ pub struct Data {
     pub skip_damaged: bool,
     /// Folder in which decoded images are cached, relative to the working directory.
     pub cache: PathBuf,
+}
+
+/// Refuses every key of the section: a task of this `kind` has no images.
+pub fn refuse(checker: &mut Checker, kind: TaskKind) {
+    for key in KEYS {
+        checker.unused(*key, &task::KIND, kind, "its episodes are computed, not made of images");
+    }
 }
 
 /// Checks the section.

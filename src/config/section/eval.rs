@@ -1,4 +1,4 @@
-//! `[eval]`: how often and on how many episodes accuracy is measured.
+//! `[eval]`: how often and on how many episodes accuracy, or error, is measured.
 
 use super::data::{self, Data};
 use super::task::{self, Task};
@@ -14,7 +14,7 @@ keys! {
     EPISODES: Fixed<Count> = "eval.episodes", at_least(2), Is(|| 200);
     /// Number of episodes of a test. A result to publish needs about 10000.
     TEST_EPISODES: Fixed<Count> = "eval.test_episodes", at_least(2), Is(|| 600);
-    /// Query images per class in validation and test.
+    /// Query images per class, or query points of a sinusoid, in validation and test.
     QUERIES: Open<Count> = "eval.queries", at_least(1), Otherwise("task.queries");
 }
 
@@ -27,14 +27,15 @@ pub struct Eval {
     pub episodes: usize,
     /// Number of episodes of a test, ≥ 2.
     pub test_episodes: usize,
-    /// Query images per class, ≥ 1.
+    /// Query images per class, or query points, ≥ 1.
     pub queries: usize,
 }
 
-/// Checks the section, for episodes of `task` from `data`.
-pub fn check(checker: &mut Checker, task: &Task, data: &Data) -> Eval {
+/// Checks the section, for episodes of `task`, from `data` if they are of images.
+pub fn check(checker: &mut Checker, task: &Task, data: Option<&Data>) -> Eval {
     let every = checker.get(&EVERY);
-    if let Some(classes) = data.validation.filter(|classes| every > 0 && *classes < task.ways) {
+    let validation = data.and_then(|data| data.validation);
+    if let Some(classes) = validation.filter(|classes| every > 0 && *classes < task.ways) {
         let reason = format!(
             "`data.validation` (= {classes}) must be at least task.ways = {}, the number of classes in a \
              validation episode; or set eval.every = 0",

@@ -1,12 +1,14 @@
-//! Checks that the estimators suit the inner loop and the outer losses. Refuses combinations for which part or all of θ
-//! would always have a zero gradient, and so never be learned.
+//! Checks that the estimators suit the inner loop and the outer losses, and the inner loop the network. Refuses combinations
+//! for which part or all of θ would always have a zero gradient, and so never be learned.
 
 use super::estimator::NAME;
-use super::inner::{ADAPTS, Inner, PROXIMAL, RATES, RateKind, STEPS};
+use super::inner::{ADAPTS, HEAD, Inner, NORM_PER_STEP, PROXIMAL, RATES, RateKind, STEPS};
+use super::model::BATCH_NORM;
 use super::outer::LOSSES;
+use super::task::{self, TaskKind};
 use crate::config::checker::Checker;
 use crate::config::key::AnyKey;
-use crate::task::Adapts;
+use crate::task::{Adapts, BatchNorm, Head};
 use bilevel::estimator::{EstimatorName, EstimatorSchedule, OuterPart};
 use bilevel::{Choice, OuterLosses};
 
@@ -49,5 +51,30 @@ pub fn check(checker: &mut Checker, inner: &Inner, losses: OuterLosses, schedule
             );
             checker.contradicts(&STEPS, &NAME, reason);
         }
+    }
+}
+
+/// Refuses an inner loop that asks for what the learner of `task` does not have: classes, or batch norm.
+pub fn check_inner(checker: &mut Checker, task: TaskKind, batch_norm: BatchNorm, inner: &Inner) {
+    if task == TaskKind::Sinusoid && inner.head != Head::Learned {
+        let reason = format!(
+            "`inner.head` = \"{}\" cannot be combined with task.kind = \"{task}\": it is made of classes, which a curve does \
+             not have; use \"learned\"",
+            inner.head
+        );
+        checker.contradicts(&HEAD, &task::KIND, reason);
+    }
+    let without = |what: &str| {
+        format!("{what} cannot be combined with model.batch_norm = \"none\": this network has no batch norm")
+    };
+    if batch_norm == BatchNorm::Absent && inner.adapts == Adapts::AllButNorm {
+        checker.contradicts(
+            &ADAPTS,
+            &BATCH_NORM,
+            without("`inner.adapts` = \"all-but-norm\"") + "; use \"all\"",
+        );
+    }
+    if batch_norm == BatchNorm::Absent && inner.norm_per_step {
+        checker.contradicts(&NORM_PER_STEP, &BATCH_NORM, without("`inner.norm_per_step` = true"));
     }
 }

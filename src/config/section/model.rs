@@ -1,8 +1,9 @@
 //! `[model]`: the network.
 
 use super::data;
+use super::task::{self, TaskKind};
 use crate::config::checker::Checker;
-use crate::config::key::{AnyKey, Fixed, Is, keys};
+use crate::config::key::{AnyKey, Fixed, Is, Open, Otherwise, keys};
 use crate::config::kind::{
     Count, Flag, Number, OneOf, Widths, at_least, between, non_negative, one_of, widths,
 };
@@ -16,7 +17,7 @@ const MOST_RESNET_FILTERS: usize = 512;
 
 keys! {
     /// Network architecture.
-    KIND: Fixed<OneOf<Kind>> = "model.kind", one_of(), Is(|| Kind::Conv4);
+    KIND: Open<OneOf<Kind>> = "model.kind", one_of(), Otherwise("\"conv4\"; \"mlp\" for sinusoids");
     /// Number of filters in each convolution of a "conv4", or in the first of a "resnet"'s four stages; each later stage has
     /// twice as many.
     FILTERS: Fixed<Count> = "model.filters", between(1, 4096), Is(|| 64);
@@ -30,14 +31,15 @@ keys! {
     /// Number of residual blocks of a "resnet": 4, 8 or 12. Each has two 3×3 convolutions.
     LAYERS: Fixed<Count> = "model.layers", between(4, 12), Is(|| 8);
     /// Widths of the hidden layers of an "mlp".
-    HIDDEN: Fixed<Widths> = "model.hidden", widths(16, 65_536), Is(|| vec![256, 128, 64, 64]);
+    HIDDEN: Open<Widths> = "model.hidden", widths(16, 65_536), Otherwise("[256, 128, 64, 64]; [40, 40] for sinusoids");
     /// Slope of the activation for negative values: 0 is ReLU, more is leaky ReLU.
     NEGATIVE_SLOPE: Fixed<Number> = "model.negative_slope", non_negative(), Is(|| 0.0);
     /// Initial weights: normal with variance 2/inputs and, for the last layer, 1/inputs (He et al.), or uniform with variance
     /// 2/(inputs + outputs) (Xavier, as in PyTorch). Biases begin at 0.
     INIT: Fixed<OneOf<Initialisation>> = "model.init", one_of(), Is(|| Initialisation::He);
-    /// Images over which batch norm takes its statistics: those of the current batch, or always the support images.
-    BATCH_NORM: Fixed<OneOf<BatchNorm>> = "model.batch_norm", one_of(), Is(|| BatchNorm::Transductive);
+    /// Images over which batch norm takes its statistics: those of the current batch, or always the support images; or
+    /// "none" for an "mlp" with biases instead of batch norm.
+    BATCH_NORM: Open<OneOf<BatchNorm>> = "model.batch_norm", one_of(), Otherwise("\"transductive\"; \"none\" for sinusoids");
 }
 
 choice! {
@@ -58,13 +60,14 @@ pub struct Model {
     /// Architecture and sizes.
     #[serde(flatten)]
     pub architecture: Network,
-    /// Images over which batch norm takes its statistics.
+    /// Images over which batch norm takes its statistics, or that there is none.
     pub batch_norm: BatchNorm,
 }
 
-/// Checks the section, for images of `image_size` × `image_size` pixels.
-pub fn check(checker: &mut Checker, image_size: usize) -> Model {
-    let kind = checker.get(&KIND);
+/// Checks the section, for images of `image_size` × `image_size` pixels or for points.
+pub fn check(checker: &mut Checker, task: TaskKind, image_size: usize) -> Model {
+    let kind = kind(checker, task);
+    let batch_norm = batch_norm(checker, task, kind);
     let no_conv4: [(&dyn AnyKey, &str); 3] = [
         (&BLOCKS, "only a \"conv4\" has blocks"),
         (&POOL, "only a \"conv4\" can choose how to halve the image"),
@@ -85,7 +88,9 @@ pub fn check(checker: &mut Checker, image_size: usize) -> Model {
             without(checker, &no_conv4);
             without(checker, &[(&FILTERS, no_filters), (&LAYERS, no_resnet)]);
             let (negative_slope, init) = (checker.get(&NEGATIVE_SLOPE), checker.get(&INIT));
-            Network::Mlp(Mlp { hidden: checker.get(&HIDDEN), negative_slope, init })
+            let hidden = checker.find(&HIDDEN).unwrap_or_else(|| hidden(task));
+            let batch_norm = batch_norm != BatchNorm::Absent;
+            Network::Mlp(Mlp { hidden, negative_slope, init, batch_norm })
         }
         Kind::ResNet => {
             without(checker, &no_conv4);
@@ -93,7 +98,60 @@ pub fn check(checker: &mut Checker, image_size: usize) -> Model {
             Network::ResNet(resnet(checker))
         }
     };
-    Model { architecture, batch_norm: checker.get(&BATCH_NORM) }
+    Model { architecture, batch_norm }
+}
+
+/// The network's kind; only an MLP takes points.
+fn kind(checker: &mut Checker, task: TaskKind) -> Kind {
+    let written = checker.find(&KIND);
+    match (task, written) {
+        (TaskKind::Classification, _) => written.unwrap_or(Kind::Conv4),
+        (TaskKind::Sinusoid, None | Some(Kind::Mlp)) => Kind::Mlp,
+        (TaskKind::Sinusoid, Some(other)) => {
+            let reason = format!(
+                "`model.kind` = \"{other}\" cannot be combined with task.kind = \"{task}\": it takes images, and the input \
+                 here is a number; use \"mlp\""
+            );
+            checker.unfit(&KIND, &task::KIND, reason);
+            Kind::Mlp
+        }
+    }
+}
+
+/// The source of batch norm's statistics. Only an MLP can do without, and for points it must: a prediction for a point must not
+/// depend on the others.
+fn batch_norm(checker: &mut Checker, task: TaskKind, kind: Kind) -> BatchNorm {
+    let written = checker.find(&BATCH_NORM);
+    match task {
+        TaskKind::Classification => {
+            if written == Some(BatchNorm::Absent) && kind != Kind::Mlp {
+                let reason = format!(
+                    "`model.batch_norm` = \"none\" cannot be combined with model.kind = \"{kind}\": only an \"mlp\" can do \
+                     without batch norm"
+                );
+                checker.contradicts(&BATCH_NORM, &KIND, reason);
+            }
+            written.unwrap_or(BatchNorm::Transductive)
+        }
+        TaskKind::Sinusoid => {
+            if let Some(mode) = written.filter(|mode| *mode != BatchNorm::Absent) {
+                let reason = format!(
+                    "`model.batch_norm` = \"{mode}\" cannot be combined with task.kind = \"{task}\": the prediction for a \
+                     point would depend on the other points; use \"none\""
+                );
+                checker.unfit(&BATCH_NORM, &task::KIND, reason);
+            }
+            BatchNorm::Absent
+        }
+    }
+}
+
+/// The default widths of the hidden layers: those of Finn et al. 2017.
+fn hidden(task: TaskKind) -> Vec<usize> {
+    match task {
+        TaskKind::Classification => vec![256, 128, 64, 64],
+        TaskKind::Sinusoid => vec![40, 40],
+    }
 }
 
 fn conv4(checker: &mut Checker, image_size: usize) -> Conv4 {

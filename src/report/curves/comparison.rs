@@ -1,6 +1,7 @@
-//! Several training runs on one figure: loss, and validation accuracy if there is any.
+//! Several training runs on one figure: loss, and validation accuracy or error if there is any.
 
-use super::{RunCurves, Sample};
+use super::{ACCURACY, ERROR, RunCurves, Sample};
+use crate::config::TaskKind;
 use crate::report::figure::{Axis, Figure, Panel, Series};
 use bilevel::stats::{mean, mean_and_ci95, mean_and_t95};
 use std::collections::BTreeSet;
@@ -63,7 +64,8 @@ pub fn apart(runs: Vec<RunCurves>) -> Vec<Vec<RunCurves>> {
 type Setting = (&'static str, fn(&str) -> String);
 
 /// Settings that decide what a loss or an accuracy means: curves that differ in one cannot be compared.
-const MEANING: [Setting; 6] = [
+const MEANING: [Setting; 7] = [
+    ("task.kind", str::to_string),
     ("task.ways", |ways| format!("{ways}-way")),
     ("task.shots", |shots| format!("{shots}-shot")),
     ("eval.queries", |queries| format!("{queries} queries")),
@@ -82,6 +84,9 @@ fn meaning(group: &[RunCurves], key: &str) -> String {
     }
     let (section, key) = key.split_once('.').unwrap_or((key, ""));
     let value = run.settings.get(section).and_then(|section| section.get(key));
+    if key == "kind" && value.is_none() {
+        return TaskKind::Classification.to_string();
+    }
     value.map_or_else(String::new, |value| value.as_str().map_or_else(|| value.to_string(), str::to_string))
 }
 
@@ -120,25 +125,31 @@ fn labelled(group: &[RunCurves], differing: &[Setting]) -> String {
     if values.is_empty() { name } else { format!("{name}: {}", values.join(", ")) }
 }
 
-/// A figure of loss and, if there is any, validation accuracy, with one curve for each group. The band of a single
+/// A figure of loss and, if there is any, validation accuracy or error, with one curve for each group. The band of a single
 /// run is the 95 % confidence interval of means over consecutive outer steps, and over validation episodes. That of
 /// several runs is the 95 % confidence interval of the mean over runs, by Student's t. Where the groups are [`incomparable`],
 /// the legend says so.
 pub fn compare(groups: &[Vec<RunCurves>], against: Against) -> Figure {
     let differing = differing(groups);
-    let samples = || groups.iter().flatten().flat_map(|run| run.losses.iter().chain(&run.accuracies));
+    let samples = || groups.iter().flatten().flat_map(|run| run.losses.iter().chain(&run.validations));
     let most = samples().filter_map(|sample| against.of(sample)).fold(0.0, f64::max);
-    let panel = |label: &str, curve: &dyn Fn(&[RunCurves]) -> Vec<Point>| {
+    let panel = |label: &str, groups: &[&Vec<RunCurves>], curve: &dyn Fn(&[RunCurves]) -> Vec<Point>| {
         let x = Axis::linear(against.label()).range(0.0, 1.03 * most);
         let panel = Panel::new(x, Axis::linear(label));
         groups
             .iter()
             .fold(panel, |panel, group| panel.with(series(labelled(group, &differing), curve(group))))
     };
-    let loss = panel("query loss", &|group| losses(group, against));
-    let accuracy = panel("validation accuracy (%)", &|group| accuracies(group, against));
-    let seen = groups.iter().flatten().any(|run| !run.accuracies.is_empty());
-    Figure { panels: if seen { vec![loss, accuracy] } else { vec![loss] } }
+    let all: Vec<_> = groups.iter().collect();
+    let mut panels = vec![panel("query loss", &all, &|group| losses(group, against))];
+    for measure in [ACCURACY, ERROR] {
+        let measured = |group: &[RunCurves]| group.iter().any(|run| run.measure == measure);
+        let those: Vec<_> = groups.iter().filter(|group| measured(group)).collect();
+        if those.iter().any(|group| group.iter().any(|run| !run.validations.is_empty())) {
+            panels.push(panel(measure, &those, &|group| validations(group, against)));
+        }
+    }
+    Figure { panels }
 }
 
 /// A point of a drawn curve, with its band.
@@ -199,11 +210,11 @@ pub(super) fn binned(runs: &[&[Sample]], against: Against) -> Vec<Point> {
     binned.into_iter().enumerate().filter_map(point).collect()
 }
 
-/// The validation accuracies of a group; for several runs, interpolated linearly at the first run's validations.
-fn accuracies(group: &[RunCurves], against: Against) -> Vec<Point> {
-    let runs: Vec<_> = group.iter().map(|run| placed(&run.accuracies, against)).collect();
+/// The validation accuracies or errors of a group; for several runs, interpolated linearly at the first run's validations.
+fn validations(group: &[RunCurves], against: Against) -> Vec<Point> {
+    let runs: Vec<_> = group.iter().map(|run| placed(&run.validations, against)).collect();
     if let [alone] = &runs[..] {
-        return alone.iter().map(|(x, accuracy, ci95)| Point::new(*x, (*accuracy, *ci95))).collect();
+        return alone.iter().map(|(x, value, ci95)| Point::new(*x, (*value, *ci95))).collect();
     }
     let places = runs.first().into_iter().flatten().map(|(x, ..)| *x);
     let point = |x: f64| {
@@ -262,12 +273,13 @@ mod tests {
         };
         let losses: Vec<Sample> = losses.iter().enumerate().map(sample).collect();
         let settings = toml::Table::from_iter([("steps".to_string(), toml::Value::Integer(setting))]);
-        let (accuracies, norms, products) = (losses.clone(), losses.clone(), losses.clone());
+        let (validations, norms, products) = (losses.clone(), losses.clone(), losses.clone());
         RunCurves {
             name: name.into(),
             data: String::new(),
             settings,
-            accuracies,
+            validations,
+            measure: ACCURACY,
             losses,
             norms,
             products,
@@ -287,12 +299,26 @@ mod tests {
         // One bin of both steps: means 1.5 and 3.5.
         assert_eq!((points.len(), points[0].y), (1, 2.5));
         assert!((points[0].band[1] - 2.5 - 12.706).abs() < 1e-9);
-        let accuracies = accuracies(&groups[0], Against::Steps);
+        let validations = validations(&groups[0], Against::Steps);
         assert_eq!(
-            accuracies.iter().map(|point| (point.x, point.y)).collect::<Vec<_>>(),
+            validations.iter().map(|point| (point.x, point.y)).collect::<Vec<_>>(),
             [(1.0, 2.0), (2.0, 3.0)]
         );
         assert!(losses(&groups[0], Against::Seconds).is_empty());
+    }
+
+    #[test]
+    fn accuracies_and_errors_are_drawn_apart() {
+        let labels = |runs: Vec<RunCurves>| -> Vec<String> {
+            compare(&apart(runs), Against::Steps).panels.iter().map(|panel| panel.y.label().into()).collect()
+        };
+        let (classifier, mut regression) = (run("a", &[1.0, 2.0], 1), run("b", &[1.0, 2.0], 1));
+        regression.measure = ERROR;
+        assert_eq!(labels(vec![regression.clone()]), ["query loss", "validation error"]);
+        assert_eq!(
+            labels(vec![classifier, regression]),
+            ["query loss", "validation accuracy (%)", "validation error"]
+        );
     }
 
     #[test]

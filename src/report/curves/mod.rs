@@ -16,6 +16,10 @@ use toml::Table;
 /// Settings in which repetitions of a run may differ: randomness, hardware and what is recorded.
 const INCIDENTAL: [&str; 3] = ["seed", "backend", "records"];
 
+/// What validations measure, as labels of axes.
+const ACCURACY: &str = "validation accuracy (%)";
+const ERROR: &str = "validation error";
+
 /// Estimators' metrics that are probabilities: a number, or one for each inner step.
 const PROBABILITIES: [&str; 3] = ["q", "p", "survival"];
 
@@ -34,8 +38,10 @@ pub struct RunCurves {
     settings: Table,
     /// Mean query loss of each outer step.
     losses: Vec<Sample>,
-    /// Validation accuracies, percent.
-    accuracies: Vec<Sample>,
+    /// Validation accuracies, percent, or errors of a regression.
+    validations: Vec<Sample>,
+    /// What the validations measured, as the label of an axis.
+    measure: &'static str,
     /// Norm of each outer step's meta-gradient before clipping.
     norms: Vec<Sample>,
     /// Hessian-vector products of each outer step.
@@ -79,7 +85,8 @@ impl RunCurves {
             data: digest.chars().take(DIGEST).collect(),
             settings,
             losses: Vec::new(),
-            accuracies: Vec::new(),
+            validations: Vec::new(),
+            measure: ACCURACY,
             norms: Vec::new(),
             products: Vec::new(),
             probabilities: Vec::new(),
@@ -106,11 +113,14 @@ impl RunCurves {
         };
         let finite = |value: f64| value.is_finite().then(|| sample(value, 0.0));
         match record {
-            Record::Validation(record) if record.validation_accuracy.is_finite() => {
-                self.accuracies.push(sample(record.validation_accuracy, record.ci95));
+            Record::Validation(record) => {
+                if record.validation_accuracy.is_none() {
+                    self.measure = ERROR;
+                }
+                // Not finite if its episodes diverged.
+                let value = record.validation_accuracy.unwrap_or(record.validation_loss);
+                self.validations.extend(value.is_finite().then(|| sample(value, record.ci95)));
             }
-            // All its episodes diverged.
-            Record::Validation(_) => {}
             Record::Step(record) => {
                 self.losses.extend(finite(record.loss));
                 self.norms.extend(finite(record.gradient_norm));

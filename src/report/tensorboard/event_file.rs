@@ -166,7 +166,7 @@ mod tests {
         let validation = ValidationRecord {
             diverged_episodes: 0,
             step: 3,
-            validation_accuracy: 50.0,
+            validation_accuracy: Some(50.0),
             ci95: 1.0,
             validation_loss: 1.0,
             episodes: 5,

@@ -64,16 +64,20 @@ fn validation_scalars(record: &ValidationRecord) -> Vec<(String, f64)> {
         batch_norm: _,
         gradient_evaluations,
     } = record;
-    let counted =
-        (*diverged_episodes > 0).then_some(("validation/diverged_episodes", *diverged_episodes as f64));
-    let scalars = [
-        ("validation/accuracy", *accuracy),
-        ("validation/loss", *loss),
-        ("cost/gradient_evaluations", *gradient_evaluations as f64),
-        ("validation/accuracy_low", accuracy - ci95),
-        ("validation/accuracy_high", accuracy + ci95),
-    ];
-    scalars.into_iter().chain(counted).map(|(tag, value)| (tag.to_string(), value)).collect()
+    // The interval is that of the accuracy, or of the loss if there is no accuracy.
+    let (name, value) = accuracy.map_or(("loss", *loss), |accuracy| ("accuracy", accuracy));
+    let mut scalars: Vec<_> =
+        accuracy.iter().map(|accuracy| ("validation/accuracy".into(), *accuracy)).collect();
+    scalars.extend([
+        ("validation/loss".into(), *loss),
+        ("cost/gradient_evaluations".into(), *gradient_evaluations as f64),
+        (format!("validation/{name}_low"), value - ci95),
+        (format!("validation/{name}_high"), value + ci95),
+    ]);
+    if *diverged_episodes > 0 {
+        scalars.push(("validation/diverged_episodes".into(), *diverged_episodes as f64));
+    }
+    scalars
 }
 
 /// Adds an estimator's metric. A list becomes a curve for each of its members, numbered from 1; a value that is
@@ -132,5 +136,15 @@ mod tests {
             ("validation/accuracy_high", 92.0),
         ];
         assert_eq!(scalars(&validation), expected.map(|(tag, value)| (tag.to_string(), value)));
+        let line = json!({"step": 3, "ci95": 0.25, "validation_loss": 2.0, "episodes": 5, "batch_norm": "none",
+                          "gradient_evaluations": 60});
+        let expected = [
+            ("validation/loss", 2.0),
+            ("cost/gradient_evaluations", 60.0),
+            ("validation/loss_low", 1.75),
+            ("validation/loss_high", 2.25),
+        ];
+        let regression: Record = serde_json::from_value(line).unwrap();
+        assert_eq!(scalars(&regression), expected.map(|(tag, value)| (tag.to_string(), value)));
     }
 }

@@ -3,7 +3,7 @@
 use super::accuracy_curve::Validation;
 use super::{Record, budget};
 use crate::bench::Busy;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::data::Part;
 use crate::run::StepRecord;
 use crate::study::folder::{failed, read};
@@ -30,7 +30,7 @@ pub fn train(config: &Config, name: &str, count: u64, workspace: &mut Workspace)
     loop {
         let spent = trainer.training_state().evaluations.total();
         if spent >= log.next_due(budget, count) {
-            let validation = validate(&trainer, cores.take());
+            let validation = validate(&trainer, cores.take())?;
             if !validation.accuracy.is_finite() {
                 // All validation episodes diverged: there is no accuracy to record.
                 return Ok(Record { diverged: Some(validation.steps), validations: log.validations });
@@ -55,17 +55,19 @@ pub fn train(config: &Config, name: &str, count: u64, workspace: &mut Workspace)
 }
 
 /// Validates the learner at the current step of `trainer`.
-fn validate(trainer: &Trainer, cores: Option<[f64; 2]>) -> Validation {
-    let accuracy = trainer.evaluate(Part::Validation, trainer.config().eval.episodes, |_| {});
+fn validate(trainer: &Trainer, cores: Option<[f64; 2]>) -> Result<Validation, Error> {
+    let config = trainer.config();
+    let measured = trainer.evaluate(Part::Validation, config.eval.episodes, |_| {});
+    let accuracy = measured.accuracy().ok_or(config::Error::NoImages { task: config.task.kind })?;
     let training_state = trainer.training_state();
-    Validation {
+    Ok(Validation {
         steps: training_state.step,
         evaluations: training_state.evaluations.total(),
         seconds: training_state.seconds,
         accuracy: accuracy.mean,
         ci95: accuracy.ci95,
         cores,
-    }
+    })
 }
 
 /// The validations so far, stored in the run's folder. Each belongs to a checkpoint, and is written after it.

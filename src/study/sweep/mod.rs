@@ -4,17 +4,19 @@
 //! NAME-seed-N/     a run; finished if it has results/test.json, diverged if it has results/diverged.json
 //! table.md         one row per setting
 //! table.csv        the same table
-//! figure.svg       loss and validation accuracy, one curve per setting; also figure.png
+//! figure.svg       loss and validation accuracy or error, one curve per setting; also figure.png
 //! ```
 
+mod measure;
 mod summary;
 
+pub use measure::Measure;
 pub use summary::{Summary, SweepResult, write};
 
 use super::Error;
 use super::folder::differences;
 use crate::config::{Config, Sweep};
-use crate::run::{self, EvaluationResult, RunDir};
+use crate::run::{self, RunDir, RunResult};
 use crate::train::evaluation_shape;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -44,16 +46,39 @@ pub enum RunState {
 /// Result of a finished run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
-    /// Test accuracy, in percent; `None` if all episodes of the test diverged.
-    pub test_accuracy: Option<f64>,
+    /// Test accuracy, in percent, or mean squared error. `None` if the episodes of the test diverged: all for an accuracy, any
+    /// for an error.
+    pub value: Option<f64>,
     /// Number of episodes of the test.
     pub episodes: usize,
-    /// How many of them diverged and count as wrong.
+    /// How many of them diverged.
     pub diverged_episodes: usize,
     /// Gradient evaluations of training.
     pub gradient_evaluations: u64,
     /// Seconds of training.
     pub seconds: f64,
+}
+
+impl Score {
+    /// The result of a run whose test is `test`.
+    fn of(test: &RunResult) -> Self {
+        match test {
+            RunResult::Accuracy(test) => Self {
+                value: test.accuracy.percent(),
+                episodes: test.episodes,
+                diverged_episodes: test.diverged_episodes,
+                gradient_evaluations: test.gradient_evaluations,
+                seconds: test.seconds,
+            },
+            RunResult::Error(test) => Self {
+                value: test.error,
+                episodes: test.episodes,
+                diverged_episodes: test.diverged_episodes(),
+                gradient_evaluations: test.gradient_evaluations,
+                seconds: test.seconds,
+            },
+        }
+    }
 }
 
 /// The runs of `sweep` below `folder`: all variants with one seed before the next seed, so that a slow drift of the machine
@@ -69,11 +94,23 @@ pub fn runs(sweep: &Sweep, folder: &Path) -> Vec<Run> {
     runs
 }
 
-/// Checks that the runs that exist already have the configurations of `runs`.
+/// Checks that all runs are measured alike, and that those that exist already have the configurations of `runs`.
 ///
 /// # Errors
-/// Returns an error if one has other settings, which are named, or cannot be read.
+/// Returns an error if some learn something else, or if one has other settings, which are named, or cannot be read.
 pub fn check(runs: &[Run]) -> Result<(), Error> {
+    if let [first, others @ ..] = runs
+        && let Some(other) = others.iter().find(|other| other.measure() != first.measure())
+    {
+        return Err(Error::Invalid(format!(
+            "a sweep compares accuracies or errors, and {} has an {} while {} has an {}; sweep each task.kind in a file of its \
+             own",
+            first.name(),
+            first.measure().name(),
+            other.name(),
+            other.measure().name(),
+        )));
+    }
     for run in runs {
         match RunDir::open(&run.path) {
             Ok((_, stored)) if stored != run.config.decided_as(&stored) => {
@@ -88,8 +125,16 @@ pub fn check(runs: &[Run]) -> Result<(), Error> {
 }
 
 /// Whether `test` measured what `config` asks for. Any other number is not one of this sweep: the run is then tested again.
-fn is_own(test: &EvaluationResult, config: &Config) -> bool {
+fn is_own(test: &RunResult, config: &Config) -> bool {
     let shape = evaluation_shape(config);
+    let test = match test {
+        RunResult::Accuracy(test) => test,
+        RunResult::Error(test) => {
+            let asked = (shape.shots, shape.queries, config.eval.test_episodes, config.inner.eval_steps, 1);
+            return (test.shots, test.queries, test.episodes, test.inner_steps, test.ensemble) == asked
+                && config.outer.budget.progress(test.steps, test.gradient_evaluations) >= 1.0;
+        }
+    };
     let asked = (shape.ways, shape.shots, config.eval.test_episodes, config.model.batch_norm, 1);
     let exactly = |measured: Option<usize>, asked: usize| measured.is_none_or(|measured| measured == asked);
     (test.ways, test.shots, test.episodes, test.batch_norm, test.ensemble) == asked
@@ -105,6 +150,11 @@ impl Run {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// What its test measures.
+    pub fn measure(&self) -> Measure {
+        Measure::of(self.config.task.kind)
+    }
+
     /// Its state.
     ///
     /// # Errors
@@ -116,13 +166,7 @@ impl Run {
             Err(error) => return Err(error.into()),
         };
         if let Some(test) = directory.test_result()?.filter(|test| is_own(test, &config)) {
-            return Ok(RunState::Finished(Score {
-                test_accuracy: test.accuracy.percent(),
-                episodes: test.episodes,
-                diverged_episodes: test.diverged_episodes,
-                gradient_evaluations: test.gradient_evaluations,
-                seconds: test.seconds,
-            }));
+            return Ok(RunState::Finished(Score::of(&test)));
         }
         Ok(directory.diverged_at()?.map_or(RunState::Open, RunState::Diverged))
     }

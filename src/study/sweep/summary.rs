@@ -1,6 +1,6 @@
 //! Results of a sweep: a table with one row per setting, and a figure.
 
-use super::{Run, RunState, Score};
+use super::{Measure, Run, RunState, Score};
 use crate::config::Sweep;
 use crate::report::{Against, RunCurves, Table, compare, incomparable, pooled};
 use crate::study::Error;
@@ -17,13 +17,17 @@ pub struct Summary {
     pub setting: String,
     /// Its values of the grid's keys, as TOML.
     pub values: Vec<String>,
-    /// Test accuracy of each finished run that has one, in percent.
-    pub accuracies: Vec<f64>,
+    /// Test accuracy of each finished run that has one, in percent; left out for regressions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracies: Option<Vec<f64>>,
+    /// Mean squared error of each finished run that has one; left out for classifiers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Vec<f64>>,
     /// Number of episodes of each run's test; `None` if no run is finished.
     pub episodes: Option<usize>,
-    /// Episodes of these tests that diverged and count as wrong, of all runs together.
+    /// Episodes of these tests that diverged, of all runs together.
     pub diverged_episodes: usize,
-    /// Mean test accuracy; `None` if no run has one.
+    /// Mean test accuracy or error; `None` if no run has one.
     pub mean: Option<f64>,
     /// Half of its 95 % interval over seeds, by Student's t; `None` with fewer than two runs.
     pub ci95: Option<f64>,
@@ -33,13 +37,16 @@ pub struct Summary {
     pub seconds: Option<f64>,
     /// Diverged runs with their outer steps.
     pub diverged: Vec<(String, u64)>,
-    /// Runs without an accuracy, since all episodes of their tests diverged.
+    /// Runs without an accuracy or error, since all episodes of their tests diverged, or any of a regression.
     pub unanswered: Vec<String>,
 }
 
 /// Results of a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SweepResult {
+    /// What its tests measure.
+    #[serde(skip)]
+    pub measure: Measure,
     /// One entry per setting, in the order of the sweep file.
     pub settings: Vec<Summary>,
     /// The table as Markdown.
@@ -47,9 +54,9 @@ pub struct SweepResult {
     pub markdown: String,
     /// Path of the table.
     pub table: PathBuf,
-    /// Path of the figure; `None` if no run has an accuracy.
+    /// Path of the figure; `None` if no run has an accuracy or error.
     pub figure: Option<PathBuf>,
-    /// In what the runs differ that makes their accuracies incomparable, if in anything.
+    /// In what the runs differ that makes their results incomparable, if in anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apart: Option<String>,
 }
@@ -64,16 +71,17 @@ pub fn write(sweep: &Sweep, runs: &[Run], folder: &Path) -> Result<SweepResult, 
     let settings: Vec<Summary> = (0..sweep.variants.len())
         .map(|variant| summarise(sweep, variant, &of_variant(variant).collect::<Vec<_>>()))
         .collect();
-    let table = table(&sweep.varied, &settings);
+    let measure = runs.first().map_or(Measure::Accuracy, Run::measure);
+    let table = table(measure, &sweep.varied, &settings);
     let markdown = table.markdown();
     let file = folder.join("table.csv");
     atomic_file::write(&file, &[table.csv().as_bytes()]).map_err(failed("write", &file))?;
     let (figure, apart) = figure(runs, &states, folder)?;
     let picture = if figure.is_some() { "\n![comparison](figure.png)\n" } else { "" };
     let file = folder.join("table.md");
-    let page = format!("# Sweep\n\n{markdown}\n{}{picture}", remarks(&settings, apart.as_deref()));
+    let page = format!("# Sweep\n\n{markdown}\n{}{picture}", remarks(measure, &settings, apart.as_deref()));
     atomic_file::write(&file, &[page.as_bytes()]).map_err(failed("write", &file))?;
-    Ok(SweepResult { settings, markdown, table: file, figure, apart })
+    Ok(SweepResult { measure, settings, markdown, table: file, figure, apart })
 }
 
 /// The results of one variant from its `runs`.
@@ -90,32 +98,42 @@ fn summarise(sweep: &Sweep, variant: usize, runs: &[(&Run, &RunState)]) -> Summa
         _ => None,
     });
     let unanswered = runs.iter().filter_map(|(run, state)| match state {
-        RunState::Finished(Score { test_accuracy: None, .. }) => Some(run.name()),
+        RunState::Finished(Score { value: None, .. }) => Some(run.name()),
         _ => None,
     });
-    let accuracies: Vec<f64> = scores.iter().filter_map(|score| score.test_accuracy).collect();
+    let values: Vec<f64> = scores.iter().filter_map(|score| score.value).collect();
+    let measure = Measure::of(sweep.variants[variant].config.task.kind);
+    let measured_by = |own: Measure| (own == measure).then(|| values.clone());
     let evaluations: Vec<f64> = scores.iter().map(|score| score.gradient_evaluations as f64).collect();
     let seconds: Vec<f64> = scores.iter().map(|score| score.seconds).collect();
     let average = |values: &[f64]| (!values.is_empty()).then(|| mean(values));
     Summary {
         setting: sweep.variants[variant].name.clone(),
         values: sweep.variants[variant].values.clone(),
-        mean: average(&accuracies),
-        ci95: (accuracies.len() > 1).then(|| mean_and_t95(&accuracies).1),
+        mean: average(&values),
+        ci95: (values.len() > 1).then(|| mean_and_t95(&values).1),
         gradient_evaluations: average(&evaluations),
         seconds: average(&seconds),
         episodes: scores.first().map(|score| score.episodes),
         diverged_episodes: scores.iter().map(|score| score.diverged_episodes).sum(),
         diverged: diverged.collect(),
         unanswered: unanswered.collect(),
-        accuracies,
+        accuracies: measured_by(Measure::Accuracy),
+        errors: measured_by(Measure::Error),
     }
 }
 
-fn table(varied: &[String], settings: &[Summary]) -> Table {
-    let results =
-        ["test accuracy (%)", "± 95 %", "runs", "episodes", "diverged", "gradient evaluations", "seconds"]
-            .map(String::from);
+impl Summary {
+    /// The accuracies or errors.
+    fn values(&self) -> &[f64] {
+        self.accuracies.as_deref().or(self.errors.as_deref()).unwrap_or_default()
+    }
+}
+
+fn table(measure: Measure, varied: &[String], settings: &[Summary]) -> Table {
+    let heading = measure.heading();
+    let results = [heading, "± 95 %", "runs", "episodes", "diverged", "gradient evaluations", "seconds"]
+        .map(String::from);
     let columns = std::iter::once("setting".to_string()).chain(varied.iter().cloned()).chain(results);
     let mut table = Table::of(columns.collect());
     let number = |value: Option<f64>, places: usize| {
@@ -124,9 +142,9 @@ fn table(varied: &[String], settings: &[Summary]) -> Table {
     for summary in settings {
         let values = summary.values.iter().map(|value| value.trim_matches('"').to_string());
         let results = [
-            number(summary.mean, 2),
-            number(summary.ci95, 2),
-            summary.accuracies.len().to_string(),
+            number(summary.mean, measure.places()),
+            number(summary.ci95, measure.places()),
+            summary.values().len().to_string(),
             summary.episodes.map_or_else(String::new, |episodes| episodes.to_string()),
             (summary.diverged.len() + summary.unanswered.len()).to_string(),
             number(summary.gradient_evaluations, 0),
@@ -138,22 +156,29 @@ fn table(varied: &[String], settings: &[Summary]) -> Table {
 }
 
 /// Explanation of the table, and the runs left out of it.
-fn remarks(settings: &[Summary], apart: Option<&str>) -> String {
-    let mut text = String::from(
-        "Mean accuracy over seeds, each on the given number of test episodes; ± is half of its 95 % interval by Student's t, \
+fn remarks(measure: Measure, settings: &[Summary], apart: Option<&str>) -> String {
+    let name = measure.name();
+    let mut text = format!(
+        "Mean {name} over seeds, each on the given number of test episodes; ± is half of its 95 % interval by Student's t, \
          which needs at least two runs. Gradient evaluations and seconds are those of training.\n",
     );
     if let Some(warning) = apart {
-        text += &format!("\nNot all accuracies can be compared: {warning}.\n");
+        text += &format!("\nNot all {} can be compared: {warning}.\n", measure.plural());
     }
     for summary in settings.iter().filter(|summary| summary.diverged_episodes > 0) {
         text += &format!(
-            "\n{} test episodes of `{}` diverged; they count as wrong.\n",
-            summary.diverged_episodes, summary.setting
+            "\n{} test episodes of `{}` diverged; {}.\n",
+            summary.diverged_episodes,
+            summary.setting,
+            measure.of_diverged(),
         );
     }
     for run in settings.iter().flat_map(|summary| &summary.unanswered) {
-        text += &format!("\nAll test episodes of `{run}` diverged: it has no accuracy and is left out.\n");
+        let which = match measure {
+            Measure::Accuracy => "All test",
+            Measure::Error => "Test",
+        };
+        text += &format!("\n{which} episodes of `{run}` diverged: it has no {name} and is left out.\n");
     }
     for (run, step) in settings.iter().flat_map(|summary| &summary.diverged) {
         text += &format!(
@@ -163,7 +188,7 @@ fn remarks(settings: &[Summary], apart: Option<&str>) -> String {
     text
 }
 
-/// Draws the runs with an accuracy; runs that differ only in their seed are one curve. Also says in what they differ that makes
+/// Draws the runs with an accuracy or error; runs that differ only in their seed are one curve. Also says in what they differ that makes
 /// them incomparable.
 fn figure(
     runs: &[Run],
@@ -173,7 +198,7 @@ fn figure(
     let finished = runs
         .iter()
         .zip(states)
-        .filter(|(_, state)| matches!(state, RunState::Finished(Score { test_accuracy: Some(_), .. })));
+        .filter(|(_, state)| matches!(state, RunState::Finished(Score { value: Some(_), .. })));
     let curves = finished.map(|(run, _)| RunCurves::read(&run.path)).collect::<Result<Vec<_>, _>>()?;
     if curves.is_empty() {
         return Ok((None, None));
@@ -195,7 +220,8 @@ mod tests {
         let summary = |accuracies: &[f64], diverged: &[(String, u64)]| Summary {
             setting: "exact".into(),
             values: vec!["\"exact\"".into(), "0.4".into()],
-            accuracies: accuracies.to_vec(),
+            accuracies: Some(accuracies.to_vec()),
+            errors: None,
             episodes: accuracies.first().map(|_| 600),
             diverged_episodes: 0,
             unanswered: Vec::new(),
@@ -209,7 +235,7 @@ mod tests {
         let settings = [summary(&[50.0, 52.0], &[]), summary(&[50.0], &[]), summary(&[], &gone)];
         let varied = ["estimator.name".to_string(), "inner.rate".to_string()];
         assert_eq!(
-            table(&varied, &settings).csv(),
+            table(Measure::Accuracy, &varied, &settings).csv(),
             "setting,estimator.name,inner.rate,test accuracy (%),± 95 %,runs,episodes,diverged,gradient evaluations,seconds\n\
              exact,exact,0.4,50.00,1.23,2,600,0,600,2.0\n\
              exact,exact,0.4,50.00,,1,600,0,600,2.0\n\
@@ -220,7 +246,7 @@ mod tests {
             unanswered: vec!["exact-seed-2".into()],
             ..summary(&[50.0], &gone)
         };
-        let text = remarks(&[some], Some("task.ways is 2 and 5"));
+        let text = remarks(Measure::Accuracy, &[some], Some("task.ways is 2 and 5"));
         for words in [
             "`exact-seed-1` diverged at outer step 7",
             "3 test episodes of `exact` diverged",
@@ -229,6 +255,14 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }
-        assert!(!remarks(&settings, None).contains("compared"));
+        assert!(!remarks(Measure::Accuracy, &settings, None).contains("compared"));
+
+        let regression = Summary { mean: Some(0.12345), errors: Some(vec![0.12345]), ..summary(&[], &[]) };
+        let regression = Summary { accuracies: None, unanswered: vec!["exact-seed-2".into()], ..regression };
+        let csv = table(Measure::Error, &varied, std::slice::from_ref(&regression)).csv();
+        assert!(csv.contains(",test error,") && csv.contains(",0.1235,,1,"), "{csv}");
+        assert!(
+            remarks(Measure::Error, &[regression], None).contains("`exact-seed-2` diverged: it has no error")
+        );
     }
 }

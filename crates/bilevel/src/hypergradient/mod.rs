@@ -86,7 +86,7 @@ pub use differences::{differences, objective};
 pub use draw::{Draw, Method, Offset};
 pub use evaluations::Evaluations;
 pub use implicit::ConjugateGradient;
-pub use inner_loop::adapt;
+pub use inner_loop::{adapt, descend};
 pub use loss_weights::LossWeights;
 pub use memory::{IterateSize, Memory, MemoryPlan};
 pub use parallel::Workers;
