@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
@@ -47,14 +47,14 @@ class Conv4(nn.Module):
     A convolution has stride 2, or stride 1 and 2x2 max-pooling after the activation.
     """
 
-    def __init__(self, model, side, ways, epsilon):
+    def __init__(self, model, channels, side, ways, epsilon):
         super().__init__()
         self.blocks, filters = model["blocks"], model["filters"]
         self.max_pool, self.slope = model["pool"] == "max", model["negative_slope"]
         stride = 1 if self.max_pool else 2
         for block in range(1, self.blocks + 1):
-            channels = 1 if block == 1 else filters
-            convolution = nn.Conv2d(channels, filters, 3, stride=stride, padding=1, bias=model["bias"])
+            inputs = channels if block == 1 else filters
+            convolution = nn.Conv2d(inputs, filters, 3, stride=stride, padding=1, bias=model["bias"])
             self.add_module(f"conv{block}", convolution)
             self.add_module(f"bn{block}", BatchNorm(filters, epsilon))
             side = side // 2 if self.max_pool else (side + 1) // 2
@@ -79,8 +79,8 @@ def load(path):
         sys.exit(f"{path} holds a network of kind {model['kind']}; this example builds a conv4 alone")
     arrays = load_file(path)
     rates = {name.removeprefix("rate."): arrays.pop(name) for name in list(arrays) if name.startswith("rate.")}
-    side, ways = config["data"]["image_size"], config["task"]["ways"]
-    network = Conv4(model, side, ways, epsilon)
+    data, ways = config["data"], config["task"]["ways"]
+    network = Conv4(model, data.get("channels", 1), data["image_size"], ways, epsilon)
     network.load_state_dict(arrays, strict=True)
     return network, rates, config
 
@@ -130,18 +130,50 @@ def narrowed(rows, new):
     return np.stack(columns, axis=1)
 
 
-def ink(path, side, inverted):
-    """An image `[1, side, side]`, ink 1 and paper 0."""
-    pixels = np.array(Image.open(path).convert("RGBA"), dtype=np.int64)
+def resized(plane, width, height):
+    """A channel `[old height, old width]` resized by area averaging."""
+    if plane.shape == (height, width):
+        return plane
+    return np.floor(narrowed(narrowed(plane, width).T, height).T + np.float32(0.5))
+
+
+def square(planes, side, fit):
+    """Channels `[channels, height, width]` as squares, as `data.fit` says."""
+    height, width = planes.shape[1:]
+    if fit == "crop":
+        shorter = min(height, width)
+        top, left = (height - shorter) // 2, (width - shorter) // 2
+        planes = planes[:, top : top + shorter, left : left + shorter]
+    if fit != "pad":
+        return np.stack([resized(plane, side, side) for plane in planes])
+    longer = max(height, width)
+    new_width, new_height = (max((2 * old * side + longer) // (2 * longer), 1) for old in (width, height))
+    left, top = (side - new_width) // 2, (side - new_height) // 2
+    edge = np.ones((height, width), dtype=bool)
+    edge[1:-1, 1:-1] = False
+    padded = np.empty((len(planes), side, side), dtype=np.float32)
+    for channel, plane in enumerate(planes):
+        padded[channel] = np.floor(plane[edge].mean(dtype=np.float64) + 0.5)
+        padded[channel, top : top + new_height, left : left + new_width] = resized(plane, new_width, new_height)
+    return padded
+
+
+def values(path, data, inverted):
+    """An image `[channels, side, side]` as the network sees it."""
+    pixels = np.array(ImageOps.exif_transpose(Image.open(path)).convert("RGBA"), dtype=np.int64)
     red, green, blue, alpha = np.moveaxis(pixels, 2, 0)
-    grey = (2126 * red + 7152 * green + 722 * blue + 5000) // 10_000
-    grey = ((grey * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.float32)
-    if grey.shape != (side, side):
-        grey = narrowed(narrowed(grey, side).T, side).T
-        grey = np.floor(grey + np.float32(0.5))
+    planes = [red, green, blue]
+    if data.get("channels", 1) == 1:
+        grey = (2126 * red + 7152 * green + 722 * blue + 5000) // 10_000
+        planes = [grey]
+    on_white = [(plane * alpha + 255 * (255 - alpha) + 127) // 255 for plane in planes]
+    planes = square(np.stack(on_white).astype(np.float32), data["image_size"], data.get("fit", "stretch"))
     if inverted:
-        grey = 255 - grey
-    return torch.from_numpy(np.ascontiguousarray(grey, dtype=np.float32) / np.float32(255))[None]
+        planes = 255 - planes
+    planes = np.ascontiguousarray(planes, dtype=np.float32) / np.float32(255)
+    mean = np.array(data.get("mean", [0] * len(planes)), dtype=np.float32)[:, None, None]
+    deviation = np.array(data.get("deviation", [1] * len(planes)), dtype=np.float32)[:, None, None]
+    return torch.from_numpy((planes - mean) / deviation)
 
 
 def shots(folder, classes):
@@ -164,10 +196,10 @@ def main():
 
     network, rates, config = load(given.learner)
     answers = json.loads(Path(given.answers).read_text())
-    side, inverted = config["data"]["image_size"], answers["inverted"]
+    data, inverted = config["data"], answers["inverted"]
 
     def stacked(files):
-        return torch.stack([ink(file, side, inverted) for file in files])
+        return torch.stack([values(file, data, inverted) for file in files])
 
     files, labels = shots(given.support, answers["classes"])
     support = stacked(files)

@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use metaburn::data::Channels;
 use metaburn::data::decode::{DRAWING, decode};
 use metaburn::data::omniglot::container::Container;
 use std::path::Path;
@@ -13,8 +14,8 @@ fuzz_target!(|data: &[u8]| {
     assert!(drawings.is_sorted());
     for drawing in drawings.iter().take(20) {
         let Ok(bytes) = archive.read(drawing) else { continue };
-        if let Ok(grey) = decode(&bytes, Path::new("drawing.png"), DRAWING) {
-            assert_eq!(grey.width * grey.height, grey.pixels.len());
+        if let Ok(raster) = decode(&bytes, Path::new("drawing.png"), DRAWING, Channels::Grey) {
+            assert_eq!(raster.width * raster.height * raster.channels.count(), raster.pixels.len());
         }
     }
 });

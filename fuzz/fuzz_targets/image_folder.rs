@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use metaburn::data::folder;
+use metaburn::data::{Fit, Form, folder};
 use std::fs;
 use std::path::Path;
 
@@ -16,7 +16,11 @@ fuzz_target!(|data: &[u8]| {
     let class = dir.path().join("class");
     fs::create_dir(&class).expect("a folder");
     fs::write(class.join("image.png"), data).expect("a file");
-    if let Ok(set) = folder::load(dir.path(), SIZE, None) {
-        assert_eq!(set.image(0, 0).len(), SIZE * SIZE);
+    for fit in [Fit::Stretch, Fit::Crop, Fit::Pad] {
+        for form in [Form { fit, ..Form::grey(SIZE) }, Form { fit, ..Form::colour(SIZE) }] {
+            if let Ok(set) = folder::load(dir.path(), form, None) {
+                assert_eq!(set.image(0, 0).len(), SIZE * SIZE * form.channels.count());
+            }
+        }
     }
 });

@@ -89,7 +89,7 @@ impl Arithmetic {
 mod tests {
     use super::super::SETTINGS;
     use super::*;
-    use crate::model::{Conv4, Mlp, Pool, ResNet};
+    use crate::model::{Conv4, Mlp, Pool, ResNet, Shape};
     use bilevel::hypergradient::Draw;
 
     /// f_1 to f_4 of Conv4-64 on 28 × 28 images, and the linear layer's multiply-adds, counted by hand.
@@ -99,7 +99,7 @@ mod tests {
 
     fn cost(draw: &Draw) -> Result<f64, crate::config::Error> {
         let config = Config::load(None, &SETTINGS[0].assignments(None))?;
-        let network = config.model.architecture.build(28, 5);
+        let network = config.model.architecture.build(Shape::square(28, 1), 5);
         Ok(Arithmetic::new(&config, &*network).flop(&draw.cost()))
     }
 
@@ -157,7 +157,7 @@ mod tests {
         let only_head = ["inner.adapts=head".to_string()];
         let assignments = [&SETTINGS[0].assignments(None)[..], &only_head].concat();
         let config = Config::load(None, &assignments)?;
-        let network = config.model.architecture.build(28, 5);
+        let network = config.model.architecture.build(Shape::square(28, 1), 5);
         let [first, second, third, fourth] = CONVOLUTIONS;
         // 16 tasks of 5 support and 25 query images, 5 inner steps.
         let body = 2. * 16. * 30. * (2. * first + 3. * (second + third + fourth));

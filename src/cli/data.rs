@@ -7,7 +7,9 @@ use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use metaburn::config::Config;
-use metaburn::data::{Dataset, Part, contact_sheet, fetch, nearest_neighbour, registry, write_episode};
+use metaburn::data::{
+    Channels, Dataset, Part, contact_sheet, fetch, nearest_neighbour, registry, write_episode,
+};
 use metaburn::run::quoted;
 use metaburn::train::{self, Earlier, RunData};
 use serde_json::json;
@@ -142,7 +144,7 @@ impl Preview {
         let sampler = load(&self.setup, &self.setup.config(&[])?)?.sampler;
         let classes = sampler.split().part(self.split.into());
         let shown = &classes[..classes.len().min(self.classes as usize)];
-        // One byte per pixel; the gaps between the images are negligible.
+        // The gaps between the images are negligible.
         let drawing = (sampler.set().size() as u64 * u64::from(self.scale)).pow(2);
         let pixels = drawing * shown.len() as u64 * u64::from(self.drawings);
         if pixels > LARGEST_SHEET {
@@ -219,7 +221,7 @@ impl Info {
         let data = load(&self.setup, &config)?;
         let (sampler, findings) = (&data.sampler, &data.findings);
         let (set, split) = (sampler.set(), sampler.split());
-        let images: usize = (0..set.classes().len()).map(|class| set.examples(class)).sum();
+        let images = set.images();
         let shape = train::evaluation_shape(&config);
         let augmentation = sampler.augmentation();
         let (accuracy, ci95) = nearest_neighbour(sampler, Part::Test, &shape, u64::from(self.episodes))?;
@@ -228,8 +230,9 @@ impl Info {
         if self.json {
             output::print(json!({
                 "source": config.source(), "classes": set.classes().len(), "images": images,
-                "size": set.size(), "digest": set.digest(),
+                "layout": findings.layout,
                 "split": data.split.rule, "ink": findings.ink, "coloured": findings.coloured, "left_out": findings.left_out,
+                "size": set.size(), "channels": set.channels(), "digest": set.digest(),
                 "augmentation": augmentation, "train_classes": train, "validation_classes": validation, "test_classes": test,
                 "nearest_neighbour_accuracy": accuracy, "ci95": ci95, "episodes": self.episodes,
                 "ways": shape.ways, "shots": shape.shots,
@@ -237,10 +240,23 @@ impl Info {
             return Ok(ExitCode::SUCCESS);
         }
         let (source, classes, size) = (config.source(), set.classes().len(), set.size());
+        let colour = if set.channels() == Channels::Colour { " in colour" } else { "" };
         let digest = set.digest();
         output::print(format!(
-            "{source}: {classes} classes, {images} images of {size}×{size} pixels, digest {digest:.12}"
+            "{source}: {classes} classes, {images} images of {size}×{size} pixels{colour}, digest {digest:.12}"
         ))?;
+        if let Some(layout) = &findings.layout {
+            output::print(format!("layout: {layout}"))?;
+        }
+        if set.channels() == Channels::Colour {
+            let [mean, deviation] = [sampler.normalisation().mean(), sampler.normalisation().deviation()];
+            output::print(format!("normalised by the means {mean:?} and standard deviations {deviation:?}"))?;
+        } else if findings.coloured > 0 {
+            output::print(format!(
+                "{} images in colour, of which the brightness is used",
+                findings.coloured
+            ))?;
+        }
         if let Some(ink) = findings.ink {
             output::print(format!("ink: {}", ink.describe()))?;
         }

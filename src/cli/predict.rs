@@ -5,7 +5,7 @@ use super::setup::Machine;
 use super::{Outcome, output};
 use clap::Args;
 use metaburn::config::Purpose;
-use metaburn::data::Request;
+use metaburn::data::{Channels, Request};
 use metaburn::inference::{Prediction, Predictor, support_among_queries};
 use metaburn::run::{CheckpointSelector, RunDir};
 use metaburn::task::BatchNorm;
@@ -62,9 +62,13 @@ impl Predict {
         let own = config.model.batch_norm;
         let batch_norm = if own == BatchNorm::Absent { own } else { self.batch_norm };
         let predictor = Predictor::new(&config, &saved, batch_norm)?;
+        let images = config.images()?;
+        if self.invert == Some(true) && images.channels == Some(Channels::Colour) {
+            let reason = "--invert true: this run's images are in colour, which are never inverted; leave --invert out";
+            return Err(reason.to_string().into());
+        }
         let request = predictor.request(&self.support, &self.query, self.invert)?;
-        let invert = config.images()?.invert;
-        for warning in ink_warning(&request, self.invert.or(invert).is_some(), self.invert.is_some())
+        for warning in ink_warning(&request, self.invert.or(images.invert).is_some(), self.invert.is_some())
             .into_iter()
             .chain(request.findings.warnings())
         {
@@ -74,18 +78,26 @@ impl Predict {
         if let Some(warning) = batch_norm_warning(own, batch_norm) {
             terminal.warning(warning);
         }
-        let (classes, images) = (request.support.classes().len(), request.support_labels().len());
-        let ink = if request.ink.inverted { "dark" } else { "light" };
-        let by = match (self.invert, invert) {
+        let (classes, count) = (request.support.classes().len(), request.support_labels().len());
+        let by = match (self.invert, images.invert) {
             (Some(_), _) => "as --invert says",
             (None, Some(_)) => "as in training",
             (None, None) => "judged by the borders of the support images",
         };
+        let pixels = match request.ink {
+            Some(ink) => format!("strokes are {}, {by}", if ink.inverted { "dark" } else { "light" }),
+            None => "images in colour".into(),
+        };
         terminal.note(&format!(
-            "{steps} inner steps on {images} images of {classes} classes, from outer step {}; strokes are {ink}, \
-             {by}; batch norm {}",
+            "{steps} inner steps on {count} images of {classes} classes, from outer step {}; {pixels}; batch norm {}",
             saved.training_state.step, batch_norm,
         ));
+        let coloured = request.findings.coloured;
+        if coloured > 0 && request.ink.is_some() {
+            terminal.note(&format!(
+                "{coloured} of the images are in colour; only their brightness is used, since the run's images are grey"
+            ));
+        }
         let answers = Predictions { is_support: support_among_queries(&request), request, predictions };
         if let Some(warning) = answers.support_warning() {
             terminal.warning(&warning);
@@ -112,12 +124,12 @@ fn batch_norm(name: &str) -> Result<BatchNorm, String> {
 /// The warning if it is in doubt whether dark is ink: if the borders of the support images decide and only just, or if they do
 /// not agree with the run's decision.
 fn ink_warning(request: &Request, is_given: bool, is_flag: bool) -> Option<String> {
+    let ink = request.ink?;
     match (is_given, is_flag) {
-        (false, _) => request
-            .ink
-            .doubt()
-            .map(|doubt| format!("{doubt}; give --invert true (dark is ink) or --invert false")),
-        (true, false) => request.ink.contradiction("--invert "),
+        (false, _) => {
+            ink.doubt().map(|doubt| format!("{doubt}; give --invert true (dark is ink) or --invert false"))
+        }
+        (true, false) => ink.contradiction("--invert "),
         (true, true) => None,
     }
 }
@@ -202,7 +214,7 @@ impl Predictions {
             "predictions": answers.collect::<Vec<_>>(),
             "accuracy": self.accuracy(),
             "counted": self.correct().1,
-            "inverted": self.request.ink.inverted,
+            "inverted": self.request.ink.is_some_and(|ink| ink.inverted),
         })
     }
 

@@ -225,7 +225,7 @@ impl Selection {
         let all_classes = self.split.is_none();
         let part = self.split.map_or(Part::Test, Part::from);
         let sampler = match all_classes {
-            true => train::sampler_of_all(config, loaded.set),
+            true => train::sampler_of_all(config, loaded.set)?,
             false => train::sampler_of_split(&self.split_anew(config), loaded.set)?,
         };
         if let Some(split) = split {

@@ -46,7 +46,8 @@ const OTHER_DATA: &[&str] =
     &["data.source", "data.split", "data.validation", "data.rotations", "data.invert"];
 
 /// Keys that say where and how a run is computed, and not what. They may always change.
-const PLACE: &[&str] = &["backend", "threads", "deterministic", "estimator.costs", "data.path", "data.cache"];
+const PLACE: &[&str] =
+    &["backend", "threads", "deterministic", "estimator.costs", "data.path", "data.list", "data.cache"];
 
 impl Purpose {
     /// The keys that may change, and sections of such keys (with a dot at the end).
@@ -74,7 +75,7 @@ impl Config {
             ["backend", "threads"].iter().for_each(|key| drop(settings.remove(*key)));
         }
         if let Some(data) = settings.get_mut("data").and_then(Value::as_object_mut) {
-            ["path", "cache"].iter().for_each(|key| drop(data.remove(*key)));
+            ["path", "list", "cache"].iter().for_each(|key| drop(data.remove(*key)));
         }
         settings
     }
@@ -92,7 +93,19 @@ impl Config {
         if before.is_null() {
             return (Vec::new(), Vec::new());
         }
-        differences(before, &self.described()).into_iter().partition(|change| purpose.allows(&change.key))
+        let changes = differences(before, &self.described()).into_iter();
+        changes.filter(is_change).partition(|change| purpose.allows(&change.key))
+    }
+}
+
+/// Whether a difference changes anything. Runs that began before there were colours do not say that images are grey, and only
+/// images that may not be square have a way to make them so.
+fn is_change(Difference { key, first, second }: &Difference) -> bool {
+    let unset = first == "not set" || second == "not set";
+    match key.as_str() {
+        "data.channels" => !(unset && [first, second].iter().any(|value| *value == "1")),
+        "data.fit" => !unset,
+        _ => true,
     }
 }
 
@@ -127,5 +140,19 @@ mod tests {
         assert_eq!(keys(may), ["task.shots"]);
         assert_eq!(keys(may_not), ["memory.budget", "memory.plan", "seed"]);
         assert_eq!(load(&["outer.steps=9"]).changes(&Value::Null, Purpose::Training), (vec![], vec![]));
+        let folder = ["data.source=folder", "data.path=images", "data.validation=5"];
+        let mut before = load(&[&folder[..], &["data.channels=1"]].concat()).described();
+        for key in ["channels", "fit"] {
+            before["data"].as_object_mut().unwrap().remove(key).unwrap();
+        }
+        let may_not = |more: &str| {
+            let now = load(&[&folder[..], &["data.fit=stretch", more]].concat());
+            keys(now.changes(&before, Purpose::Training).1)
+        };
+        assert_eq!(may_not("data.channels=1"), [""; 0]);
+        assert_eq!(may_not("data.channels=3"), ["data.channels"]);
+        before["data"]["fit"] = "crop".into();
+        let now = load(&[&folder[..], &["data.fit=stretch", "data.channels=1"]].concat());
+        assert_eq!(keys(now.changes(&before, Purpose::Training).1), ["data.fit"]);
     }
 }

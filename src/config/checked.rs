@@ -7,6 +7,8 @@ use super::section::{
     checkpoint, data, divergence, estimator, eval, fit, inner, memory, model, outer, records, root, task,
 };
 use super::{Checkpoint, Data, Divergence, Eval, Inner, Model, Records, Task, TaskKind};
+use crate::data::Channels;
+use crate::model::Shape;
 use bilevel::device::Backend;
 use bilevel::estimator::EstimatorSchedule;
 use bilevel::hypergradient::MemoryPlan;
@@ -56,8 +58,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The same configuration with what it leaves to the images as `other` has it: how classes are divided, and whether dark
-    /// is ink. A run's configuration has these decisions.
+    /// The same configuration with what it leaves to the images as `other` has it: how classes are divided, whether dark
+    /// is ink, and whether there are colours. A run's configuration has these decisions.
     #[must_use]
     pub fn decided_as(&self, other: &Self) -> Self {
         let mut config = self.clone();
@@ -65,6 +67,9 @@ impl Config {
             data.split = data.split.or(decided.split);
             data.validation = data.validation.or(decided.validation);
             data.invert = data.invert.or(decided.invert);
+            data.channels = data.channels.or(decided.channels);
+            data.mean = data.mean.take().or_else(|| decided.mean.clone());
+            data.deviation = data.deviation.take().or_else(|| decided.deviation.clone());
         }
         config
     }
@@ -103,9 +108,11 @@ impl Config {
         self.data.as_ref().map_or(self.task.kind.name(), |data| data.source.name)
     }
 
-    /// Side of the network's square input, in pixels; 1 for a number.
-    pub fn input_side(&self) -> usize {
-        self.data.as_ref().map_or(1, |data| data.image_size)
+    /// The shape of the network's input: that of the images, where channels that are left open are grey, or 1 × 1 for a number.
+    pub fn input(&self) -> Shape {
+        self.data.as_ref().map_or(Shape::square(1, 1), |data| {
+            Shape::square(data.image_size, data.channels.map_or(1, Channels::count))
+        })
     }
 
     /// The whole configuration as TOML, including defaults. Loading it gives an equal configuration.

@@ -1,5 +1,6 @@
 //! Kinds of values that keys accept: type and range, both for reading and for messages.
 
+use crate::data::Channels;
 use bilevel::Choice;
 use serde::Serialize;
 use std::fmt::Display;
@@ -108,6 +109,11 @@ pub const fn non_negative() -> Number {
     Number { range: "a number ≥ 0", contains: |number| number >= 0.0 }
 }
 
+/// A number from 0 to 1.
+pub const fn share() -> Number {
+    Number { range: "a number from 0 to 1", contains: |number| (0.0..=1.0).contains(&number) }
+}
+
 /// A probability that is not zero.
 pub const fn probability() -> Number {
     Number { range: "a number > 0 and ≤ 1", contains: |number| 0.0 < number && number <= 1.0 }
@@ -199,6 +205,42 @@ impl<C: Choice> Kind for OneOf<C> {
     fn read(&self, value: &Value) -> Option<C> {
         let name = value.as_str()?;
         C::ALL.iter().copied().find(|choice| choice.name() == name)
+    }
+}
+
+/// 1, 3 or "auto".
+pub struct ChannelCount;
+
+impl Kind for ChannelCount {
+    /// `None` for "auto".
+    type Value = Option<Channels>;
+
+    fn describe(&self) -> String {
+        "1, 3 or \"auto\"".into()
+    }
+
+    fn read(&self, value: &Value) -> Option<Self::Value> {
+        match value {
+            Value::Integer(number) => Channels::from_count(usize::try_from(*number).ok()?).map(Some),
+            Value::String(text) if text == "auto" => Some(None),
+            _ => None,
+        }
+    }
+}
+
+/// A number for each channel of an image.
+pub struct PerChannel(pub Number);
+
+impl Kind for PerChannel {
+    type Value = Vec<f64>;
+
+    fn describe(&self) -> String {
+        format!("a list of 1 or 3 numbers, each {}", self.0.describe())
+    }
+
+    fn read(&self, value: &Value) -> Option<Vec<f64>> {
+        let numbers = value.as_array().filter(|numbers| Channels::from_count(numbers.len()).is_some())?;
+        numbers.iter().map(|number| self.0.read(number)).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tests of configurations: from text and overrides to a configuration or a message.
 
 use super::{Config, Data, Error, Fault, KeyDoc, Place, RawConfig, keys};
-use crate::data::{Rotations, SplitRule, folder};
+use crate::data::{Fit, Rotations, SplitRule, folder};
 use crate::model::{Conv4, Mlp, Network};
 use bilevel::Budget;
 use bilevel::device::Backend;
@@ -178,15 +178,20 @@ fn defaults_follow_the_keys_they_depend_on() {
     let expected = Data {
         source: &folder::SOURCE,
         path: Some("letters".into()),
+        list: None,
         split: None,
         validation: None,
         rotations: Rotations::None,
         flips: false,
         shift: 0,
         image_size: 28,
+        channels: None,
+        fit: Some(Fit::Stretch),
         invert: None,
         skip_damaged: false,
         cache: "datasets/.cache".into(),
+        mean: None,
+        deviation: None,
     };
     assert_eq!(folder, expected);
 }
@@ -353,7 +358,7 @@ fn wrong_types_and_ranges_name_the_values_allowed() {
         ("inner.steps = 1.5", "`inner.steps` must be a whole number ≥ 0, got 1.5"),
         ("inner.steps = 1000001", "must be a whole number from 0 to 1000000, got 1000001"),
         ("task.ways = 1", "`task.ways` must be a whole number ≥ 2, got 1"),
-        ("data.image_size = 7", "`data.image_size` must be a whole number from 8 to 128, got 7"),
+        ("data.image_size = 7", "`data.image_size` must be a whole number from 8 to 256, got 7"),
         ("seed = 9223372036854775808", "from 0 to 9223372036854775807, got 9.223372036854776e18"),
         ("inner.rate = 0", "`inner.rate` must be a number > 0, got 0"),
         ("inner.rate = nan", "`inner.rate` must be a number > 0, and finite, got nan"),

@@ -1,35 +1,44 @@
 //! A cache of decoded [`ImageSet`]s, one file each, so that the next run need not decode images.
 //!
-//! File layout: 8 bytes of magic, the format version and the header's length (both 32-bit little-endian),
-//! a JSON header, the pixels, and the SHA-256 of everything before. Stale or damaged files are rebuilt; a file that
-//! cannot be written is a warning.
+//! File layout: 8 bytes of magic, the format version (32-bit little-endian) and 4 zeros; the pixels; a JSON header; its
+//! SHA-256; its length (64-bit little-endian). The header has the set's digest, which covers the pixels. Stale or damaged
+//! files are rebuilt; a file that cannot be written is a warning. Large sets are not read into memory: their images are
+//! read from the file one at a time.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::fingerprint::fingerprint;
-use super::{Class, Error, Findings, ImageSet, LoadOptions, Loaded};
+use super::image_set::Format;
+use super::pixels::{FilePixels, MOST_IN_MEMORY, PREAMBLE, Pixels, Scratch};
+use super::{Channels, Class, Error, Findings, ImageSet, LoadOptions, Loaded};
 use crate::support::atomic_file;
 
 const MAGIC: &[u8; 8] = b"metaburn";
-const VERSION: u32 = 2;
-/// Offset of the header: after magic, version and length.
-const HEADER: usize = 16;
+const VERSION: u32 = 3;
 const CHECKSUM: usize = 32;
-/// Larger sets are not cached; a million images of 128×128 pixels fit.
-const MAX_BYTES: u64 = 16 << 30;
+/// The most bytes of a file that remembers channels.
+const MAX_LINE: u64 = 256;
+/// Bytes after the header: its checksum and length.
+const END: usize = CHECKSUM + 8;
+/// The largest header: classes' names and numbers of images.
+const MAX_HEADER: u64 = 1 << 30;
+/// Larger sets are not cached; twenty million images of 84×84 pixels in colour fit.
+const MAX_BYTES: u64 = 512 << 30;
 
 /// Describes the pixels and the state of the files they were decoded from.
 #[derive(Deserialize, Serialize)]
 struct Header {
     fingerprint: String,
-    size: usize,
+    format: Format,
     classes: Vec<Class>,
     findings: Findings,
+    /// That of the image set.
+    digest: String,
 }
 
 /// Files that a source decodes, and everything else that decides the result. It determines the name of the cache
@@ -46,32 +55,76 @@ pub(super) struct SourceFiles<'a> {
 }
 
 impl SourceFiles<'_> {
-    /// The cached images if the cache is up to date, else those that `decode` returns, which are then cached.
+    /// The cached images if the cache is up to date, else those that `decode` returns, which are then cached. They have these
+    /// `channels`.
     ///
     /// # Errors
     /// Returns the errors of `decode`, or an error if the files cannot be listed.
     pub fn load(
         &self,
-        decode: impl FnOnce() -> Result<(ImageSet, Findings), Error>,
+        channels: Channels,
+        decode: impl FnOnce(&Scratch) -> Result<(ImageSet, Findings), Error>,
     ) -> Result<Loaded, Error> {
+        // Grey images have the name that they had before there were others.
+        let key = match channels {
+            Channels::Grey => String::new(),
+            Channels::Colour => "3 channels".into(),
+        };
+        let place = self.place(&key, "images")?;
+        let ((set, findings), warning) = match (&place, self.load.cache) {
+            (Some((file, fingerprint)), Some(cache)) => {
+                cached(file, fingerprint, || decode(&Scratch::new(Some(cache))))?
+            }
+            _ => (decode(&Scratch::new(None))?, self.misplaced()?),
+        };
+        Ok(Loaded { set, findings, warning })
+    }
+
+    /// The channels of the images, which `decide` finds out from the files, if they are not remembered from before.
+    ///
+    /// # Errors
+    /// Returns the errors of `decide`, or an error if the files cannot be listed.
+    pub fn channels(&self, decide: impl FnOnce() -> Result<Channels, Error>) -> Result<Channels, Error> {
+        let Some((file, fingerprint)) = self.place("channels", "channels")? else { return decide() };
+        let line = |channels: Channels| format!("{fingerprint} {}\n", channels.count());
+        let text = atomic_file::read(&file, MAX_LINE).unwrap_or_default();
+        let both = [Channels::Grey, Channels::Colour];
+        if let Some(known) = both.into_iter().find(|channels| line(*channels).as_bytes() == text) {
+            return Ok(known);
+        }
+        let channels = decide()?;
+        // Without this, it is found out again.
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let _ =
+            fs::create_dir_all(folder).and_then(|()| atomic_file::write(&file, &[line(channels).as_bytes()]));
+        Ok(channels)
+    }
+
+    /// The file in the cache with this ending for what is decoded from these files under the further options `more`, and the
+    /// fingerprint of the files; `None` without a usable cache. There is one file for each source, folder, size and options,
+    /// overwritten when the source's files change.
+    fn place(&self, more: &str, ending: &str) -> Result<Option<(PathBuf, String)>, Error> {
         let LoadOptions { path, size, cache, .. } = *self.load;
-        let uncached = |(set, findings), warning| Ok(Loaded { set, findings, warning });
-        let (Some(cache), true) = (cache, path.is_dir()) else { return uncached(decode()?, None) };
+        let (Some(cache), true, None) = (cache, path.is_dir(), self.misplaced()?) else { return Ok(None) };
         let absolute = fs::canonicalize(path).map_err(Error::io("look at", path))?;
-        if is_inside(cache, &absolute) {
-            let warning = format!(
+        let key = format!("{} {size} {}{more} {}", self.source, self.options, absolute.display());
+        let name = fingerprint(&[], &key)?;
+        let file = cache.join(format!("{}-{size}px-{}.{ending}", self.source, &name[..12]));
+        Ok(Some((file, fingerprint(&self.roots, &key)?)))
+    }
+
+    /// Why nothing is cached although there is a folder for the cache, if it is among the images.
+    fn misplaced(&self) -> Result<Option<String>, Error> {
+        let LoadOptions { path, cache, .. } = *self.load;
+        let (Some(cache), true) = (cache, path.is_dir()) else { return Ok(None) };
+        let absolute = fs::canonicalize(path).map_err(Error::io("look at", path))?;
+        Ok(is_inside(cache, &absolute).then(|| {
+            format!(
                 "decoded images are not cached, and the next run decodes them again: the cache, `{}`, would be among the \
                  images; set data.cache to a folder elsewhere",
                 cache.display()
-            );
-            return uncached(decode()?, Some(warning));
-        }
-        let key = format!("{} {size} {} {}", self.source, self.options, absolute.display());
-        // One file per source, folder, size and options, overwritten when the source's files change.
-        let name = fingerprint(&[], &key)?;
-        let file = cache.join(format!("{}-{size}px-{}.images", self.source, &name[..12]));
-        let (read, warning) = cached(&file, &fingerprint(&self.roots, &key)?, decode)?;
-        uncached(read, warning)
+            )
+        }))
     }
 }
 
@@ -93,11 +146,11 @@ pub fn cached(
     fingerprint: &str,
     build: impl FnOnce() -> Result<(ImageSet, Findings), Error>,
 ) -> Result<((ImageSet, Findings), Option<String>), Error> {
-    if let Some(read) = load(file, fingerprint) {
+    if let Some(read) = load(file, fingerprint, MOST_IN_MEMORY) {
         return Ok((read, None));
     }
-    let (set, findings) = build()?;
-    let warning = save(file, fingerprint, &set, &findings).err().map(|error| {
+    let (mut set, findings) = build()?;
+    let warning = save(file, fingerprint, &mut set, &findings).err().map(|error| {
         format!(
             "cannot cache decoded images in `{}` ({error}); the next run decodes them again, unless data.cache is set to \
              another folder",
@@ -107,47 +160,69 @@ pub fn cached(
     Ok(((set, findings), warning))
 }
 
-/// The cached set; `None` if the file is missing, stale, damaged or of another version.
-fn load(file: &Path, fingerprint: &str) -> Option<(ImageSet, Findings)> {
-    let mut bytes = atomic_file::read(file, MAX_BYTES).ok()?;
-    let (content, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
-    let (magic, rest) = content.split_first_chunk::<8>()?;
-    let (version, rest) = rest.split_first_chunk()?;
-    let (length, rest) = rest.split_first_chunk()?;
-    if magic != MAGIC || u32::from_le_bytes(*version) != VERSION {
+/// The cached set; `None` if the file is missing, stale, damaged or of another version. More than `most` bytes of pixels stay
+/// in the file.
+fn load(path: &Path, fingerprint: &str, most: usize) -> Option<(ImageSet, Findings)> {
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let mut file = File::open(path).ok()?;
+    let mut preamble = [0; PREAMBLE];
+    file.read_exact(&mut preamble).ok()?;
+    let end = metadata.len().checked_sub(END as u64)?;
+    file.seek(SeekFrom::Start(end)).ok()?;
+    let mut tail = [0; END];
+    file.read_exact(&mut tail).ok()?;
+    let (checksum, length) = tail.split_at(CHECKSUM);
+    let length = u64::from_le_bytes(length.try_into().ok()?);
+    let start = end.checked_sub(length).filter(|start| *start >= PREAMBLE as u64 && length <= MAX_HEADER)?;
+    file.seek(SeekFrom::Start(start)).ok()?;
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).ok()?;
+    if preamble != self::preamble() || checksum != Sha256::digest(&header).as_slice() {
         return None;
     }
-    let length = u32::from_le_bytes(*length) as usize;
-    let header: Header = serde_json::from_slice(rest.get(..length)?).ok()?;
-    if header.fingerprint != fingerprint || checksum != Sha256::digest(content).as_slice() {
+    let header: Header = serde_json::from_slice(&header).ok()?;
+    if header.fingerprint != fingerprint {
         return None;
     }
-    bytes.truncate(bytes.len() - CHECKSUM);
-    bytes.drain(..HEADER + length);
-    Some((ImageSet::new(header.size, header.classes, bytes).ok()?, header.findings))
+    let count = usize::try_from(start).ok()?.checked_sub(PREAMBLE)?;
+    let pixels = if count <= most {
+        let mut bytes = vec![0; count];
+        file.seek(SeekFrom::Start(PREAMBLE as u64)).ok()?;
+        file.read_exact(&mut bytes).ok()?;
+        bytes.into()
+    } else {
+        Pixels::File(FilePixels::new(file, path, PREAMBLE as u64, count))
+    };
+    let set = ImageSet::of(header.format, header.classes, pixels).ok()?;
+    (set.digest() == header.digest).then_some((set, header.findings))
+}
+
+fn preamble() -> [u8; PREAMBLE] {
+    let mut bytes = [0; PREAMBLE];
+    bytes[..MAGIC.len()].copy_from_slice(MAGIC);
+    bytes[MAGIC.len()..MAGIC.len() + 4].copy_from_slice(&VERSION.to_le_bytes());
+    bytes
 }
 
 /// Writes the set atomically.
-fn save(file: &Path, fingerprint: &str, set: &ImageSet, findings: &Findings) -> io::Result<()> {
+fn save(file: &Path, fingerprint: &str, set: &mut ImageSet, findings: &Findings) -> io::Result<()> {
     let header = serde_json::to_vec(&Header {
         fingerprint: fingerprint.to_string(),
-        size: set.size(),
+        format: set.format(),
         classes: set.classes().to_vec(),
         findings: findings.clone(),
+        digest: set.digest(),
     })?;
-    let length = u32::try_from(header.len()).map_err(io::Error::other)?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let version = VERSION.to_le_bytes();
-    let length = length.to_le_bytes();
-    let pieces = [MAGIC, &version[..], &length, &header, set.pixels()];
-    if pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() + CHECKSUM as u64 > MAX_BYTES {
+    fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
+    let (length, checksum) = ((header.len() as u64).to_le_bytes(), Sha256::digest(&header));
+    if (set.pixels().len() + header.len() + PREAMBLE + END) as u64 > MAX_BYTES {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let mut hash = Sha256::new();
-    pieces.iter().for_each(|piece| hash.update(piece));
-    let [magic, version, length, header, pixels] = pieces;
-    atomic_file::write(file, &[magic, version, length, header, pixels, &hash.finalize()])
+    let end = [&header[..], &checksum[..], &length[..]];
+    match set.pixels_mut() {
+        Pixels::Memory(pixels) => atomic_file::write(file, &[&preamble(), pixels, end[0], end[1], end[2]]),
+        Pixels::File(pixels) => pixels.persist(file, &preamble(), &end),
+    }
 }
 
 #[cfg(test)]
@@ -188,17 +263,22 @@ mod tests {
                 .expect("image");
         };
         let load = |invert| {
-            let (path, cache) = (images.path(), Some(cache.path()));
-            folder::SOURCE.load(&LoadOptions { path, size: 2, seed: 0, invert, skip_damaged: false, cache })
+            let options =
+                LoadOptions { invert, cache: Some(cache.path()), ..LoadOptions::new(images.path(), 2) };
+            folder::SOURCE.load(&options)
         };
         draw(10, "1.png");
         let first = load(None)?;
-        assert_eq!((first.set.image(0, 0), first.warning), ([10; 4].as_slice(), None));
+        assert_eq!((&*first.set.image(0, 0), &first.warning), ([10; 4].as_slice(), &None));
         assert_eq!(load(None)?.set, first.set);
-        assert_eq!(load(Some(true))?.set.image(0, 0), [245; 4]);
+        assert_eq!(*load(Some(true))?.set.image(0, 0), [245; 4]);
         draw(20, "2.png");
         assert_eq!(load(None)?.set.examples(0), 2);
-        assert_eq!(fs::read_dir(cache.path()).expect("cache").count(), 2);
+        let kept = |ending: &str| {
+            let names = fs::read_dir(cache.path()).expect("cache").map(|entry| entry.expect("entry").path());
+            names.filter(|path| path.extension().is_some_and(|found| found == ending)).count()
+        };
+        assert_eq!((kept("images"), kept("channels")), (2, 2));
         Ok(())
     }
 
@@ -223,11 +303,38 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
             fs::write(&file, &damaged).expect("cache");
-            assert!(load(&file, "x").is_none(), "byte {at} changed");
+            assert!(load(&file, "x", MOST_IN_MEMORY).is_none(), "byte {at} changed");
             fs::write(&file, &whole[..at]).expect("cache");
-            assert!(load(&file, "x").is_none(), "cut at {at}");
+            assert!(load(&file, "x", MOST_IN_MEMORY).is_none(), "cut at {at}");
         }
         assert!(rebuilt(&file, "x")?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_set_larger_than_the_bound_is_read_from_its_file() -> Result<(), Error> {
+        let dir = TempDir::new().expect("dir");
+        let file = dir.path().join("set.images");
+        rebuilt(&file, "x")?;
+        let [small, large] = [12, 11].map(|most| load(&file, "x", most).expect("a sound cache").0);
+        assert!(matches!((small.pixels(), large.pixels()), (Pixels::Memory(_), Pixels::File(_))));
+        assert_eq!((&large, large.digest()), (&small, small.digest()));
+        assert_eq!(large.image(1, 0), small.image(1, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn pixels_in_a_temporary_file_become_the_cache() -> Result<(), Error> {
+        let dir = TempDir::new().expect("dir");
+        let mut writer = Scratch { folder: Some(dir.path()), most: 0 }.writer(12);
+        writer.write(&(0..12).collect::<Vec<u8>>())?;
+        let in_file = ImageSet::of(Format::grey(2), set()?.classes().to_vec(), writer.finish())?;
+        let file = dir.path().join("set.images");
+        let (found, warning) = cached(&file, "x", || Ok((in_file, findings())))?;
+        assert_eq!((&found, warning), (&(set()?, findings()), None));
+        assert_eq!(fs::read_dir(dir.path()).expect("folder").count(), 1);
+        drop(found);
+        assert!(!rebuilt(&file, "x")?);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Decodes image files to grey pixels, as they are shown: turned as their EXIF data say, on white. Files are not trusted.
+//! Decodes image files to pixels, grey or in colour, as they are shown: turned as their EXIF data say, on white. Files are not trusted.
 //!
 //! Colour profiles (ICC) are ignored: numbers are taken as sRGB, as most viewers without colour management do.
 
@@ -9,8 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use super::Error;
 use super::format::{is_read, readable, unread};
+pub use super::raster::{Raster, brightness};
+use super::{Channels, Error};
 use bilevel::panics::catch;
 
 /// Maximum number of pixels of an Omniglot drawing: ten times the side of an official one. A hostile archive could hold
@@ -24,41 +25,35 @@ const MAX_SIDE: u32 = 65_535;
 /// Maximum bytes of a decoded image: a photograph of [`PHOTOGRAPH`] pixels in three channels of 8 bits, or of fewer pixels
 /// with more bits. Decoding needs up to as much besides.
 const MAX_DECODED: u64 = 3 * PHOTOGRAPH;
-/// Larger images are decoded one at a time, which bounds the memory of all threads together: with 16 threads, 200 MB each
-/// and 1.6 GB once.
+/// Larger images are decoded and reduced one at a time, which bounds the memory of all threads together: with 16 threads,
+/// 200 MB each and 1.6 GB once.
 const LARGE: u64 = 1 << 24;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A difference between channels from which a pixel counts as coloured; less occurs in grey photographs saved as JPEG.
-const COLOURED: u8 = 40;
-/// An image has colours if more than one pixel in this many is coloured.
-const FEW: usize = 500;
-
-/// A grey image, `[height, width]` in row-major order, white 255 and black 0.
-#[derive(Debug, PartialEq)]
-pub struct Grey {
-    /// Width in pixels.
-    pub width: usize,
-    /// Height in pixels.
-    pub height: usize,
-    /// The brightness of each pixel.
-    pub pixels: Vec<u8>,
-    /// Whether the file's image has colours, of which the brightness is left.
-    pub is_coloured: bool,
-}
-
-/// Decodes the image in `bytes`, read from `path`. Colours become their [`brightness`], transparent pixels are white, and of
-/// an animation the first frame is returned. An EXIF orientation is applied.
+/// Decodes the image in `bytes`, read from `path`, to these `channels` (see [`Raster::new`]). Transparent pixels are white, and
+/// of an animation the first frame is returned. An EXIF orientation is applied.
 ///
 /// # Errors
 /// Returns [`Error::Decode`] if the file has a format that is not read, is damaged, or has more than `max` pixels, and if its
 /// decoder panics.
-pub fn decode(bytes: &[u8], path: &Path, max: u64) -> Result<Grey, Error> {
+pub fn decode(bytes: &[u8], path: &Path, max: u64, channels: Channels) -> Result<Raster, Error> {
+    decode_to(bytes, path, max, channels, |raster| raster)
+}
+
+/// What `make` makes of the image that [`decode`] returns. No other large image is decoded meanwhile, which bounds memory.
+///
+/// # Errors
+/// As for [`decode`].
+pub fn decode_to<T>(
+    bytes: &[u8],
+    path: &Path,
+    max: u64,
+    channels: Channels,
+    make: impl FnOnce(Raster) -> T,
+) -> Result<T, Error> {
     let image = caught(|| picture(bytes, max));
     let (image, _alone) = image.map_err(|reason| Error::Decode { path: path.to_path_buf(), reason })?;
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let (pixels, is_coloured) = grey(image);
-    Ok(Grey { width, height, pixels, is_coloured })
+    Ok(make(Raster::new(image, channels)))
 }
 
 /// The result of `decode`, where a panic is an error too.
@@ -116,39 +111,6 @@ fn picture(bytes: &[u8], max: u64) -> Result<(DynamicImage, Option<MutexGuard<'s
     Ok((image, alone))
 }
 
-/// The brightness of each pixel on white, and whether the image has colours.
-fn grey(image: DynamicImage) -> (Vec<u8>, bool) {
-    if let DynamicImage::ImageLuma8(image) = image {
-        return (image.into_raw(), false);
-    }
-    let (has_color, has_alpha) = (image.color().has_color(), image.color().has_alpha());
-    let mut coloured = 0;
-    let mut of = |[red, green, blue]: [u8; 3]| {
-        let spread = red.max(green).max(blue) - red.min(green).min(blue);
-        coloured += usize::from(spread > COLOURED);
-        brightness([red, green, blue])
-    };
-    let pixels: Vec<u8> = match (has_color, has_alpha) {
-        (false, _) => image.into_luma_alpha8().pixels().map(|pixel| on_white(pixel.0)).collect(),
-        (true, false) => image.into_rgb8().pixels().map(|pixel| of(pixel.0)).collect(),
-        (true, true) => {
-            let on_white = |[red, green, blue, alpha]: [u8; 4]| on_white([of([red, green, blue]), alpha]);
-            image.into_rgba8().pixels().map(|pixel| pixel.0).map(on_white).collect()
-        }
-    };
-    let is_coloured = coloured * FEW > pixels.len();
-    (pixels, is_coloured)
-}
-
-/// The brightness of a colour, `[red, green, blue]`: 0.2126 R + 0.7152 G + 0.0722 B, to the nearest whole number.
-///
-/// Source: ITU-R BT.709, with the weights applied to the encoded values, as is usual for photographs.
-pub fn brightness(colour: [u8; 3]) -> u8 {
-    let [red, green, blue] = colour.map(u32::from);
-    // At most 255, since the weights add up to 10 000.
-    ((2126 * red + 7152 * green + 722 * blue + 5000) / 10_000) as u8
-}
-
 /// Checks that a JPEG file is complete, since the decoder would fill missing pixels with grey, and that it has components that
 /// are colours.
 fn check_jpeg(jpeg: &[u8]) -> Result<(), String> {
@@ -177,12 +139,6 @@ fn check_jpeg(jpeg: &[u8]) -> Result<(), String> {
     Err(cut())
 }
 
-fn on_white([grey, alpha]: [u8; 2]) -> u8 {
-    let (grey, alpha) = (u32::from(grey), u32::from(alpha));
-    // At most (255·255 + 127) / 255 = 255.
-    ((grey * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-}
-
 #[cfg(test)]
 mod tests {
     use std::iter::repeat_n;
@@ -191,6 +147,8 @@ mod tests {
 
     use super::*;
 
+    const GREY: Channels = Channels::Grey;
+
     fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(vec![]);
         image.into().write_to(&mut bytes, format).expect("memory");
@@ -198,11 +156,15 @@ mod tests {
     }
 
     fn pixels(bytes: &[u8]) -> Vec<u8> {
-        decode(bytes, Path::new("a.png"), PHOTOGRAPH).expect("an image").pixels
+        decode(bytes, Path::new("a.png"), PHOTOGRAPH, GREY).expect("an image").pixels
+    }
+
+    fn in_colour(bytes: &[u8]) -> Vec<u8> {
+        decode(bytes, Path::new("a.png"), PHOTOGRAPH, Channels::Colour).expect("an image").pixels
     }
 
     fn refusal(bytes: &[u8], max: u64) -> String {
-        let error = decode(bytes, Path::new("dir/a.png"), max).expect_err("no image").to_string();
+        let error = decode(bytes, Path::new("dir/a.png"), max, GREY).expect_err("no image").to_string();
         assert!(error.contains("`dir/a.png`") && error.contains("replace or remove it"), "{error}");
         error
     }
@@ -279,7 +241,7 @@ mod tests {
     fn transparent_pixels_are_white() -> Result<(), Error> {
         let pixels = [[0, 255], [0, 0], [0, 128], [200, 255]];
         let image = image::GrayAlphaImage::from_fn(4, 1, |x, _| LumaA(pixels[x as usize]));
-        let grey = decode(&encoded(image, ImageFormat::Png), Path::new("a.png"), DRAWING)?;
+        let grey = decode(&encoded(image, ImageFormat::Png), Path::new("a.png"), DRAWING, GREY)?;
         assert_eq!((grey.width, grey.height, grey.is_coloured), (4, 1, false));
         assert_eq!(grey.pixels, [0, 255, 127, 200]);
         Ok(())
@@ -321,37 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn brightness_is_rounded_to_the_nearest_and_keeps_grey() {
-        assert!((0..=255).all(|grey| brightness([grey; 3]) == grey));
-        // 0.2126·200 + 0.7152·40 + 0.0722·30 = 73.294, 0.2126·2 + 0.7152·1 + 0.0722·0 = 1.1404.
-        assert_eq!([brightness([200, 40, 30]), brightness([2, 1, 0])], [73, 1]);
-        assert_eq!(
-            [brightness([255, 0, 0]), brightness([0, 255, 0]), brightness([0, 0, 255])],
-            [54, 182, 18]
-        );
-        let image = RgbImage::from_pixel(1, 1, Rgb([200, 40, 30]));
-        assert_eq!(pixels(&encoded(image, ImageFormat::Png)), [73]);
-    }
-
-    #[test]
-    fn only_images_with_more_than_a_few_coloured_pixels_are_coloured() {
-        let is_coloured = |coloured: u32| {
-            let image = RgbImage::from_fn(100, 100, |x, y| {
-                Rgb(if 100 * y + x < coloured { [200, 40, 30] } else { [90, 95, 99] })
-            });
-            decode(&encoded(image, ImageFormat::Png), Path::new("a.png"), DRAWING).expect("sound").is_coloured
-        };
-        assert_eq!([0, 10, 100, 10_000].map(is_coloured), [false, false, true, true]);
-    }
-
-    #[test]
     fn lossless_formats_have_the_same_pixels() {
         let image = RgbImage::from_fn(7, 5, |x, y| {
             Rgb([[0, 0, 0], [255, 255, 255], [255, 0, 0]][(x * y) as usize % 3])
         });
-        let png = pixels(&encoded(image.clone(), ImageFormat::Png));
-        for format in [ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::WebP] {
-            assert_eq!(pixels(&encoded(image.clone(), format)), png, "{format:?}");
+        for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::WebP] {
+            assert_eq!(in_colour(&encoded(image.clone(), format)), *image, "{format:?}");
         }
     }
 
@@ -376,7 +313,8 @@ mod tests {
             ImageFormat::Jpeg,
         );
         let shown = |orientation| {
-            let image = decode(&oriented(&jpeg, orientation), Path::new("a.jpg"), DRAWING).expect("sound");
+            let image =
+                decode(&oriented(&jpeg, orientation), Path::new("a.jpg"), DRAWING, GREY).expect("sound");
             let at = |x: usize, y: usize| image.pixels[(16 * y + 8) * image.width + 16 * x + 8];
             let (columns, rows) = (image.width / 16, image.height / 16);
             let nearest = |grey: u8| {
@@ -415,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn cmyk_becomes_brightness() {
+    fn cmyk_becomes_brightness_or_colour() {
         let mean = |inks| pixels(&cmyk(inks)).iter().map(|pixel| u32::from(*pixel)).sum::<u32>() / 64;
         assert!(mean([255; 4]) >= 254, "paper");
         assert!(mean([255, 255, 255, 0]) <= 1, "black");
@@ -423,6 +361,19 @@ mod tests {
         assert!((120..=136).contains(&mean([255, 255, 255, 128])), "grey");
         let [cyan, yellow] = [mean([0, 255, 255, 255]), mean([255, 255, 0, 255])];
         assert!(100 < cyan && cyan < yellow && yellow < 254, "cyan {cyan}, yellow {yellow}");
+        for (inks, colour) in [
+            ([0, 255, 255, 255], [0, 255, 255]),
+            ([255, 0, 255, 255], [255, 0, 255]),
+            ([255, 255, 0, 255], [255, 255, 0]),
+            ([0, 255, 255, 128], [0, 128, 128]),
+        ] {
+            let found = in_colour(&cmyk(inks));
+            assert!(
+                found.iter().zip(colour.iter().cycle()).all(|(a, b)| a.abs_diff(*b) < 9),
+                "{:?}",
+                &found[..3]
+            );
+        }
     }
 
     #[test]
@@ -465,8 +416,8 @@ mod tests {
         assert!(refusal(&jpeg, PHOTOGRAPH).contains("more than"));
 
         let max = encoded(GrayImage::new(1024, 1024), ImageFormat::Png);
-        assert!(decode(&max, Path::new("a.png"), DRAWING).is_ok());
-        assert!(decode(&max, Path::new("a.png"), DRAWING - 1).is_err());
+        assert!(decode(&max, Path::new("a.png"), DRAWING, GREY).is_ok());
+        assert!(decode(&max, Path::new("a.png"), DRAWING - 1, GREY).is_err());
     }
 
     #[test]
@@ -479,7 +430,7 @@ mod tests {
         let png = encoded(image, ImageFormat::Png);
         let all = pixels(&png);
         let read = (0..png.len()).filter(|length| {
-            let cut = decode(&png[..*length], Path::new("a.png"), DRAWING);
+            let cut = decode(&png[..*length], Path::new("a.png"), DRAWING, GREY);
             cut.is_ok_and(|cut| {
                 assert_eq!(cut.pixels, all, "cut to {length} of {} bytes", png.len());
                 true

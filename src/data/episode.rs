@@ -18,15 +18,15 @@ pub struct EpisodeShape {
 pub struct Episode {
     /// The classes as they are turned in this episode, in the order of their labels, `[ways]`.
     pub classes: Vec<RotatedClass>,
-    /// Height and width of every image, in pixels.
-    pub size: usize,
-    /// Support images, `[ways·shots, size·size]`, ink 1 and paper 0.
+    /// Number of values of an image: its pixels times their channels.
+    pub values: usize,
+    /// Support images, `[ways·shots, values]`, normalised; see [`Sampler::values`](super::Sampler::values).
     pub support: Vec<f32>,
     /// The label of each support image, `[ways·shots]`.
     pub support_labels: Vec<usize>,
     /// The index within its class of each support image, `[ways·shots]`.
     pub support_examples: Vec<usize>,
-    /// Query images, `[ways·queries, size·size]`, ink 1 and paper 0.
+    /// Query images, `[ways·queries, values]`.
     pub query: Vec<f32>,
     /// The label of each query image, `[ways·queries]`.
     pub query_labels: Vec<usize>,

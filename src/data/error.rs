@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::format::readable;
 use super::left_out::LeftOut;
+use super::listing::MAX_DEPTH;
 use super::{Dataset, Part};
 use crate::support::classified::Classified;
 
@@ -87,8 +88,8 @@ pub enum Error {
     MixedFolder { path: PathBuf, folder: PathBuf },
 
     #[error(
-        "`{path}` holds folders, but class folders are at most two levels deep: images belong in class/ or group/class/, \
-         below train/, validation/ and test/ if there are such; move its folders up, or give --data a folder further down"
+        "`{path}` holds folders, more than {MAX_DEPTH} levels deep; if a link leads back to a folder above it, remove it, else move \
+         the class folders up"
     )]
     TooDeep { path: PathBuf },
 
@@ -103,6 +104,12 @@ pub enum Error {
         if others.len() == 1 { "it" } else { "them" },
     )]
     BesideParts { path: PathBuf, parts: Vec<String>, others: Vec<String> },
+
+    #[error("the list `{path}`, line {line}: {reason}")]
+    List { path: PathBuf, line: u64, reason: String },
+
+    #[error("`{path}` holds no lists; it should hold train.csv, val.csv and test.csv, or some of them")]
+    NoLists { path: PathBuf },
 
     #[error(
         "both `{first}` and `{second}` in `{path}` have a name of the {part} part; join them, or move one of them away"
@@ -137,6 +144,17 @@ pub enum Error {
 
     #[error("an image set of {images} images of {size}×{size} pixels cannot have {bytes} bytes of pixels")]
     Shape { images: usize, size: usize, bytes: usize },
+
+    #[error(
+        "`data.invert` = true inverts grey images, and these are in colour; leave it out, or set data.channels = 1"
+    )]
+    InvertedColour,
+
+    #[error(
+        "`data.{key}` has {given} numbers, but the images have {channels} channels; give one number for each channel, or leave \
+         it out to take it from the training images"
+    )]
+    ChannelNumbers { key: &'static str, given: usize, channels: usize },
 
     #[error("glyphs cannot be drawn with {what} = {value}; choose a number from 1 to {max}")]
     Glyphs { what: &'static str, value: usize, max: usize },
@@ -298,7 +316,7 @@ fn wanted(others: &[PathBuf]) -> String {
             .any(|path| endings.iter().any(|ending| path.extension().is_some_and(|end| end == *ending)))
     };
     let not_read = if has(&["csv", "txt", "json"]) {
-        "lists of files and labels are not read: "
+        "to use a list of files and labels, set data.list to it; otherwise "
     } else if has(&["pickle", "pkl", "npz", "npy", "h5", "mat", "tar", "zip", "gz"]) {
         "archives and arrays are not read: unpack them, and "
     } else {

@@ -1,7 +1,8 @@
-//! What reading images finds out: whether dark is ink, how many have colours, and what was left out.
+//! What reading images finds out: what folders mean, whether dark is ink, how many have colours, and what was left out.
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::Layout;
 use super::left_out::LeftOut;
 
 /// Brightness at which borders count neither as light nor as dark.
@@ -14,7 +15,9 @@ const DIVIDED: f64 = 0.2;
 /// What reading images found out and decided.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Findings {
-    /// Which pixels are ink, if the source leaves that open.
+    /// What folders or lists were taken to mean, if the images are the user's own.
+    pub layout: Option<Layout>,
+    /// Which pixels are ink, if the source leaves that open and the images are grey.
     pub ink: Option<Ink>,
     /// Number of images that have colours.
     pub coloured: usize,

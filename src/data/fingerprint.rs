@@ -7,22 +7,20 @@ use std::time::UNIX_EPOCH;
 use sha2::{Digest, Sha256};
 
 use super::Error;
-use super::listing::{self, is_of_system};
+use super::listing::{self, MAX_DEPTH, is_of_system};
 use crate::support::hex::hex;
-
-/// Bound on the depth of folders, since links may form cycles. No source nests deeper.
-const MAX_DEPTH: usize = 5;
 
 /// SHA-256, in hexadecimal, of the names, lengths and modification times of all files at and
 /// below `roots`, and of `options`: everything else that decides what is decoded from them.
 ///
 /// # Errors
-/// Returns an error if a file or folder cannot be inspected.
+/// Returns an error if a file or folder cannot be inspected, or folders are nested too deep.
 pub fn fingerprint(roots: &[PathBuf], options: &str) -> Result<String, Error> {
     let mut hash = Sha256::new();
     hash.update(options);
     for root in roots {
-        add(&mut hash, root, MAX_DEPTH)?;
+        // Two levels more than are read: folders of other files may be below those of images.
+        add(&mut hash, root, MAX_DEPTH + 2)?;
     }
     Ok(hex(&hash.finalize()))
 }
@@ -37,7 +35,9 @@ fn add(hash: &mut Sha256, path: &Path, depth: usize) -> Result<(), Error> {
         let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
         hash.update(metadata.len().to_le_bytes());
         hash.update(since.as_nanos().to_le_bytes());
-    } else if depth > 0 {
+    } else if depth == 0 {
+        return Err(Error::TooDeep { path: path.into() });
+    } else {
         let mut children: Vec<PathBuf> = fs::read_dir(path)
             .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
             .map_err(Error::io("list the folder", path))?;

@@ -1,28 +1,27 @@
 //! Folders of images, one folder per class.
 //!
-//! Images are in `class/` or `group/class/`, optionally below folders that assign each class to a part: `train/`,
-//! `validation/` and `test/`, or other usual names of these. They have any size, grey or colour, and one of the formats of
-//! [`format`](super::format). They are converted to grey and resized to a square; width and height are scaled
-//! independently. What is left out is counted, with its reason.
+//! A folder that holds images is a class; one that holds folders is a group, of classes or of groups. At the top there may be
+//! folders that assign each class to a part: `train/`, `validation/` and `test/`, or other usual names of these. Images have
+//! any size, grey or colour, and one of the formats of [`format`](super::format); all are brought to one [`Form`]. What is left
+//! out is counted, with its reason.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use super::cache::SourceFiles;
-use super::decode::{Grey, PHOTOGRAPH, decode};
-use super::findings::{Findings, Ink};
-use super::image_set::check_size;
+use super::decoding::{OnPaper, channels_of, decode_files};
+use super::findings::Findings;
+use super::fit::Form;
+use super::image_set::{Format, check_size};
+use super::layout::{Layout, Place};
 use super::left_out::{LeftOut, Reason};
-use super::listing::{Listing, name};
-use super::resize::resize;
+use super::listing::{Listing, MAX_DEPTH, name};
+use super::pixels::Scratch;
+use super::source::Progress;
 use super::{
-    Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Rotations, Source,
-    SplitRule,
+    Channels, Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Rotations,
+    Source, SplitRule, split_list,
 };
-use crate::support::atomic_file;
-use crate::support::classified::Classified;
 
 /// A folder's entry in the registry.
 pub static SOURCE: Source = Source {
@@ -34,150 +33,143 @@ pub static SOURCE: Source = Source {
         Offer { rule: SplitRule::Listed, rotations: Rotations::None },
     ],
     defaults: Defaults::FromImages,
-    may_invert: true,
+    channels: &[],
+    own_images: true,
     loader,
     dataset: None,
 };
 
-/// The largest image file accepted; photographs of 200 megapixels are smaller.
-const MAX_BYTES: u64 = 256 << 20;
 /// Changes when the same files are read to other pixels, so that images cached before are not used.
-const READING: u32 = 2;
+const READING: u32 = 3;
 
 fn loader(options: &LoadOptions) -> Result<Loaded, Error> {
-    let LoadOptions { path, size, invert, skip_damaged, .. } = *options;
+    let LoadOptions { path, channels, fit, invert, skip_damaged, list, .. } = *options;
     let files = SourceFiles {
         source: SOURCE.name,
-        roots: vec![path.to_path_buf()],
-        options: format!("reading {READING}, invert {invert:?}, skip damaged {skip_damaged}"),
+        roots: [path].into_iter().chain(list).map(Path::to_path_buf).collect(),
+        options: format!(
+            "reading {READING}, fit {fit}, invert {invert:?}, skip damaged {skip_damaged}, list {:?}",
+            list.map(|list| list.canonicalize().unwrap_or_else(|_| list.into()))
+        ),
         load: options,
     };
-    files.load(|| read(path, size, invert, skip_damaged))
+    let found = || match list {
+        Some(list) => split_list::find(path, list),
+        None => find(path),
+    };
+    let channels = match channels {
+        Some(channels) => channels,
+        None => files.channels(|| Ok(channels_of(&images(&found()?.classes))))?,
+    };
+    files.load(channels, |scratch| {
+        let reading = Reading { form: options.form(channels), invert, skip_damaged };
+        reading.assemble(path, found()?, scratch, options.progress)
+    })
 }
 
-/// Reads the images below `dir` and resizes them to `size`×`size` pixels.
+/// The files of all images, class by class.
+fn images(found: &[ClassFiles]) -> Vec<&PathBuf> {
+    found.iter().flat_map(|found| &found.images).collect()
+}
+
+/// Reads the images below `dir` and brings them to `form`.
 ///
-/// `invert` says whether dark is ink. With `None` the images' borders decide: if they are light on average over
-/// the folder, dark is ink and the images are inverted.
+/// `invert` says whether dark is ink, in grey images. With `None` the images' borders decide: if they are light on average
+/// over the folder, dark is ink and the images are inverted. Images in colour are not.
 ///
 /// # Errors
-/// Returns an error that names all faults of one kind: folders that are no classes, or images that cannot be decoded.
-pub fn load(dir: &Path, size: usize, invert: Option<bool>) -> Result<ImageSet, Error> {
-    read(dir, size, invert, false).map(|(set, _)| set)
+/// Returns an error that names all faults of one kind: folders that are no classes, or images that cannot be decoded. Images in
+/// colour that are to be inverted are an error too.
+pub fn load(dir: &Path, form: Form, invert: Option<bool>) -> Result<ImageSet, Error> {
+    Reading { form, invert, skip_damaged: false }.read(dir).map(|(set, _)| set)
 }
 
-/// Like [`load`], and also returns what was found out. With `skip_damaged`, images that cannot be decoded are left out.
-pub(super) fn read(
-    dir: &Path,
-    size: usize,
-    invert: Option<bool>,
-    skip_damaged: bool,
-) -> Result<(ImageSet, Findings), Error> {
-    check_size(size)?;
-    let Found { classes, mut left_out } = find(dir)?;
-    let files = classes.iter().flat_map(|found| &found.images).collect();
-    let Images { mut pixels, borders, coloured, faults } = images(files, size)?;
-    if !faults.is_empty() && !skip_damaged {
-        return Err(Error::unreadable(faults.into_values().collect(), true));
+/// How the images of a folder are read.
+#[derive(Clone, Copy)]
+pub(super) struct Reading {
+    /// What all images are brought to.
+    pub form: Form,
+    /// As in [`load`].
+    pub invert: Option<bool>,
+    /// Whether images that cannot be decoded are left out.
+    pub skip_damaged: bool,
+}
+
+impl Reading {
+    /// Like [`load`], and also returns what was found out.
+    pub fn read(self, dir: &Path) -> Result<(ImageSet, Findings), Error> {
+        check_size(self.form.size)?;
+        self.assemble(dir, find(dir)?, &Scratch::new(None), Progress::NONE)
     }
-    let mut index = 0..;
-    let mut kept = vec![];
-    for ClassFiles { mut class, images } in classes {
-        let damaged: Vec<_> =
-            images.iter().zip(&mut index).filter(|(_, index)| faults.contains_key(index)).collect();
-        class.examples -= damaged.len();
-        left_out.extend(damaged.into_iter().map(|(path, _)| (Reason::Damaged, path.clone())));
-        if class.examples > 0 {
-            kept.push(class);
-        } else if let Some(folder) = images.first().and_then(|image| image.parent()) {
-            left_out.push((Reason::Empty, folder.to_path_buf()));
+
+    /// Decodes the images that were `found` in `dir`.
+    fn assemble(
+        self,
+        dir: &Path,
+        found: Found,
+        scratch: &Scratch,
+        progress: Progress,
+    ) -> Result<(ImageSet, Findings), Error> {
+        let Self { form, invert, skip_damaged } = self;
+        check_size(form.size)?;
+        let Found { classes, places, mut left_out } = found;
+        let mut decoded = decode_files(&images(&classes), form, scratch, progress)?;
+        let (faults, coloured) = (std::mem::take(&mut decoded.faults), decoded.coloured);
+        if !faults.is_empty() && !skip_damaged {
+            return Err(Error::unreadable(faults.into_values().collect(), true));
         }
+        let mut index = 0..;
+        let mut kept = vec![];
+        for ClassFiles { mut class, images } in classes {
+            let damaged: Vec<_> =
+                images.iter().zip(&mut index).filter(|(_, index)| faults.contains_key(index)).collect();
+            class.examples -= damaged.len();
+            left_out.extend(damaged.into_iter().map(|(path, _)| (Reason::Damaged, path.clone())));
+            if class.examples > 0 {
+                kept.push(class);
+            } else if let Some(folder) = images.first().and_then(|image| image.parent()) {
+                left_out.push((Reason::Empty, folder.to_path_buf()));
+            }
+        }
+        if kept.is_empty() {
+            return Err(Error::unreadable(faults.into_values().collect(), false));
+        }
+        let OnPaper { pixels, paper, ink } = decoded.on_paper(invert, scratch)?;
+        let (layout, left_out) = (Some(Layout::new(places, &kept)), LeftOut::new(dir, left_out));
+        let format = Format { size: form.size, channels: form.channels, paper };
+        Ok((ImageSet::of(format, kept, pixels)?, Findings { layout, ink, coloured, left_out }))
     }
-    if kept.is_empty() {
-        return Err(Error::unreadable(faults.into_values().collect(), false));
-    }
-    let ink = Ink::decide(&borders, invert);
-    if ink.inverted {
-        invert_pixels(&mut pixels);
-    }
-    let findings = Findings { ink: Some(ink), coloured, left_out: LeftOut::new(dir, left_out) };
-    Ok((ImageSet::new(size, kept, pixels)?, findings))
 }
 
-/// The images in `files`, `[files, size·size]`, ink 255, and how many have colours; `inverted` says whether dark is ink.
-pub(super) fn ink(files: Vec<&PathBuf>, size: usize, inverted: bool) -> Result<(Vec<u8>, usize), Error> {
-    let Images { mut pixels, faults, coloured, .. } = images(files, size)?;
+/// The images in `files`, `[files, size, size, channels]`, and how many have colours; `inverted` says whether grey images have
+/// dark ink.
+pub(super) fn ink(files: &[&PathBuf], form: Form, inverted: bool) -> Result<(Vec<u8>, usize), Error> {
+    let scratch = Scratch::new(None);
+    let mut decoded = decode_files(files, form, &scratch, Progress::NONE)?;
+    let (faults, coloured) = (std::mem::take(&mut decoded.faults), decoded.coloured);
     if !faults.is_empty() {
         return Err(Error::unreadable(faults.into_values().collect(), false));
     }
-    if inverted {
-        invert_pixels(&mut pixels);
-    }
-    Ok((pixels, coloured))
-}
-
-fn invert_pixels(pixels: &mut [u8]) {
-    pixels.par_iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
-}
-
-/// Images read from files.
-struct Images {
-    /// `[images, size·size]`, white 255, without the files that are damaged.
-    pixels: Vec<u8>,
-    /// Mean brightness of each image's outermost pixels, 0 to 255.
-    borders: Vec<f64>,
-    /// Number of images with colours.
-    coloured: usize,
-    /// The faults of damaged files, by the files' indices.
-    faults: BTreeMap<usize, Error>,
-}
-
-/// Reads the images in `files`.
-///
-/// # Errors
-/// Returns an error if the system fails, which is no fault of a file.
-fn images(files: Vec<&PathBuf>, size: usize) -> Result<Images, Error> {
-    let area = size * size;
-    let mut pixels = vec![0; files.len() * area];
-    let read: Vec<Result<(f64, bool), Error>> = pixels
-        .par_chunks_exact_mut(area)
-        .zip(files)
-        .map(|(image, path)| {
-            let bytes = atomic_file::read(path, MAX_BYTES).map_err(Error::io("read the image", path))?;
-            let grey = decode(&bytes, path, PHOTOGRAPH)?;
-            image.copy_from_slice(&resize(&grey.pixels, grey.width, grey.height, size));
-            Ok((border_brightness(&grey), grey.is_coloured))
-        })
-        .collect();
-    let (mut borders, mut coloured, mut faults) = (Vec::with_capacity(read.len()), 0, BTreeMap::new());
-    for (index, read) in read.into_iter().enumerate() {
-        match read {
-            Ok((border, is_coloured)) => {
-                pixels.copy_within(index * area..(index + 1) * area, borders.len() * area);
-                borders.push(border);
-                coloured += usize::from(is_coloured);
-            }
-            Err(fault) if fault.is_user_error() => {
-                faults.insert(index, fault);
-            }
-            Err(failure) => return Err(failure),
-        }
-    }
-    pixels.truncate(borders.len() * area);
-    Ok(Images { pixels, borders, coloured, faults })
+    let invert = (form.channels == Channels::Grey).then_some(inverted);
+    let pixels = decoded.on_paper(invert, &scratch)?.pixels;
+    Ok((pixels.get(0..pixels.len()).into_owned(), coloured))
 }
 
 /// A class and the files of its images.
-struct ClassFiles {
-    class: Class,
-    images: Vec<PathBuf>,
+pub(super) struct ClassFiles {
+    pub class: Class,
+    pub images: Vec<PathBuf>,
 }
 
 /// The classes below a folder.
 #[derive(Default)]
-struct Found {
-    classes: Vec<ClassFiles>,
-    left_out: Vec<(Reason, PathBuf)>,
+pub(super) struct Found {
+    /// Sorted by name.
+    pub classes: Vec<ClassFiles>,
+    /// What says which classes are in which part.
+    pub places: Vec<Place>,
+    /// What was not used.
+    pub left_out: Vec<(Reason, PathBuf)>,
 }
 
 /// All classes below `dir`, sorted by name.
@@ -198,14 +190,14 @@ fn find(dir: &Path) -> Result<Found, Error> {
     for folder in &top.folders {
         let part = parts.iter().find(|(path, _)| path == folder).map(|(_, part)| *part);
         if part.is_none() {
-            found.collect(folder, None, &mut faults)?;
+            found.collect(folder, "", None, MAX_DEPTH, &mut faults)?;
             continue;
         }
         let listing = Listing::of(folder)?;
         found.left_out.extend(listing.left_out);
         found.left_out.extend(listing.images.into_iter().map(|path| (Reason::Loose, path)));
         for child in listing.folders {
-            found.collect(&child, part, &mut faults)?;
+            found.collect(&child, "", part, MAX_DEPTH - 1, &mut faults)?;
         }
     }
     if !faults.is_empty() {
@@ -229,6 +221,10 @@ fn find(dir: &Path) -> Result<Found, Error> {
         return Err(Error::several(faults));
     }
     found.classes.sort_by(|a, b| a.class.name.cmp(&b.class.name));
+    found.places = parts
+        .into_iter()
+        .map(|(folder, part)| Place { name: name(&folder) + "/", part: Some(part) })
+        .collect();
     Ok(found)
 }
 
@@ -261,28 +257,31 @@ fn parts(dir: &Path, folders: &[PathBuf]) -> Result<Vec<(PathBuf, Part)>, Error>
 }
 
 impl Found {
-    /// Adds the class in `folder`, or the classes of the group in `folder`; what is wrong with it is added to `faults`.
-    fn collect(&mut self, folder: &Path, part: Option<Part>, faults: &mut Vec<Error>) -> Result<(), Error> {
+    /// Adds the class in `folder`, or the classes of the group in `folder`, which is in `group`; what is wrong with them is added
+    /// to `faults`. At most `depth` levels of folders are below.
+    fn collect(
+        &mut self,
+        folder: &Path,
+        group: &str,
+        part: Option<Part>,
+        depth: usize,
+        faults: &mut Vec<Error>,
+    ) -> Result<(), Error> {
         let listing = Listing::of(folder)?;
         let path = || folder.to_path_buf();
+        let name = if group.is_empty() { name(folder) } else { format!("{group}/{}", name(folder)) };
         match (listing.folders.is_empty(), listing.images.is_empty()) {
             (false, false) => {
                 faults.push(Error::MixedFolder { path: path(), folder: listing.folders[0].clone() });
             }
+            (false, true) if depth == 0 => return Err(Error::TooDeep { path: path() }),
             (false, true) => {
                 self.left_out.extend(listing.left_out);
-                let group = name(folder);
                 for child in listing.folders {
-                    let listing = Listing::of(&child)?;
-                    if listing.folders.is_empty() {
-                        let class = format!("{group}/{}", name(&child));
-                        self.add(child, class, &group, part, listing, faults);
-                    } else {
-                        faults.push(Error::TooDeep { path: child });
-                    }
+                    self.collect(&child, &name, part, depth - 1, faults)?;
                 }
             }
-            (true, _) => self.add(path(), name(folder), "", part, listing, faults),
+            (true, _) => self.add(path(), name, group, part, listing, faults),
         }
         Ok(())
     }
@@ -306,15 +305,20 @@ impl Found {
             });
             return;
         } else {
-            let class = Class::new(class, group, part, listing.images.len());
-            self.classes.push(ClassFiles { class, images: listing.images });
+            self.classes.push(ClassFiles::new(class, group, part, listing.images));
         }
         self.left_out.extend(listing.left_out);
     }
 }
 
-/// The part that a folder of this name stands for.
-fn part(folder: &str) -> Option<Part> {
+impl ClassFiles {
+    pub fn new(name: String, group: &str, part: Option<Part>, images: Vec<PathBuf>) -> Self {
+        Self { class: Class::new(name, group, part, images.len()), images }
+    }
+}
+
+/// The part that a folder or a list of this name stands for.
+pub(super) fn part(folder: &str) -> Option<Part> {
     let letters: String = folder.chars().filter(|letter| letter.is_alphanumeric()).collect();
     let letters = letters.to_lowercase();
     let plain = ["meta", "images"].iter().find_map(|prefix| letters.strip_prefix(prefix)).unwrap_or(&letters);
@@ -324,18 +328,6 @@ fn part(folder: &str) -> Option<Part> {
         "test" | "testing" | "testset" | "eval" | "evaluation" | "novel" => Some(Part::Test),
         _ => None,
     }
-}
-
-/// Mean brightness of the outermost pixels, 0 to 255.
-fn border_brightness(Grey { width, height, pixels, .. }: &Grey) -> f64 {
-    let outermost = pixels.chunks_exact(*width).enumerate().flat_map(|(y, row)| {
-        let whole = y == 0 || y + 1 == *height;
-        let (inside, ends) =
-            if whole { (row, &[][..]) } else { (&row[..1], &row[1..][width.saturating_sub(2)..]) };
-        inside.iter().chain(ends)
-    });
-    let (sum, count) = outermost.fold((0.0, 0.0), |(sum, count), grey| (sum + f64::from(*grey), count + 1.0));
-    sum / count
 }
 
 #[cfg(test)]
@@ -363,18 +355,28 @@ mod tests {
         dir
     }
 
+    fn read(dir: &Path, invert: Option<bool>, skip_damaged: bool) -> Result<(ImageSet, Findings), Error> {
+        Reading { form: Form::grey(4), invert, skip_damaged }.read(dir)
+    }
+
     fn refusal(dir: &TempDir) -> String {
-        load(dir.path(), 4, None).expect_err("unusable").to_string()
+        load(dir.path(), Form::grey(4), None).expect_err("unusable").to_string()
     }
 
     #[test]
-    fn classes_are_found_one_or_two_levels_down() -> Result<(), Error> {
-        let dir = folder(&["cats/a.png", "birds/owl/b.png", "birds/owl/a.PNG", "birds/emu/a.jpg"], 255);
+    fn classes_are_found_at_any_depth() -> Result<(), Error> {
+        let dir = folder(
+            &["cats/a.png", "birds/owl/b.png", "birds/owl/a.PNG", "birds/emu/a.jpg", "x/y/z/c/1.png"],
+            255,
+        );
         fs::write(dir.path().join("cats/notes.txt"), "mine").expect("file");
-        let set = load(dir.path(), 4, None)?;
-        let classes: Vec<_> = set.classes().iter().map(|c| (c.name.as_str(), c.examples, c.part)).collect();
-        assert_eq!(classes, [("birds/emu", 1, None), ("birds/owl", 2, None), ("cats", 1, None)]);
-        assert_eq!(set.classes()[1].group, "birds");
+        let set = load(dir.path(), Form::grey(4), None)?;
+        let classes: Vec<_> =
+            set.classes().iter().map(|c| (c.name.as_str(), c.group.as_str(), c.examples)).collect();
+        let expected =
+            [("birds/emu", "birds", 1), ("birds/owl", "birds", 2), ("cats", "", 1), ("x/y/z/c", "x/y/z", 1)];
+        assert_eq!(classes, expected);
+        assert!(set.classes().iter().all(|class| class.part.is_none()));
         Ok(())
     }
 
@@ -382,7 +384,9 @@ mod tests {
     fn the_border_decides_inversion_unless_set() -> Result<(), Error> {
         for paper in [0, 255] {
             let dir = folder(&["a/1.png", "b/1.png"], paper);
-            let ink = |invert| load(dir.path(), 4, invert).map(|set| [0, 5].map(|i| set.image(0, 0)[i]));
+            let ink = |invert| {
+                load(dir.path(), Form::grey(4), invert).map(|set| [0, 5].map(|i| set.image(0, 0)[i]))
+            };
             assert_eq!(ink(None)?, [0, 255]);
             assert_eq!(ink(Some(false))?, [paper, 255 - paper]);
             assert_eq!(ink(Some(true))?, [255 - paper, paper]);
@@ -394,15 +398,15 @@ mod tests {
     fn colour_images_of_any_size_are_resized_to_squares() -> Result<(), Error> {
         let dir = folder(&["a/1.png"], 255);
         RgbImage::new(50, 3).save(dir.path().join("a/2.png")).expect("image");
-        let set = load(dir.path(), 4, Some(true))?;
-        assert_eq!(set.image(0, 1), [255; 16]);
+        let set = load(dir.path(), Form::grey(4), Some(true))?;
+        assert_eq!(*set.image(0, 1), [255; 16]);
         Ok(())
     }
 
     #[test]
     fn part_folders_assign_classes_to_parts() -> Result<(), Error> {
         let dir = folder(&["train/a/1.png", "val/b/1.png", "test/g/c/1.png"], 255);
-        let set = load(dir.path(), 4, None)?;
+        let set = load(dir.path(), Form::grey(4), None)?;
         let parts: Vec<_> = set.classes().iter().map(|c| (c.name.as_str(), c.part)).collect();
         let expected = [("a", Part::Train), ("b", Part::Validation), ("g/c", Part::Test)];
         assert_eq!(parts, expected.map(|(name, part)| (name, Some(part))));
@@ -416,7 +420,7 @@ mod tests {
     #[test]
     fn parts_have_usual_names_and_no_others_beside_them() -> Result<(), Error> {
         let dir = folder(&["base/a/1.png", "Meta-Val/b/1.png", "novel/c/1.png"], 255);
-        let set = load(dir.path(), 4, None)?;
+        let set = load(dir.path(), Form::grey(4), None)?;
         let parts: Vec<_> = set.classes().iter().map(|class| class.part).collect();
         assert_eq!(parts, [Part::Train, Part::Validation, Part::Test].map(Some));
 
@@ -426,7 +430,7 @@ mod tests {
         assert!(refusal(&dir).contains("both `eval` and `test`"), "{}", refusal(&dir));
         // A class may have the name of a part.
         let dir = folder(&["train/1.png", "bus/1.png", "test/1.png"], 255);
-        assert!(load(dir.path(), 4, None)?.classes().iter().all(|class| class.part.is_none()));
+        assert!(load(dir.path(), Form::grey(4), None)?.classes().iter().all(|class| class.part.is_none()));
         Ok(())
     }
 
@@ -441,7 +445,7 @@ mod tests {
         for name in ["a/2.HEIC", "b/3.heic", "labels.csv", "a/Thumbs.db"] {
             fs::write(dir.path().join(name), "x").expect("file");
         }
-        let (set, findings) = read(dir.path(), 4, None, false)?;
+        let (set, findings) = read(dir.path(), None, false)?;
         assert_eq!(set.classes().iter().map(|class| class.examples).collect::<Vec<_>>(), [1, 1]);
         let groups: Vec<String> = findings.left_out.groups().iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -467,7 +471,7 @@ mod tests {
         for words in ["3 images", "a/1.png`", "b/0.jpg`", "c/1.png`", "data.skip_damaged=true"] {
             assert!(error.contains(words), "{error}");
         }
-        let whole = |invert| read(dir.path(), 4, invert, true);
+        let whole = |invert| read(dir.path(), invert, true);
         let (set, findings) = whole(Some(true))?;
         let classes: Vec<_> =
             set.classes().iter().map(|class| (class.name.as_str(), class.examples)).collect();
@@ -482,7 +486,7 @@ mod tests {
     #[test]
     fn a_class_does_not_depend_on_the_name_of_the_data_folder() -> Result<(), Error> {
         let dir = folder(&["one/a/1.png", "one/b/1.png"], 255);
-        let digest = |name: &str| load(&dir.path().join(name), 4, None).map(|set| set.digest());
+        let digest = |name: &str| load(&dir.path().join(name), Form::grey(4), None).map(|set| set.digest());
         let first = digest("one")?;
         fs::rename(dir.path().join("one"), dir.path().join("two")).expect("renamed");
         assert_eq!(digest("two")?, first);
@@ -503,12 +507,14 @@ mod tests {
         assert!(refusal(&folder(&[], 255)).contains("no class folders"));
         assert!(refusal(&folder(&["1.png", "2.png"], 255)).contains("no class folders, but 2 images"));
         assert!(refusal(&folder(&["a/1.png", "a/b/1.png"], 255)).contains("images beside the folder `b`"));
-        assert!(refusal(&folder(&["a/b/c/1.png"], 255)).contains("at most two levels"));
-        let several = refusal(&folder(&["a/b/c/1.png", "d/1.png", "d/e/1.png"], 255));
+        let deep = format!("{}1.png", "a/".repeat(MAX_DEPTH + 2));
+        assert!(refusal(&folder(&[&deep], 255)).contains("more than 16 levels"));
+        let several = refusal(&folder(&["a/1.png", "a/b/1.png", "d/1.png", "d/e/1.png"], 255));
         assert!(several.contains("2 faults"), "{several}");
-        let missing = load(&dir.path().join("nowhere"), 4, None);
+        let missing = load(&dir.path().join("nowhere"), Form::grey(4), None);
         assert!(matches!(missing, Err(Error::NoFolder { .. })));
-        assert!(matches!(load(&dir.path().join("b/1.heic"), 4, None), Err(Error::NotAFolder { .. })));
-        assert!(matches!(load(dir.path(), 0, None), Err(Error::Size { .. })));
+        let file = load(&dir.path().join("b/1.heic"), Form::grey(4), None);
+        assert!(matches!(file, Err(Error::NotAFolder { .. })));
+        assert!(matches!(load(dir.path(), Form::grey(0), None), Err(Error::Size { .. })));
     }
 }

@@ -1,12 +1,16 @@
-//! Square grey images sorted by class. Sources load them, samplers draw from them.
+//! Square images of one size sorted by class, grey or in colour. Sources load them, samplers draw from them.
 //!
-//! Pixels are bytes, ink 255 and paper 0, and all images share one allocation: Omniglot at 28×28 pixels takes 25 MB,
-//! against 100 MB as floats.
+//! Values are bytes. Grey images have ink 255 and paper 0; those in colour have red, green and blue. Omniglot at 28×28
+//! pixels takes 25 MB, against 100 MB as floats. Sets of more than half a gigabyte stay in a file.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Error, ImageRef, Part, placed};
+use super::pixels::Pixels;
+use super::{Channels, Error, ImageRef, Part, placement};
 use crate::support::hex::hex;
 
 /// The largest height and width that images may be resized to, in pixels.
@@ -40,36 +44,82 @@ impl Class {
     }
 }
 
-/// Square grey images of one size, in order of their classes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ImageSet {
-    size: usize,
-    classes: Vec<Class>,
-    pixels: Vec<u8>,
+/// The form of the images of a set.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Format {
+    /// Height and width of every image, in pixels.
+    pub size: usize,
+    /// Values of a pixel.
+    pub channels: Channels,
+    /// The byte of what an image that is moved leaves behind: 0 for grey images; white or black for those in colour.
+    pub paper: u8,
 }
 
+impl Format {
+    /// Grey images of `size`² pixels.
+    pub fn grey(size: usize) -> Self {
+        Self { size, channels: Channels::Grey, paper: 0 }
+    }
+
+    /// Number of values of an image.
+    pub fn values(self) -> usize {
+        self.size * self.size * self.channels.count()
+    }
+}
+
+/// Square images of one size, in order of their classes.
+#[derive(Clone, Debug)]
+pub struct ImageSet {
+    format: Format,
+    classes: Vec<Class>,
+    pixels: Pixels,
+    digest: OnceLock<String>,
+}
+
+/// By names, parts and pixels, wherever the pixels are.
+impl PartialEq for ImageSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.format == other.format && self.classes == other.classes && self.pixels == other.pixels
+    }
+}
+
+impl Eq for ImageSet {}
+
 impl ImageSet {
-    /// An image set of `pixels`, `[images, size·size]`, in order of their `classes`, ink 255.
+    /// A set of grey images of `pixels`, `[images, size, size]`, in order of their `classes`, ink 255.
     ///
     /// # Errors
     /// Returns [`Error::Size`] if `size` is 0 or larger than 1024, and [`Error::Shape`] if the number of pixels is
     /// not that of the classes' images.
-    pub fn new(size: usize, mut classes: Vec<Class>, pixels: Vec<u8>) -> Result<Self, Error> {
-        check_size(size)?;
+    pub fn new(size: usize, classes: Vec<Class>, pixels: Vec<u8>) -> Result<Self, Error> {
+        Self::of(Format::grey(size), classes, pixels.into())
+    }
+
+    /// A set of images of `pixels`, `[images, size, size, channels]`, in order of their `classes`.
+    ///
+    /// # Errors
+    /// As for [`ImageSet::new`].
+    pub fn of(format: Format, mut classes: Vec<Class>, pixels: Pixels) -> Result<Self, Error> {
+        check_size(format.size)?;
         let mut images = 0_usize;
         for class in &mut classes {
             class.first = images;
             images = images.saturating_add(class.examples);
         }
-        if images.checked_mul(size * size) != Some(pixels.len()) {
-            return Err(Error::Shape { images, size, bytes: pixels.len() });
+        if images.checked_mul(format.values()) != Some(pixels.len()) {
+            return Err(Error::Shape { images, size: format.size, bytes: pixels.len() });
         }
-        Ok(Self { size, classes, pixels })
+        Ok(Self { format, classes, pixels, digest: OnceLock::new() })
+    }
+
+    /// Size and channels of every image.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// A set of `classes` whose images have no pixels, to plan with.
     pub fn without_pixels(classes: Vec<Class>) -> Self {
-        Self { size: 0, classes, pixels: vec![] }
+        Self { format: Format::grey(0), classes, pixels: vec![].into(), digest: OnceLock::new() }
     }
 
     /// The classes without the pixels of their images.
@@ -80,7 +130,12 @@ impl ImageSet {
 
     /// Height and width of every image, in pixels.
     pub fn size(&self) -> usize {
-        self.size
+        self.format.size
+    }
+
+    /// Values of a pixel.
+    pub fn channels(&self) -> Channels {
+        self.format.channels
     }
 
     /// The classes, in the source's order. Class indices elsewhere index this slice.
@@ -96,6 +151,11 @@ impl ImageSet {
         self.classes[class].examples
     }
 
+    /// Number of images of all classes.
+    pub fn images(&self) -> usize {
+        self.pixels.len() / self.format.values()
+    }
+
     /// The index of an image among all images of the set.
     ///
     /// # Panics
@@ -106,40 +166,34 @@ impl ImageSet {
         class.first + example
     }
 
-    /// One image as it is stored, `[size·size]` in row-major order, ink 255 and paper 0.
+    /// One image as it is stored, `[size, size, channels]` in row-major order.
     ///
     /// # Panics
-    /// Panics if there is no such class or example.
-    pub fn image(&self, class: usize, example: usize) -> &[u8] {
-        let area = self.size * self.size;
-        let start = self.index(class, example) * area;
-        &self.pixels[start..start + area]
+    /// Panics if there is no such class or example, or the pixels are in a file that cannot be read any more.
+    pub fn image(&self, class: usize, example: usize) -> Cow<'_, [u8]> {
+        let start = self.index(class, example) * self.format.values();
+        self.pixels.get(start..start + self.format.values())
     }
 
-    /// The image that `image_ref` refers to as it is shown: rotated, mirrored and shifted; `[size·size]`, ink 255 and
-    /// paper 0.
+    /// The image that `image_ref` refers to as it is shown: rotated, mirrored and shifted; `[size, size, channels]`.
     ///
     /// # Panics
-    /// Panics if there is no such class or example.
-    pub fn shown(&self, image_ref: &ImageRef) -> impl Iterator<Item = u8> {
+    /// As for [`ImageSet::image`].
+    pub fn shown(&self, image_ref: &ImageRef) -> Vec<u8> {
         let ImageRef { class, example, placement } = *image_ref;
-        placed(self.image(class.class, example), self.size, class.quarter_turns, placement)
-    }
-
-    /// The images that `refs` refer to as they are [shown](Self::shown), `[refs, size·size]`, ink 1 and paper 0.
-    ///
-    /// # Panics
-    /// Panics if there is no such class or example.
-    pub fn ink<'a>(&self, refs: impl Iterator<Item = &'a ImageRef> + Clone) -> Vec<f32> {
-        let mut ink = Vec::with_capacity(refs.clone().count() * self.size * self.size);
-        for image_ref in refs {
-            self.shown(image_ref).for_each(|byte| ink.push(intensity(byte)));
+        let (stored, Format { size, channels, paper }) = (self.image(class.class, example), self.format);
+        let (channels, mut shown) = (channels.count(), Vec::with_capacity(stored.len()));
+        for source in placement::sources(size, class.quarter_turns, placement) {
+            match source {
+                Some(pixel) => shown.extend_from_slice(&stored[pixel * channels..(pixel + 1) * channels]),
+                None => shown.extend(std::iter::repeat_n(paper, channels)),
+            }
         }
-        ink
+        shown
     }
 
-    /// All images, `[images, size·size]`, in order of their classes.
-    pub fn pixels(&self) -> &[u8] {
+    /// The pixels of all images, `[images, size, size, channels]`, in order of their classes.
+    pub fn pixels(&self) -> &Pixels {
         &self.pixels
     }
 
@@ -149,15 +203,31 @@ impl ImageSet {
     /// Panics if there is no such class.
     pub fn class_digest(&self, class: usize) -> String {
         let mut hash = Sha256::new();
-        hash.update((self.size as u64).to_le_bytes());
+        hash.update((self.format.size as u64).to_le_bytes());
+        if self.format.channels != Channels::Grey {
+            hash.update([self.format.channels.count() as u8]);
+        }
         (0..self.examples(class)).for_each(|example| hash.update(self.image(class, example)));
         hex(&hash.finalize()[..12])
     }
 
+    /// The pixels, and the rest of the set without them.
+    pub(super) fn pixels_mut(&mut self) -> &mut Pixels {
+        &mut self.pixels
+    }
+
     /// SHA-256 of names, groups, parts and pixels, in hexadecimal; equal for equal data, whatever its source.
     pub fn digest(&self) -> String {
+        self.digest.get_or_init(|| self.compute_digest()).clone()
+    }
+
+    fn compute_digest(&self) -> String {
         let mut hash = Sha256::new();
-        hash.update((self.size as u64).to_le_bytes());
+        hash.update((self.format.size as u64).to_le_bytes());
+        // Grey sets have the digests that they had before there were others.
+        if self.format.channels != Channels::Grey {
+            hash.update([self.format.channels.count() as u8, self.format.paper]);
+        }
         for class in &self.classes {
             for text in [class.name.as_str(), &class.group, class.part.map_or("", Part::name)] {
                 hash.update((text.len() as u64).to_le_bytes());
@@ -165,12 +235,12 @@ impl ImageSet {
             }
             hash.update((class.examples as u64).to_le_bytes());
         }
-        hash.update(&self.pixels);
+        self.pixels.blocks(1).for_each(|block| hash.update(&block));
         hex(&hash.finalize())
     }
 }
 
-/// A pixel's byte as a number: ink 1, paper 0.
+/// A grey pixel's byte, or one channel's, as a number: ink 1 and paper 0.
 pub fn intensity(byte: u8) -> f32 {
     f32::from(byte) / 255.0
 }
@@ -186,6 +256,7 @@ pub(super) fn check_size(size: usize) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Placement, RotatedClass};
 
     fn classes() -> Vec<Class> {
         vec![Class::new("a/1", "a", Some(Part::Train), 2), Class::new("a/2", "a", None, 1)]
@@ -194,8 +265,8 @@ mod tests {
     #[test]
     fn images_are_stored_class_by_class() -> Result<(), Error> {
         let set = ImageSet::new(2, classes(), (0..12).collect())?;
-        assert_eq!(set.image(0, 1), [4, 5, 6, 7]);
-        assert_eq!(set.image(1, 0), [8, 9, 10, 11]);
+        assert_eq!(*set.image(0, 1), [4, 5, 6, 7]);
+        assert_eq!(*set.image(1, 0), [8, 9, 10, 11]);
         assert_eq!(set.examples(0), 2);
         Ok(())
     }
@@ -209,6 +280,19 @@ mod tests {
     }
 
     #[test]
+    fn colours_are_turned_together_and_shifted_onto_the_paper_of_the_set() -> Result<(), Error> {
+        let format = Format { size: 2, channels: Channels::Colour, paper: 255 };
+        let pixels: Vec<u8> = (0..12).collect();
+        let set = ImageSet::of(format, vec![Class::new("a", "a", None, 1)], pixels.into())?;
+        let turned = RotatedClass { class: 0, quarter_turns: 1 };
+        assert_eq!(set.shown(&ImageRef::new(turned, 0)), [3, 4, 5, 9, 10, 11, 0, 1, 2, 6, 7, 8]);
+        let placement = Placement { mirrored: false, down: 1, right: 0 };
+        let shifted = ImageRef { placement, ..ImageRef::new(RotatedClass::upright(0), 0) };
+        assert_eq!(set.shown(&shifted), [255, 255, 255, 255, 255, 255, 0, 1, 2, 3, 4, 5]);
+        Ok(())
+    }
+
+    #[test]
     fn the_digest_depends_on_pixels_names_and_parts() -> Result<(), Error> {
         let set = ImageSet::new(2, classes(), vec![7; 12])?;
         assert_eq!(set.digest(), ImageSet::new(2, classes(), vec![7; 12])?.digest());
@@ -219,6 +303,14 @@ mod tests {
         for other in [(renamed, 7), (moved, 7), (classes(), 8)] {
             assert_ne!(set.digest(), ImageSet::new(2, other.0, vec![other.1; 12])?.digest());
         }
+        let in_colour = |paper| {
+            let format = Format { size: 2, channels: Channels::Colour, paper };
+            ImageSet::of(format, classes(), vec![7; 36].into()).map(|set| set.digest())
+        };
+        assert_ne!(in_colour(0)?, in_colour(255)?);
+        // The digest is in the records of runs, so that of grey sets must stay what it is.
+        let digest = "b39c55ec5c7db4d7676981fb83d2d572d634d4a0614a859aba3915c5da688631";
+        assert_eq!(set.digest(), digest);
         Ok(())
     }
 }

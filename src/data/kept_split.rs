@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, ImageSet, Part, RotatedClass, Split, SplitRule};
@@ -40,7 +41,7 @@ impl KeptSplit {
     /// The `split` of `set`, made by `rule`.
     pub fn new(set: &ImageSet, split: &Split, rule: SplitRule) -> Self {
         let kept = |part: Part| {
-            let upright = split.part(part).iter().filter(|turned| turned.quarter_turns == 0);
+            let upright = split.part(part).par_iter().filter(|turned| turned.quarter_turns == 0);
             upright.map(|turned| KeptClass::new(set, turned.class)).collect()
         };
         let [train, validation, test] = [Part::Train, Part::Validation, Part::Test].map(kept);

@@ -21,8 +21,6 @@ pub enum Reason {
     Loose,
     /// A class folder without images.
     Empty,
-    /// A folder below those in which query images are looked for.
-    Deep,
     /// A file that is no image.
     Other,
     /// A hidden file or folder, or one that an operating system makes.
@@ -58,7 +56,6 @@ impl Display for Group {
                 ("image beside the class folders".into(), ": in no folder, it belongs to no class".into())
             }
             Reason::Empty => ("class folder without images".into(), String::new()),
-            Reason::Deep => ("folder".into(), ": it is nested too deep".into()),
             Reason::Other => ("file that is no image".into(), String::new()),
             Reason::System => ("hidden or system file or folder".into(), String::new()),
         };

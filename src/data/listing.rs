@@ -7,6 +7,9 @@ use super::Error;
 use super::format::{Ending, ending};
 use super::left_out::Reason;
 
+/// The most levels of folders below an image folder, since links may form cycles.
+pub const MAX_DEPTH: usize = 16;
+
 /// Files and folders that operating systems, file servers and unpackers leave behind, in lower case.
 const SYSTEM: &[&str] = &[
     "__macosx",

@@ -29,11 +29,11 @@ pub fn nearest_neighbour(
 
 /// The fraction of an episode's queries whose nearest support image has their label.
 fn accuracy(episode: &Episode) -> f64 {
-    let area = episode.size * episode.size;
-    let right = episode.query.chunks_exact(area).zip(&episode.query_labels).filter(|(query, label)| {
+    let values = episode.values;
+    let right = episode.query.chunks_exact(values).zip(&episode.query_labels).filter(|(query, label)| {
         let nearest = episode
             .support
-            .chunks_exact(area)
+            .chunks_exact(values)
             .map(|support| distance(query, support))
             .zip(&episode.support_labels)
             .min_by(|(a, _), (b, _)| a.total_cmp(b));

@@ -4,9 +4,6 @@
 //! (row, column) is the stored pixel number first + row·down + column·right. Shifted by (d, r), it reads (row − d,
 //! column − r) instead, and what lies outside is paper.
 
-/// Byte of a pixel without ink.
-const PAPER: u8 = 0;
-
 /// How one training image is mirrored and shifted. The default leaves it as it is.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Placement {
@@ -52,14 +49,9 @@ impl PixelOrder {
     }
 }
 
-/// The pixels of the square `image`, `[size·size]`, turned counter-clockwise by `quarter_turns`, then mirrored and shifted
-/// by `placement`. What moves in is paper.
-pub fn placed(
-    image: &[u8],
-    size: usize,
-    quarter_turns: u8,
-    placement: Placement,
-) -> impl Iterator<Item = u8> {
+/// For each pixel of a square image of `size`² pixels, turned counter-clockwise by `quarter_turns`, then mirrored and shifted
+/// by `placement`: the number of the stored pixel that is seen there, in row-major order; `None` for paper, which moves in.
+pub fn sources(size: usize, quarter_turns: u8, placement: Placement) -> impl Iterator<Item = Option<usize>> {
     let Placement { mirrored, down, right } = placement;
     let order = PixelOrder::new(size, quarter_turns, mirrored);
     let (inside, down, right) = (0..size as isize, down as isize, right as isize);
@@ -68,7 +60,7 @@ pub fn placed(
         inside.clone().map(move |column| {
             let (row, column) = (row - down, column - right);
             let is_inside = inside.contains(&row) && inside.contains(&column);
-            if is_inside { image[order.index(row, column) as usize] } else { PAPER }
+            is_inside.then(|| order.index(row, column) as usize)
         })
     })
 }
@@ -80,7 +72,8 @@ mod tests {
     const UPRIGHT: Placement = Placement { mirrored: false, down: 0, right: 0 };
 
     fn placed(image: &[u8], size: usize, quarter_turns: u8, placement: Placement) -> Vec<u8> {
-        super::placed(image, size, quarter_turns, placement).collect()
+        let sources = sources(size, quarter_turns, placement);
+        sources.map(|source| source.map_or(0, |pixel| image[pixel])).collect()
     }
 
     #[test]

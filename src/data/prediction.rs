@@ -4,12 +4,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::findings::{Findings, Ink};
+use super::fit::Form;
+use super::folder::{self, Reading};
 use super::left_out::{LeftOut, Reason};
-use super::listing::Listing;
-use super::{Class, Error, ImageSet, folder, intensity};
-
-/// Levels of folders below a query folder in which images are looked for: a group's and a class's.
-const DEPTH: usize = 2;
+use super::listing::{Listing, MAX_DEPTH};
+use super::{Class, Error, ImageSet, Normalisation};
 
 /// Support images to adapt to and query images to classify, all inverted or none.
 #[derive(Clone, Debug)]
@@ -18,11 +17,11 @@ pub struct Request {
     pub support: ImageSet,
     /// The query images.
     pub queries: Vec<Query>,
-    /// Which pixels are ink, in all image files, and what the borders of the support images say.
-    pub ink: Ink,
+    /// Which pixels are ink, in all image files, and what the borders of the support images say; `None` in colour.
+    pub ink: Option<Ink>,
     /// What was found out about support and query images together, without the decision about ink.
     pub findings: Findings,
-    /// The queries' pixels, ink 255, `[queries, size·size]`.
+    /// The queries' pixels, `[queries, size, size, channels]`.
     query_pixels: Vec<u8>,
 }
 
@@ -37,9 +36,9 @@ pub struct Query {
 
 impl Request {
     /// Reads the class folders below `support`, laid out as for [`folder::load`], and the images in `queries`: files, or
-    /// folders with images up to two levels below. All are resized to `size`×`size` pixels.
+    /// folders with images at any depth. All are brought to `form`.
     ///
-    /// `invert` says whether dark is ink. With `None` the borders of the support images decide, for the queries too.
+    /// `invert` says whether dark is ink, in grey images. With `None` the borders of the support images decide, for the queries too.
     ///
     /// # Errors
     /// Returns an error if a file or folder is missing, a folder holds no images, or images cannot be decoded; it names all
@@ -47,7 +46,7 @@ impl Request {
     pub fn read(
         support: &Path,
         queries: &[PathBuf],
-        size: usize,
+        form: Form,
         invert: Option<bool>,
     ) -> Result<Self, Error> {
         if !support.is_dir() {
@@ -57,19 +56,21 @@ impl Request {
         for path in queries {
             find(path, &mut files, &mut left_out)?;
         }
-        let (support_set, found) = folder::read(support, size, invert, false)?;
-        let Some(ink) = found.ink else { return Err(Error::NoSupport { path: support.into() }) };
-        let (query_pixels, coloured) = folder::ink(files.iter().collect(), size, ink.inverted)?;
+        let reading = Reading { form, invert, skip_damaged: false };
+        let (support_set, found) = reading.read(support)?;
+        let inverted = found.ink.is_some_and(|ink| ink.inverted);
+        let (query_pixels, coloured) = folder::ink(&files.iter().collect::<Vec<_>>(), form, inverted)?;
         let query = |file: PathBuf| Query { class: named_after(&file, support_set.classes()), file };
         let queries = files.into_iter().map(query).collect();
         let left_out = LeftOut::new(Path::new(""), left_out).and(found.left_out.below(support));
-        let findings = Findings { ink: None, coloured: found.coloured + coloured, left_out };
-        Ok(Self { queries, support: support_set, ink, findings, query_pixels })
+        let findings = Findings { coloured: found.coloured + coloured, left_out, ..Findings::default() };
+        Ok(Self { queries, support: support_set, ink: found.ink, findings, query_pixels })
     }
 
-    /// The support images, `[images, size·size]`, ink 1 and paper 0, in order of their classes.
-    pub fn support_ink(&self) -> Vec<f32> {
-        self.support.pixels().iter().copied().map(intensity).collect()
+    /// The support images as a network's input, `[images, size, size, channels]`, in order of their classes.
+    pub fn support_values(&self, normalisation: &Normalisation) -> Vec<f32> {
+        let pixels = self.support.pixels();
+        normalisation.values(&pixels.get(0..pixels.len()))
     }
 
     /// The class of each support image.
@@ -78,13 +79,22 @@ impl Request {
         classes.flat_map(|(label, class)| std::iter::repeat_n(label, class.examples)).collect()
     }
 
-    /// The query images in `range`, `[range, size·size]`, ink 1 and paper 0.
+    /// The pixels of a query image, stored like those of the support images.
+    ///
+    /// # Panics
+    /// Panics if there is no such query.
+    pub fn query_pixels(&self, query: usize) -> &[u8] {
+        let values = self.support.format().values();
+        &self.query_pixels[query * values..(query + 1) * values]
+    }
+
+    /// The query images in `range` as a network's input, `[range, size, size, channels]`.
     ///
     /// # Panics
     /// Panics if `range` is out of bounds.
-    pub fn query_ink(&self, range: Range<usize>) -> Vec<f32> {
-        let area = self.support.size() * self.support.size();
-        self.query_pixels[range.start * area..range.end * area].iter().copied().map(intensity).collect()
+    pub fn query_values(&self, range: Range<usize>, normalisation: &Normalisation) -> Vec<f32> {
+        let values = self.support.format().values();
+        normalisation.values(&self.query_pixels[range.start * values..range.end * values])
     }
 }
 
@@ -92,7 +102,7 @@ impl Request {
 fn find(path: &Path, found: &mut Vec<PathBuf>, left_out: &mut Vec<(Reason, PathBuf)>) -> Result<(), Error> {
     if path.is_dir() {
         let (before, mut others) = (found.len(), Vec::new());
-        collect(path, DEPTH, found, &mut others)?;
+        collect(path, MAX_DEPTH, found, &mut others)?;
         if found.len() == before {
             return Err(Error::NoImages { path: path.into(), holds: LeftOut::new(path, others) });
         }
@@ -114,19 +124,18 @@ fn collect(
     let Listing { folders, images, left_out: others } = Listing::of(folder)?;
     found.extend(images);
     left_out.extend(others);
-    match deep {
-        0 => {
-            left_out.extend(folders.into_iter().map(|folder| (Reason::Deep, folder)));
-            Ok(())
-        }
-        _ => folders.iter().try_for_each(|child| collect(child, deep - 1, found, left_out)),
+    if deep == 0 && !folders.is_empty() {
+        return Err(Error::TooDeep { path: folder.into() });
     }
+    folders.iter().try_for_each(|child| collect(child, deep - 1, found, left_out))
 }
 
 /// The index of the class that has the name of the folder of `file`.
 fn named_after(file: &Path, classes: &[Class]) -> Option<usize> {
     let folder = file.parent()?;
-    classes.iter().position(|class| folder.ends_with(&class.name))
+    let named = classes.iter().enumerate().filter(|(_, class)| folder.ends_with(&class.name));
+    // `owl` and `birds/owl` may both be classes.
+    named.max_by_key(|(_, class)| class.name.len()).map(|(index, _)| index)
 }
 
 #[cfg(test)]
@@ -137,6 +146,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::data::Channels;
 
     /// A folder with a uniformly grey image at each of `paths`.
     fn folder(paths: &[(&str, u8)]) -> TempDir {
@@ -151,7 +161,7 @@ mod tests {
 
     fn read(dir: &TempDir, queries: &[&str], invert: Option<bool>) -> Result<Request, Error> {
         let queries: Vec<_> = queries.iter().map(|query| dir.path().join(query)).collect();
-        Request::read(&dir.path().join("shots"), &queries, 2, invert)
+        Request::read(&dir.path().join("shots"), &queries, Form::grey(2), invert)
     }
 
     #[test]
@@ -166,7 +176,7 @@ mod tests {
             ("one.png", 30),
         ]);
         let request = read(&dir, &["one.png", "new"], None)?;
-        assert!(request.ink.inverted, "the support's paper is white");
+        assert!(request.ink.is_some_and(|ink| ink.inverted), "the support's paper is white");
         let found: Vec<_> = request
             .queries
             .iter()
@@ -176,10 +186,11 @@ mod tests {
             [("one.png", None), ("new/1.png", None), ("new/cow/3.png", None), ("new/owl/9.png", Some(1))];
         assert_eq!(found, expected.map(|(file, class)| (PathBuf::from(file), class)));
         assert_eq!(request.support_labels(), [0, 1, 1]);
-        assert_eq!(request.support_ink()[..4], [5.0 / 255.0; 4]);
+        let none = Normalisation::none(Channels::Grey);
+        assert_eq!(request.support_values(&none)[..4], [5.0 / 255.0; 4]);
         // By their own borders, the dark query images would not be inverted.
-        assert_eq!(request.query_ink(3..4), [1.0; 4]);
-        assert_eq!(read(&dir, &["new"], Some(false))?.query_ink(2..3), [0.0; 4]);
+        assert_eq!(request.query_values(3..4, &none), [1.0; 4]);
+        assert_eq!(read(&dir, &["new"], Some(false))?.query_values(2..3, &none), [0.0; 4]);
         Ok(())
     }
 
@@ -190,7 +201,8 @@ mod tests {
         let refusal = |queries: &[&str]| read(&dir, queries, None).expect_err("unusable").to_string();
         assert!(refusal(&["nowhere.png"]).contains("--query"));
         assert!(refusal(&["shots", "empty"]).contains("empty` holds no image that is read (PNG"));
-        let gone = Request::read(&dir.path().join("gone"), &[], 2, None).expect_err("gone").to_string();
+        let gone =
+            Request::read(&dir.path().join("gone"), &[], Form::grey(2), None).expect_err("gone").to_string();
         assert!(gone.contains("--support"), "{gone}");
     }
 }

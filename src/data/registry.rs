@@ -1,10 +1,10 @@
 //! The list of all sources of images.
 
-use super::{Dataset, Source, folder, glyphs, mnist, omniglot};
+use super::{Dataset, Source, cifar100, folder, glyphs, mnist, omniglot};
 
 /// The sources of few-shot classes: the values of `data.source`, in the order in which messages list them. The
 /// first is the default.
-pub const SOURCES: &[&Source] = &[&glyphs::SOURCE, &omniglot::SOURCE, &folder::SOURCE];
+pub const SOURCES: &[&Source] = &[&glyphs::SOURCE, &omniglot::SOURCE, &cifar100::SOURCE, &folder::SOURCE];
 
 /// Datasets of ordinary labelled images. They are downloaded and checked as those of [`SOURCES`] are.
 const LABELLED: &[&Dataset] = &[&mnist::DATASET];

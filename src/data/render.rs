@@ -1,17 +1,21 @@
-//! Images of a set rendered for people: dark ink on white paper.
+//! Images of a set rendered for people: grey ones as dark ink on white paper, those in colour as they are.
 
-use super::{EpisodeShape, Error, ImageRef, ImageSet, Selection};
-use image::{GrayImage, Luma};
+use super::{Channels, EpisodeShape, Error, ImageRef, ImageSet, Selection};
+use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 use std::fs;
 use std::path::Path;
 
 const PAPER: u8 = 255;
 
-/// The image that `image` refers to, dark on white.
-pub fn render(set: &ImageSet, image: ImageRef) -> GrayImage {
+/// The image that `image` refers to: dark on white if it is grey.
+pub fn render(set: &ImageSet, image: ImageRef) -> DynamicImage {
     let side = set.size() as u32;
-    let mut ink = set.shown(&image);
-    GrayImage::from_fn(side, side, |_, _| Luma([PAPER - ink.next().unwrap_or_default()]))
+    let mut shown = set.shown(&image).into_iter();
+    let mut next = || shown.next().unwrap_or_default();
+    match set.channels() {
+        Channels::Grey => GrayImage::from_fn(side, side, |_, _| Luma([PAPER - next()])).into(),
+        Channels::Colour => RgbImage::from_fn(side, side, |_, _| Rgb([(); 3].map(|()| next()))).into(),
+    }
 }
 
 /// The name of the class of `image`, with its rotation in degrees.
@@ -54,21 +58,29 @@ pub fn write_episode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Glyphs, Placement, RotatedClass};
+    use crate::data::{Class, Format, Glyphs, Placement, RotatedClass};
 
     #[test]
     fn images_are_shown_as_drawn_and_dark_on_white() {
         let set = Glyphs { alphabets: 1, ..Glyphs::default() }.draw(9).unwrap();
         let class = RotatedClass { class: 3, quarter_turns: 1 };
         let image = ImageRef::new(class, 2);
-        let drawn = render(&set, image);
+        let drawn = render(&set, image).into_luma8();
         let ink = set.image(3, 2);
         // A counter-clockwise quarter turn moves the last column to the first row.
         (0..9).for_each(|at| assert_eq!(255 - drawn.get_pixel(at, 0)[0], ink[at as usize * 9 + 8]));
         assert!(display_name(&set, image).ends_with(" (90°)"));
         let placement = Placement { mirrored: true, down: 1, right: 0 };
-        let changed = render(&set, ImageRef { placement, ..image });
+        let changed = render(&set, ImageRef { placement, ..image }).into_luma8();
         (0..9).for_each(|at| assert_eq!(changed.get_pixel(at, 0)[0], PAPER));
         (0..9).for_each(|at| assert_eq!(changed.get_pixel(at, 1), drawn.get_pixel(8 - at, 0)));
+    }
+
+    #[test]
+    fn colours_are_shown_as_they_are() {
+        let format = Format { size: 1, channels: Channels::Colour, paper: 255 };
+        let set = ImageSet::of(format, vec![Class::new("a", "a", None, 1)], vec![200, 30, 7].into()).unwrap();
+        let drawn = render(&set, ImageRef::new(RotatedClass::upright(0), 0));
+        assert_eq!(drawn, DynamicImage::from(RgbImage::from_pixel(1, 1, Rgb([200, 30, 7]))));
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use rand::seq::index;
 
 use super::{
-    Augmentation, Episode, EpisodeShape, Error, ImageRef, ImageSet, Part, RotatedClass, Selection, Split,
+    Augmentation, Episode, EpisodeShape, Error, ImageRef, ImageSet, Normalisation, Part, RotatedClass,
+    Selection, Split,
 };
 use bilevel::rng::generator;
 
@@ -17,14 +18,26 @@ use bilevel::rng::generator;
 pub struct Sampler {
     set: Arc<ImageSet>,
     split: Arc<Split>,
+    normalisation: Arc<Normalisation>,
     augmentation: Augmentation,
     seed: u64,
 }
 
 impl Sampler {
-    /// A sampler of the classes in `split`, which was made for `set`.
+    /// A sampler of the classes in `split`, which was made for `set`. Pixels are not normalised.
     pub fn new(set: Arc<ImageSet>, split: Split, seed: u64) -> Self {
-        Self { set, split: Arc::new(split), augmentation: Augmentation::default(), seed }
+        let normalisation = Arc::new(Normalisation::none(set.channels()));
+        Self { set, split: Arc::new(split), normalisation, augmentation: Augmentation::default(), seed }
+    }
+
+    /// The same sampler with pixels normalised.
+    ///
+    /// # Panics
+    /// Panics if `normalisation` is for another number of channels.
+    #[must_use]
+    pub fn with_normalisation(self, normalisation: Normalisation) -> Self {
+        assert_eq!(normalisation.mean().len(), self.set.channels().count(), "one mean for each channel");
+        Self { normalisation: Arc::new(normalisation), ..self }
     }
 
     /// The sampler of the same classes and images, with training episodes changed by `augmentation`.
@@ -46,6 +59,22 @@ impl Sampler {
     /// The classes of each part.
     pub fn split(&self) -> &Split {
         &self.split
+    }
+
+    /// How pixels are normalised.
+    pub fn normalisation(&self) -> &Normalisation {
+        &self.normalisation
+    }
+
+    /// The images that `refs` refer to as a network's input, `[refs, size, size, channels]`: turned, mirrored and shifted, and
+    /// normalised. Grey images that are not normalised have ink 1 and paper 0.
+    ///
+    /// # Panics
+    /// Panics if there is no such class or example.
+    pub fn values<'a>(&self, refs: impl Iterator<Item = &'a ImageRef>) -> Vec<f32> {
+        let mut values = Vec::with_capacity(refs.size_hint().0 * self.set.format().values());
+        refs.for_each(|image_ref| self.normalisation.push(&self.set.shown(image_ref), &mut values));
+        values
     }
 
     /// How training episodes are changed.
@@ -120,11 +149,11 @@ impl Sampler {
         let examples = |refs: &[ImageRef]| refs.iter().map(|image_ref| image_ref.example).collect();
         Episode {
             classes: support.iter().step_by(shape.shots).map(|image_ref| image_ref.class).collect(),
-            size: self.set.size(),
-            support: self.set.ink(support.iter()),
+            values: self.set.format().values(),
+            support: self.values(support.iter()),
             support_labels: shape.support_labels(),
             support_examples: examples(&support),
-            query: self.set.ink(query.iter()),
+            query: self.values(query.iter()),
             query_labels: shape.query_labels(),
             query_examples: examples(&query),
         }

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use super::{Dataset, Error, Findings, ImageSet, Rotations, SplitRule};
+use super::fit::{Fit, Form};
+use super::{Channels, Dataset, Error, Findings, ImageSet, Rotations, SplitRule};
 
 /// A source of images for few-shot learning. Each is a static in a file of its own, listed in the
 /// [`registry`](super::registry); everything else asks it.
@@ -20,8 +21,11 @@ pub struct Source {
     pub splits: &'static [Offer],
     /// The defaults of the split and of the number of validation classes.
     pub defaults: Defaults,
-    /// Whether images may be dark on light or light on dark, so that `data.invert` applies.
-    pub may_invert: bool,
+    /// The channels that its images can have, the default first; empty if they can have any, and the images decide.
+    pub channels: &'static [Channels],
+    /// Whether its images are the user's own: of any shape, and dark on light or light on dark, so that `data.fit` and
+    /// `data.invert` apply.
+    pub own_images: bool,
     /// Loads the images.
     pub loader: fn(&LoadOptions) -> Result<Loaded, Error>,
     /// The dataset that `metaburn data fetch` downloads, if the source can be downloaded.
@@ -68,14 +72,71 @@ pub struct LoadOptions<'a> {
     pub path: &'a Path,
     /// Height and width of the loaded images, in pixels.
     pub size: usize,
+    /// Values of a pixel, among [`Source::channels`]; `None` for the source's default.
+    pub channels: Option<Channels>,
+    /// How images that are not square become squares; ignored unless [`Source::own_images`].
+    pub fit: Fit,
     /// Seed of generated images; ignored by the other sources.
     pub seed: u64,
-    /// Whether dark is ink, as in [`folder::load`](super::folder::load); ignored unless [`Source::may_invert`].
+    /// Whether dark is ink, as in [`folder::load`](super::folder::load); ignored unless [`Source::own_images`].
     pub invert: Option<bool>,
-    /// Whether images that cannot be decoded are left out, rather than refused; ignored unless [`Source::may_invert`].
+    /// Whether images that cannot be decoded are left out, rather than refused; ignored unless [`Source::own_images`].
     pub skip_damaged: bool,
+    /// A table of images and their classes below the folder; see [`split_list`](super::split_list).
+    pub list: Option<&'a Path>,
     /// The folder in which decoded images are cached until the files change; `None` for no cache.
     pub cache: Option<&'a Path>,
+    /// Told how many image files are decoded.
+    pub progress: Progress<'a>,
+}
+
+impl<'a> LoadOptions<'a> {
+    /// Images of `size`² pixels from the folder `path`, everything else by default, without a cache.
+    pub fn new(path: &'a Path, size: usize) -> Self {
+        Self {
+            path,
+            size,
+            channels: None,
+            fit: Fit::Stretch,
+            seed: 0,
+            invert: None,
+            skip_damaged: false,
+            list: None,
+            cache: None,
+            progress: Progress::NONE,
+        }
+    }
+
+    /// The form of images of these `channels`.
+    pub(super) fn form(&self, channels: Channels) -> Form {
+        Form { size: self.size, channels, fit: self.fit }
+    }
+}
+
+/// Receives the progress of loading.
+#[derive(Clone, Copy)]
+pub struct Progress<'a>(Option<&'a dyn Fn(usize, usize)>);
+
+impl<'a> Progress<'a> {
+    /// Nobody.
+    pub const NONE: Progress<'static> = Progress(None);
+
+    /// Calls `report` with the number of images that are done, and of all.
+    pub fn to(report: &'a dyn Fn(usize, usize)) -> Self {
+        Self(Some(report))
+    }
+
+    pub(super) fn report(self, done: usize, all: usize) {
+        if let Some(report) = self.0 {
+            report(done, all);
+        }
+    }
+}
+
+impl fmt::Debug for Progress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Progress")
+    }
 }
 
 /// Loaded images.
@@ -100,7 +161,7 @@ impl Source {
     /// use metaburn::data::{LoadOptions, glyphs};
     /// use std::path::Path;
     ///
-    /// let options = LoadOptions { path: Path::new(""), size: 14, seed: 0, invert: None, skip_damaged: false, cache: None };
+    /// let options = LoadOptions::new(Path::new(""), 14);
     /// let loaded = glyphs::SOURCE.load(&options)?;
     /// assert_eq!(loaded.set.classes().len(), 1200);
     /// # Ok::<(), metaburn::data::Error>(())
@@ -112,6 +173,16 @@ impl Source {
     /// The rules of its splits, the default first.
     pub fn rules(&self) -> impl Iterator<Item = SplitRule> {
         self.splits.iter().map(|offer| offer.rule)
+    }
+
+    /// The channels of its images where the configuration does not say; `None` where the images decide.
+    pub fn default_channels(&self) -> Option<Channels> {
+        self.channels.first().copied()
+    }
+
+    /// Whether its images can have these `channels`.
+    pub fn offers(&self, channels: Channels) -> bool {
+        self.channels.is_empty() || self.channels.contains(&channels)
     }
 
     /// The split used where the configuration sets none; `None` where the images decide.
@@ -172,8 +243,7 @@ mod tests {
         for cache in [None, Some(Path::new("cache"))] {
             for source in [&omniglot::SOURCE, &folder::SOURCE] {
                 let path = Path::new("no/such/place");
-                let options =
-                    LoadOptions { path, size: 28, seed: 0, invert: None, skip_damaged: false, cache };
+                let options = LoadOptions { cache, ..LoadOptions::new(path, 28) };
                 let error = source.load(&options).expect_err("missing").to_string();
                 assert!(error.contains("no/such/place"), "{error}");
             }

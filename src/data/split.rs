@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize, Serializer, ser};
 
-use super::{Error, ImageSet, Part, RotatedClass};
+use super::cifar100::splits::{CIFAR_FS, FC100};
+use super::class_table::ClassTable;
+use super::{Class, Error, ImageSet, Part, RotatedClass};
 use bilevel::Choice;
 use bilevel::rng::generator;
 use std::fmt;
@@ -31,11 +33,19 @@ pub enum SplitRule {
     Alphabets,
     /// As the source's own folders list the classes.
     Listed,
+    /// As a published table lists the classes.
+    Table(&'static ClassTable),
 }
 
 impl SplitRule {
     /// Omniglot's usual split: 1200 random classes for training, the other 423 for test.
     pub const RANDOM_1200: Self = Self::Random { train: 1200 };
+    /// Eighty random classes for training: of CIFAR-100, the other 20 for test.
+    pub const RANDOM_80: Self = Self::Random { train: 80 };
+    /// CIFAR-100's classes as in CIFAR-FS.
+    pub const CIFAR_FS: Self = Self::Table(&CIFAR_FS);
+    /// CIFAR-100's classes as in FC100.
+    pub const FC100: Self = Self::Table(&FC100);
     /// A split by [`TRAINING_FRACTION`].
     pub const FRACTION: Self = Self::Fraction { train: TRAINING_FRACTION };
 
@@ -48,15 +58,25 @@ impl SplitRule {
 
 /// The rules that a configuration can name (`data.split`).
 impl Choice for SplitRule {
-    const ALL: &'static [Self] = &[Self::RANDOM_1200, Self::Alphabets, Self::Listed, Self::FRACTION];
+    const ALL: &'static [Self] = &[
+        Self::RANDOM_1200,
+        Self::Alphabets,
+        Self::Listed,
+        Self::FRACTION,
+        Self::CIFAR_FS,
+        Self::FC100,
+        Self::RANDOM_80,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::RANDOM_1200 => "random-1200",
+            Self::RANDOM_80 => "random-80",
             Self::Random { .. } => "random",
             Self::Fraction { .. } => "fraction",
             Self::Alphabets => "alphabets",
             Self::Listed => "listed",
+            Self::Table(table) => table.name,
         }
     }
 }
@@ -138,7 +158,7 @@ impl Split {
         let upright = |classes: Vec<usize>| {
             classes.into_iter().map(|class| RotatedClass { class, quarter_turns: 0 }).collect()
         };
-        let [train, validation, test] = as_listed(set)?.map(upright);
+        let [train, validation, test] = as_listed(set, |class| class.part)?.map(upright);
         Ok(Self { train, validation, test })
     }
 
@@ -170,7 +190,8 @@ fn divide(set: &ImageSet, rule: SplitRule, seed: u64) -> Result<[Vec<usize>; 3],
         SplitRule::Alphabets if set.classes().iter().all(|class| class.part.is_none()) => {
             by_groups(set, seed)
         }
-        SplitRule::Alphabets | SplitRule::Listed => as_listed(set),
+        SplitRule::Alphabets | SplitRule::Listed => as_listed(set, |class| class.part),
+        SplitRule::Table(table) => as_listed(set, |class| table.part(class)),
     }
 }
 
@@ -199,10 +220,10 @@ fn by_groups(set: &ImageSet, seed: u64) -> Result<[Vec<usize>; 3], Error> {
     Ok([train, vec![], test])
 }
 
-fn as_listed(set: &ImageSet) -> Result<[Vec<usize>; 3], Error> {
+fn as_listed(set: &ImageSet, part: impl Fn(&Class) -> Option<Part>) -> Result<[Vec<usize>; 3], Error> {
     let mut parts = [vec![], vec![], vec![]];
     for (index, class) in set.classes().iter().enumerate() {
-        let part = class.part.ok_or_else(|| Error::Unlisted { class: class.name.clone() })?;
+        let part = part(class).ok_or_else(|| Error::Unlisted { class: class.name.clone() })?;
         parts[part as usize].push(index);
     }
     Ok(parts)
@@ -211,7 +232,6 @@ fn as_listed(set: &ImageSet) -> Result<[Vec<usize>; 3], Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Class;
 
     /// Twenty classes of one image in five alphabets; `part` maps a class's index to its part.
     fn set(part: impl Fn(usize) -> Option<Part>) -> ImageSet {

@@ -34,6 +34,8 @@ pub enum Error {
     Ways { found: Vec<String>, ways: usize },
     #[error("the images are {found} pixels wide and high, but this network takes {expected}")]
     Size { found: usize, expected: usize },
+    #[error("the images have {found} channels, but this network takes {expected}")]
+    Channels { found: usize, expected: usize },
     #[error(
         "transductive batch norm takes its statistics over the images to classify, and needs at least two of them; give \
          more images, or leave out `--batch-norm transductive`"
@@ -55,7 +57,7 @@ pub enum Error {
     Split { path: PathBuf, reason: String },
     #[error(
         "{0}. The network of the configuration does not match the file: check model.kind, model.filters, \
-         model.blocks, model.pool, model.bias, model.layers, model.hidden, task.ways, data.image_size and inner.adapts"
+         model.blocks, model.pool, model.bias, model.layers, model.hidden, task.ways, data.image_size, data.channels and inner.adapts"
     )]
     Unfit(archive::Error),
     #[error(
@@ -89,6 +91,7 @@ impl Classified for Error {
             Self::Archive(error) | Self::Unfit(error) => error.is_user_error(),
             Self::Ways { .. }
             | Self::Size { .. }
+            | Self::Channels { .. }
             | Self::Alone
             | Self::NotFinite { .. }
             | Self::Checkpoint { .. }

@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::config::Config;
-use crate::data::Request;
+use crate::data::{Channels, Fit, Form, Request};
 use crate::run::Saved;
 use crate::task::Batch;
 use crate::task::BatchNorm;
@@ -16,11 +16,10 @@ use std::path::{Path, PathBuf};
 
 /// Which queries of `request` are also support images: whose pixels are equal to those of one.
 pub fn support_among_queries(request: &Request) -> Vec<bool> {
-    let bits = |image: &[f32]| image.iter().map(|ink| ink.to_bits()).collect::<Vec<_>>();
-    let (ink, images) = (request.support_ink(), request.support_labels().len());
-    let support: BTreeSet<Vec<u32>> = ink.chunks((ink.len() / images.max(1)).max(1)).map(bits).collect();
-    let queries = 0..request.queries.len();
-    queries.map(|query| support.contains(&bits(&request.query_ink(query..query + 1)))).collect()
+    let set = &request.support;
+    let of_class = |class: usize| (0..set.examples(class)).map(move |example| set.image(class, example));
+    let support: BTreeSet<_> = (0..set.classes().len()).flat_map(of_class).collect();
+    (0..request.queries.len()).map(|query| support.contains(request.query_pixels(query))).collect()
 }
 
 /// Number of images classified at once if they are independent of each other, to bound memory.
@@ -79,14 +78,16 @@ impl Predictor {
         invert: Option<bool>,
     ) -> Result<Request, Error> {
         let data = self.config.images()?;
-        Ok(Request::read(support, queries, data.image_size, invert.or(data.invert))?)
+        let channels = data.channels.unwrap_or(Channels::Grey);
+        let form = Form { size: data.image_size, channels, fit: data.fit.unwrap_or(Fit::Stretch) };
+        Ok(Request::read(support, queries, form, invert.or(data.invert))?)
     }
 
     /// Classifies the queries of `request`, in order, after `steps` inner steps on its support images.
     ///
     /// # Errors
-    /// Returns an error if the number of classes is not the network's and its head depends on it, if the image size is not
-    /// the network's, if a single query would be
+    /// Returns an error if the number of classes is not the network's and its head depends on it, if the images' size or
+    /// channels are not the network's, if a single query would be
     /// classified with transductive batch norm, or if the outputs are not finite.
     ///
     /// # Panics
@@ -94,13 +95,14 @@ impl Predictor {
     pub fn predict(&self, request: &Request, steps: usize) -> Result<Vec<Prediction>, Error> {
         self.check(request)?;
         let (learner, ways) = (&self.learner, request.support.classes().len());
-        let area = request.support.size() * request.support.size();
-        let batch = |ink: Vec<f32>, labels: &[usize]| {
-            let count = ink.len() / area;
-            let images = Tensor::from_data(TensorData::new(ink, [1, count, area]), &learner.opened.device);
+        let normalisation = self.config.images()?.normalisation()?;
+        let each = request.support.format().values();
+        let batch = |values: Vec<f32>, labels: &[usize]| {
+            let count = values.len() / each;
+            let images = Tensor::from_data(TensorData::new(values, [1, count, each]), &learner.opened.device);
             Batch::new(&*learner.architecture, images, labels, ways)
         };
-        let support = batch(request.support_ink(), &request.support_labels());
+        let support = batch(request.support_values(&normalisation), &request.support_labels());
         // Adaptation does not use the queries.
         let (fast, _) = adapt(&learner.adapting(support.clone(), support.clone()), &self.theta, steps);
 
@@ -108,7 +110,8 @@ impl Predictor {
         let together = if self.shares_statistics() { all } else { BATCH };
         let mut predictions = Vec::with_capacity(all);
         for first in (0..all).step_by(together.max(1)) {
-            let query = batch(request.query_ink(first..all.min(first + together)), &[]);
+            let range = first..all.min(first + together);
+            let query = batch(request.query_values(range, &normalisation), &[]);
             let problem = learner.adapting(support.clone(), query).problem;
             let logits = read(problem.query_logits(steps, &self.theta, &fast).flatten(0, 2));
             predictions.extend(logits.chunks_exact(ways).map(Prediction::new));
@@ -123,9 +126,15 @@ impl Predictor {
             let found = classes.iter().map(|class| class.name.clone()).collect();
             return Err(Error::Ways { found, ways });
         }
-        let (found, expected) = (request.support.size(), self.config.input_side());
+        let data = self.config.images()?;
+        let (found, expected) = (request.support.size(), data.image_size);
         if found != expected {
             return Err(Error::Size { found, expected });
+        }
+        let [found, expected] =
+            [request.support.channels(), data.channels.unwrap_or(Channels::Grey)].map(Channels::count);
+        if found != expected {
+            return Err(Error::Channels { found, expected });
         }
         if self.shares_statistics() && request.queries.len() == 1 {
             return Err(Error::Alone);

@@ -8,7 +8,7 @@
 
 use super::Error;
 use crate::config::{Config, RawConfig};
-use crate::data::KeptSplit;
+use crate::data::{Channels, KeptSplit};
 use crate::model::{self, EPSILON, Leaf};
 use crate::run::{Saved, TrainingState};
 use crate::support::archive::{Archive, Values};
@@ -107,7 +107,12 @@ impl ExportedWeights {
         let unreadable = |reason: String| Error::Header { path: path.clone(), reason };
         let table: Table = serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?;
         let text = toml::to_string(&table).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Some(RawConfig::parse(format!("the configuration in {}", path.display()), &text)?))
+        let mut config = RawConfig::parse(format!("the configuration in {}", path.display()), &text)?;
+        if table.get("data").is_some_and(|data| data.get("channels").is_none()) {
+            // It was written when all images were made grey.
+            config.set("data.channels=1")?;
+        }
+        Ok(Some(config))
     }
 
     /// The split with which the weights were trained, if the file has it.
@@ -135,12 +140,18 @@ impl ExportedWeights {
         watcher: &mut dyn Watcher,
     ) -> Result<Imported, Error> {
         let opened = device::open(config.backend)?.with_threads(config.threads);
-        let learner = Learner::new(config, opened);
-        let theta = self.theta(&learner, config.seed, watcher)?;
+        let build = |config: &Config, watcher: &mut dyn Watcher| -> Result<_, Error> {
+            let learner = Learner::new(config, opened.clone());
+            let theta = self.theta(&learner, config.seed, watcher)?;
+            Ok((learner, theta))
+        };
+        // Unless the images decide whether there are colours, wrong weights are said before images are read.
+        let is_open = config.data.as_ref().is_some_and(|data| data.channels.is_none());
+        let built = if is_open { None } else { Some(build(config, watcher)?) };
         let mut origin = self.origin()?;
         let split = self.split()?;
         let earlier = split.as_ref().map_or(Earlier::None, Earlier::Weights);
-        let found = match Episodes::new(config, &learner.opened, earlier, watcher) {
+        let found = match Episodes::new(config, &opened, earlier, watcher) {
             Ok(found) => Some(found),
             Err(error) if error.lacks_data() && !needs_data => None,
             Err(error) => return Err(error.into()),
@@ -149,9 +160,21 @@ impl ExportedWeights {
             origin.data = episodes.digest();
         }
         let decided = found.as_ref().map(|(_, decided)| decided);
-        let (config, split) =
-            decided.map_or((config, split.as_ref()), |decided| (&decided.config, decided.split.as_ref()));
-        train::write_imported(theta, &learner, config, path, split, origin.clone())?;
+        let mut config = decided.map_or(config, |decided| &decided.config).clone();
+        if let Some(data) = config.data.as_mut().filter(|data| data.channels == Some(Channels::Colour))
+            && found.is_none()
+        {
+            // Images that come later must not decide what these weights were trained with.
+            let normalisation = data.normalisation().map_err(train::Error::from)?;
+            data.mean = Some(normalisation.mean().to_vec());
+            data.deviation = Some(normalisation.deviation().to_vec());
+        }
+        let (learner, theta) = match built {
+            Some(built) => built,
+            None => build(&config, watcher)?,
+        };
+        let split = decided.and_then(|decided| decided.split.as_ref()).or(split.as_ref());
+        train::write_imported(theta, &learner, &config, path, split, origin.clone())?;
         decided.iter().flat_map(|decided| &decided.description).for_each(|text| watcher.note(text));
         Ok(Imported { origin, has_data: found.is_some() })
     }

@@ -58,9 +58,17 @@ impl Conv4 {
     /// # Errors
     /// Returns an error if the image is too small for the blocks.
     pub fn build(&self, side: usize, ways: usize) -> Result<Sequential, BuildError> {
+        self.build_on(Shape::square(side, 1), ways)
+    }
+
+    /// The network for images of this shape and `ways` classes.
+    ///
+    /// # Errors
+    /// Returns an error if the image is too small for the blocks.
+    pub fn build_on(&self, images: Shape, ways: usize) -> Result<Sequential, BuildError> {
         let stride = if self.pool == Pool::Stride { 2 } else { 1 };
         let window = Window { size: 3, stride, padding: 1 };
-        let images = Sequential::on(Shape { height: side, width: side, channels: 1 }, self.init);
+        let images = Sequential::on(images, self.init);
         let blocks = (0..self.blocks).fold(images, |network, _| {
             let network = network.convolution(self.filters, window);
             let network = if self.bias { network.bias() } else { network };

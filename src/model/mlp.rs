@@ -32,7 +32,15 @@ impl Mlp {
     /// # Errors
     /// Returns an error if a layer has no units.
     pub fn build(&self, pixels: usize, ways: usize) -> Result<Sequential, BuildError> {
-        let images = Sequential::on(Shape { height: 1, width: pixels, channels: 1 }, self.init);
+        self.build_on(Shape { height: 1, width: pixels, channels: 1 }, ways)
+    }
+
+    /// The network for images of this shape and `ways` classes.
+    ///
+    /// # Errors
+    /// Returns an error if a layer has no units.
+    pub fn build_on(&self, images: Shape, ways: usize) -> Result<Sequential, BuildError> {
+        let images = Sequential::on(images, self.init);
         let layers = self.hidden.iter().fold(images, |network, width| {
             let network = network.linear(*width);
             let network = if self.batch_norm { network.batch_norm() } else { network.bias() };

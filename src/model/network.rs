@@ -1,6 +1,6 @@
 //! The list of networks. To add one, build it from layers in a new file of this folder and add a variant here.
 
-use super::{Architecture, Conv4, Mlp, ResNet};
+use super::{Architecture, Conv4, Mlp, ResNet, Shape};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ pub enum Network {
 }
 
 impl Network {
-    /// The network for grey images of `side`² pixels, or for single numbers with `side` 1, and `ways` classes or outputs.
+    /// The network for inputs of this shape, images or single numbers, and `ways` classes or outputs.
     ///
     /// # Panics
     /// Panics if the settings do not fit the images, which a configuration's check rules out.
-    pub fn build(&self, side: usize, ways: usize) -> Arc<dyn Architecture> {
+    pub fn build(&self, images: Shape, ways: usize) -> Arc<dyn Architecture> {
         let built = match self {
-            Self::Conv4(network) => network.build(side, ways),
-            Self::Mlp(network) => network.build(side * side, ways),
-            Self::ResNet(network) => network.build(side, ways),
+            Self::Conv4(network) => network.build_on(images, ways),
+            Self::Mlp(network) => network.build_on(images, ways),
+            Self::ResNet(network) => network.build_on(images, ways),
         };
         Arc::new(built.unwrap_or_else(|error| panic!("{error}")))
     }

@@ -33,7 +33,15 @@ impl ResNet {
     /// # Errors
     /// Returns an error if there are no filters or no pixels.
     pub fn build(&self, side: usize, ways: usize) -> Result<Sequential, BuildError> {
-        let images = Sequential::on(Shape { height: side, width: side, channels: 1 }, self.init);
+        self.build_on(Shape::square(side, 1), ways)
+    }
+
+    /// The network for images of this shape and `ways` classes.
+    ///
+    /// # Errors
+    /// Returns an error if there are no filters or no pixels.
+    pub fn build_on(&self, images: Shape, ways: usize) -> Result<Sequential, BuildError> {
+        let images = Sequential::on(images, self.init);
         let places = (0..STAGES).flat_map(|stage| (0..self.layers / STAGES).map(move |block| (stage, block)));
         let blocks = places.fold(images, |network, (stage, block)| {
             let network = network.name(format!("layer{}.{block}", stage + 1));

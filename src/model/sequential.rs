@@ -30,7 +30,7 @@ pub struct Sequential {
 impl Sequential {
     /// Begins a network on square grey images of `side`² pixels.
     pub fn on_images(side: usize) -> NetworkBuilder {
-        Self::on(Shape { height: side, width: side, channels: 1 }, Initialisation::He)
+        Self::on(Shape::square(side, 1), Initialisation::He)
     }
 
     /// Begins a network on images of shape `input`, with pixels before channels.

@@ -18,7 +18,7 @@ use super::error::failed;
 use super::record::{ClockRecord, Record, Records};
 use super::{Error, Saved};
 use crate::config::{Config, RawConfig};
-use crate::data::KeptSplit;
+use crate::data::{Channels, KeptSplit};
 use crate::support::atomic_file;
 use crate::support::lock::{Lock, Refused};
 use std::fs;
@@ -88,7 +88,11 @@ impl RunDir {
     pub fn open(path: &Path) -> Result<(Self, Config), Error> {
         let run = Self::find(path)?;
         // Weights that were imported without their images can be used.
-        let config = RawConfig::read(Some(&run.config_file()))?.without_data().check()?;
+        let mut config = RawConfig::read(Some(&run.config_file()))?.without_data().check()?;
+        // A run writes down the channels of its images, unless it began when all images were made grey.
+        if let Some(data) = &mut config.data {
+            data.channels.get_or_insert(Channels::Grey);
+        }
         Ok((run, config))
     }
 

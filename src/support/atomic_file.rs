@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 /// Prefix of temporary files.
 const TEMPORARY_PREFIX: &str = ".metaburn-";
 
@@ -55,12 +57,7 @@ fn too_large(limit: u64) -> io::Error {
 /// Returns an error if writing, syncing or renaming fails; the old file is then unchanged.
 pub fn write(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
     let folder = folder_of(path);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX);
-    // Temporary files are private by default; this one becomes permanent, so it gets the usual permissions.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let (mut file, temporary) = builder.tempfile_in(folder)?.into_parts();
+    let (mut file, temporary) = temporary(folder)?.into_parts();
     pieces.iter().try_for_each(|piece| file.write_all(piece))?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
@@ -69,6 +66,19 @@ pub fn write(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
     // The rename is durable once the folder is synced, which not every system supports.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
+}
+
+/// A temporary file in `folder`, which is deleted when dropped and may become permanent by renaming.
+///
+/// # Errors
+/// Returns an error if it cannot be created.
+pub fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX);
+    // Temporary files are private by default; this one may become permanent, so it gets the usual permissions.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
 }
 
 /// Deletes temporary files that killed processes left in `folder`. No other process may be writing there.

@@ -6,41 +6,53 @@
 //! adds one number to the indices of all pixels.
 
 use super::episode_loader::Images;
-use crate::data::{EpisodeShape, ImageRef, ImageSet, PixelOrder, Placement, Selection, intensity};
-use burn::tensor::ops::PadMode;
+use crate::data::{EpisodeShape, ImageRef, ImageSet, PixelOrder, Placement, Sampler, Selection};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// All images of a set on a device.
 #[derive(Clone)]
 pub struct DeviceImages {
-    /// `[images, pixels]`
+    /// `[images, values]`
     images: Tensor<2>,
     /// Height and width of an image, in pixels.
     size: usize,
+    /// Values of a pixel.
+    channels: usize,
     /// Width of the margin: the largest shift, in pixels.
     margin: usize,
-    /// For each [`orientation`] the index, in an image with its margin, of the source of each pixel: `[8, pixels]`.
+    /// A row of paper, `[1, 1, (size + 2·margin)·channels]`.
+    paper: Tensor<3>,
+    /// For each [`orientation`] the index, in an image with its margin, of the source of each value: `[8, values]`.
     orders: Tensor<2, Int>,
 }
 
 impl DeviceImages {
-    /// The images of `set` on `device`, to be shifted by at most `margin` pixels.
-    pub fn new(set: &ImageSet, margin: usize, device: &Device) -> Self {
-        let (size, area) = (set.size(), set.size() * set.size());
-        let ink: Vec<f32> = set.pixels().iter().copied().map(intensity).collect();
-        let inside = margin as isize..(margin + size) as isize;
-        let mut orders = Vec::with_capacity(8 * area);
+    /// The images of `sampler` on `device`.
+    pub fn new(sampler: &Sampler, device: &Device) -> Self {
+        let (set, margin, normalisation) =
+            (sampler.set(), sampler.augmentation().shift, sampler.normalisation());
+        let (size, channels, each) = (set.size(), set.channels().count(), set.format().values());
+        let mut values = Vec::with_capacity(set.pixels().len());
+        set.pixels().blocks(each).for_each(|block| normalisation.push(&block, &mut values));
+        let (inside, side) = (margin as isize..(margin + size) as isize, size + 2 * margin);
+        let mut orders = Vec::with_capacity(8 * each);
         for orientation in 0..8 {
-            let order = pixel_order(orientation, size + 2 * margin);
+            let order = pixel_order(orientation, side);
             for row in inside.clone() {
-                orders.extend(inside.clone().map(|column| order.index(row, column) as i32));
+                for column in inside.clone() {
+                    let first = order.index(row, column) as i32 * channels as i32;
+                    orders.extend(first..first + channels as i32);
+                }
             }
         }
+        let paper = normalisation.of_each_channel(set.format().paper).repeat(side);
         Self {
-            images: Tensor::from_data(TensorData::new(ink, [set.pixels().len() / area, area]), device),
+            images: Tensor::from_data(TensorData::new(values, [set.images(), each]), device),
             size,
+            channels,
             margin,
-            orders: Tensor::from_data(TensorData::new(orders, [8, area]), device),
+            paper: Tensor::from_data(TensorData::new(paper, [1, 1, side * channels]), device),
+            orders: Tensor::from_data(TensorData::new(orders, [8, each]), device),
         }
     }
 
@@ -55,25 +67,29 @@ impl DeviceImages {
         if refs.iter().any(|image_ref| is_changed(image_ref)) {
             images = self.with_margins(images).gather(1, self.sources(&refs));
         }
-        let (tasks, area) = (selections.len(), self.size * self.size);
+        let (tasks, each) = (selections.len(), self.size * self.size * self.channels);
         let part = |first: usize, count: usize| {
-            images.clone().narrow(0, first, tasks * count).reshape([tasks, count, area])
+            images.clone().narrow(0, first, tasks * count).reshape([tasks, count, each])
         };
         let (supports, queries) = (shape.ways * shape.shots, shape.ways * shape.queries);
         Images { support: part(0, supports), query: part(tasks * supports, queries) }
     }
 
-    /// The images `[refs, pixels]` with a margin of paper on each side.
+    /// The images `[refs, values]` with a margin of paper on each side.
     fn with_margins(&self, images: Tensor<2>) -> Tensor<2> {
         if self.margin == 0 {
             return images;
         }
-        let (count, side) = (images.dims()[0], self.size + 2 * self.margin);
-        let squares: Tensor<3> = images.reshape([count, self.size, self.size]);
-        squares.pad([(self.margin, self.margin); 2], PadMode::Constant(0.0)).reshape([count, side * side])
+        let (count, side, inside) =
+            (images.dims()[0], self.size + 2 * self.margin, self.margin * self.channels);
+        let width = self.size * self.channels;
+        let rows: Tensor<3> = images.reshape([count, self.size, width]);
+        let paper = self.paper.clone().repeat(&[count, side, 1]);
+        let middle = [0..count, self.margin..self.margin + self.size, inside..inside + width];
+        paper.slice_assign(middle, rows).reshape([count, side * side * self.channels])
     }
 
-    /// The index, in its image with its margin, of the source of each pixel: `[refs, pixels]`.
+    /// The index, in its image with its margin, of the source of each value: `[refs, values]`.
     fn sources(&self, refs: &[&ImageRef]) -> Tensor<2, Int> {
         let orders = self.each(refs, |image_ref| i32::from(orientation(image_ref)));
         let sources = self.orders.clone().select(0, orders);
@@ -85,7 +101,7 @@ impl DeviceImages {
         let shifts = self.each(refs, |image_ref| {
             let (order, Placement { down, right, .. }) =
                 (pixel_order(orientation(image_ref), side), image_ref.placement);
-            -(down * order.down as i32 + right * order.right as i32)
+            -(down * order.down as i32 + right * order.right as i32) * self.channels as i32
         });
         sources + shifts.unsqueeze_dim(1)
     }

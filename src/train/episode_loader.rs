@@ -26,12 +26,12 @@ pub struct EpisodeLoader {
     prefetches: bool,
 }
 
-/// The images of T episodes of one shape, ink 1 and paper 0.
+/// The images of T episodes of one shape; see [`Sampler::values`].
 #[derive(Clone)]
 pub struct Images {
-    /// `[tasks, ways·shots, pixels]`
+    /// `[tasks, ways·shots, values]`
     pub support: Tensor<3>,
-    /// `[tasks, ways·queries, pixels]`
+    /// `[tasks, ways·queries, values]`
     pub query: Tensor<3>,
 }
 
@@ -49,8 +49,7 @@ impl EpisodeLoader {
     pub fn new(sampler: Sampler, opened: &Opened) -> Self {
         let set = sampler.set();
         let fits = set.pixels().len().saturating_mul(size_of::<f32>()) <= MOST_RESIDENT_BYTES;
-        let margin = sampler.augmentation().shift;
-        let resident = (!opened.is_cpu() && fits).then(|| DeviceImages::new(set, margin, &opened.device));
+        let resident = (!opened.is_cpu() && fits).then(|| DeviceImages::new(&sampler, &opened.device));
         let prefetches = resident.is_none() && opened.workers.threads > 1;
         Self { sampler, device: opened.device.clone(), resident, prefetches }
     }
@@ -112,14 +111,15 @@ struct HostBatch {
 
 impl HostBatch {
     fn new(sampler: &Sampler, part: Part, numbers: Range<u64>, shape: &EpisodeShape) -> Self {
-        let (set, selections) = (sampler.set(), select(sampler, part, numbers, shape));
-        let ink = |count: usize, refs: fn(&Selection) -> &[ImageRef]| {
-            let ink = set.ink(selections.iter().flat_map(refs));
-            TensorData::new(ink, [selections.len(), count, set.size() * set.size()])
+        let selections = select(sampler, part, numbers, shape);
+        let each = sampler.set().format().values();
+        let values = |count: usize, refs: fn(&Selection) -> &[ImageRef]| {
+            let values = sampler.values(selections.iter().flat_map(refs));
+            TensorData::new(values, [selections.len(), count, each])
         };
         Self {
-            support: ink(shape.ways * shape.shots, |selection| &selection.support),
-            query: ink(shape.ways * shape.queries, |selection| &selection.query),
+            support: values(shape.ways * shape.shots, |selection| &selection.support),
+            query: values(shape.ways * shape.queries, |selection| &selection.query),
         }
     }
 
@@ -132,7 +132,7 @@ impl HostBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Augmentation, Error, Glyphs, Split, SplitRule};
+    use crate::data::{Augmentation, Channels, Error, Glyphs, ImageSet, Normalisation, Split, SplitRule};
     use bilevel::device::{Backend, open};
     use std::collections::HashSet;
     use std::sync::Arc;
@@ -142,17 +142,31 @@ mod tests {
 
     /// A loader of images with 9 pixels a side.
     fn loader(rotations: bool, augmentation: Augmentation, threads: usize) -> Result<EpisodeLoader, Error> {
-        let set = Glyphs { alphabets: 2, ..Glyphs::default() }.draw(9)?;
+        loader_of(Glyphs { alphabets: 2, ..Glyphs::default() }.draw(9)?, rotations, augmentation, threads)
+    }
+
+    fn loader_of(
+        set: ImageSet,
+        rotations: bool,
+        augmentation: Augmentation,
+        threads: usize,
+    ) -> Result<EpisodeLoader, Error> {
         let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 5, rotations, 1)?;
         let opened = open(Backend::Flex).unwrap().with_threads(Some(threads));
-        let sampler = Sampler::new(Arc::new(set), split, 1).with_augmentation(augmentation);
+        let normalisation = match set.channels() {
+            Channels::Grey => Normalisation::none(Channels::Grey),
+            Channels::Colour => Normalisation::measured(&set, &split.train),
+        };
+        let sampler = Sampler::new(Arc::new(set), split, 1)
+            .with_normalisation(normalisation)
+            .with_augmentation(augmentation);
         Ok(EpisodeLoader::new(sampler, &opened))
     }
 
     /// The same loader with all images on its device.
     fn resident(loader: &EpisodeLoader) -> EpisodeLoader {
         let sampler = loader.sampler();
-        let images = DeviceImages::new(sampler.set(), sampler.augmentation().shift, &loader.device);
+        let images = DeviceImages::new(sampler, &loader.device);
         EpisodeLoader { resident: Some(images), ..loader.clone() }
     }
 
@@ -204,6 +218,22 @@ mod tests {
                 }
                 let turns = if rotations || augmentation.turns { 4 } else { 1 };
                 assert_eq!(orientations.len(), turns * if augmentation.flips { 2 } else { 1 });
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn coloured_images_gathered_on_the_device_are_the_same() -> Result<(), Error> {
+        let set = Glyphs { alphabets: 2, ..Glyphs::default() }.draw_in_colour(9)?;
+        for augmentation in augmentations() {
+            let host = loader_of(set.clone(), true, augmentation, 1)?;
+            let device = resident(&host);
+            for first in 0..10 {
+                let [here, there] =
+                    [&host, &device].map(|loader| loader.images(Part::Train, first..first + 3, &SHAPE));
+                assert_eq!(here.query.dims(), [3, 12, 3 * 81]);
+                assert_eq!(bits(here), bits(there), "{first}, {augmentation:?}");
             }
         }
         Ok(())

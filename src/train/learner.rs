@@ -25,9 +25,10 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// The learner of `config` on the device of `opened`.
+    /// The learner of `config` on the device of `opened`. Images whose channels `config` leaves open are grey; see
+    /// [`Decided::config`](super::Decided::config).
     pub fn new(config: &Config, mut opened: Opened) -> Self {
-        let architecture = config.model.architecture.build(config.input_side(), config.task.ways);
+        let architecture = config.model.architecture.build(config.input(), config.task.ways);
         let (inner, batch_norm) = (config.inner.clone(), config.model.batch_norm);
         let adaptation = inner.adaptation();
         let loss = match config.task.kind {
@@ -78,12 +79,12 @@ impl Learner {
     pub fn problem(&self, episodes: &[Episode]) -> Proximal<FewShot> {
         let batch = |part: fn(&Episode) -> (&[f32], &[usize])| {
             let count = episodes.first().map_or(0, |episode| part(episode).1.len());
-            let pixels = episodes.first().map_or(0, |episode| episode.size * episode.size);
+            let values = episodes.first().map_or(0, |episode| episode.values);
             let images: Vec<f32> =
                 episodes.iter().flat_map(|episode| part(episode).0.iter().copied()).collect();
             let labels: Vec<usize> =
                 episodes.iter().flat_map(|episode| part(episode).1.iter().copied()).collect();
-            let images = TensorData::new(images, [episodes.len(), count, pixels]);
+            let images = TensorData::new(images, [episodes.len(), count, values]);
             let images = Tensor::from_data(images, &self.opened.device);
             let ways = episodes.first().map_or(0, |episode| episode.classes.len());
             Batch::new(&*self.architecture, images, &labels, ways)

@@ -126,10 +126,10 @@ impl Trainer {
     /// Returns an error if the data, the backend or the directory does not suit the run.
     pub fn start(config: Config, path: &Path, watcher: &mut dyn Watcher) -> Result<Self, Error> {
         let opened = device::open(config.backend)?.with_threads(config.threads);
-        let learner = Learner::new(&config, opened);
-        let theta = learner.initialise(config.seed);
         check_place(path, &config)?;
-        let (episodes, decided) = Episodes::new(&config, &learner.opened, Earlier::None, watcher)?;
+        let (episodes, decided) = Episodes::new(&config, &opened, Earlier::None, watcher)?;
+        let learner = Learner::new(&decided.config, opened);
+        let theta = learner.initialise(config.seed);
         let (run, lock) = RunDir::create(path, &decided.config)?;
         if let Some(split) = &decided.split {
             run.write_split(split)?;
@@ -150,10 +150,10 @@ impl Trainer {
             saved.check_settings(&config, Purpose::Training, run.path())?;
         }
         let opened = device::open(config.backend)?.with_threads(config.threads);
-        let learner = Learner::new(&config, opened);
         let split = run.split()?;
         let earlier = split.as_ref().map_or(Earlier::None, Earlier::Run);
-        let (episodes, _) = Episodes::new(&config, &learner.opened, earlier, watcher)?;
+        let (episodes, decided) = Episodes::new(&config, &opened, earlier, watcher)?;
+        let learner = Learner::new(&decided.config, opened);
         let Some((saved, faults)) = latest else {
             return Self::begin(learner.initialise(config.seed), learner, config, episodes, run, lock);
         };

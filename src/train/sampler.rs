@@ -4,11 +4,12 @@ use super::remedy::{check, remedy};
 use super::{Error, Watcher};
 use crate::config::{Config, Data};
 use crate::data::{
-    Augmentation, EpisodeShape, Findings, ImageSet, KeptSplit, LoadOptions, Loaded, Location, RotatedClass,
-    Rotations, Sampler, Split, SplitRule, TRAINING_FRACTION,
+    Augmentation, Channels, EpisodeShape, Findings, Fit, ImageSet, KeptSplit, LoadOptions, Loaded, Location,
+    Normalisation, RotatedClass, Rotations, Sampler, Split, SplitRule, TRAINING_FRACTION,
 };
 use crate::run::TrainingState;
 use bilevel::Choice;
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,8 +33,8 @@ pub struct RunData {
     pub sampler: Sampler,
     /// What was found out while reading the images.
     pub findings: Findings,
-    /// The configuration with every decision that the images left open: the split, the number of validation classes, and
-    /// whether images are inverted.
+    /// The configuration with every decision that the images left open: the split, the number of validation classes, whether
+    /// images are in colour and how these are normalised, and whether grey ones are inverted.
     pub config: Config,
     /// The split by names and contents of classes.
     pub split: KeptSplit,
@@ -64,15 +65,19 @@ pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Er
 /// # Errors
 /// Returns an error if the images cannot be split so.
 pub fn sampler_of_split(config: &Config, set: ImageSet) -> Result<Sampler, Error> {
-    let (split, _) = divide(config, config.images()?, &set)?;
-    Ok(Sampler::new(Arc::new(set), split, config.seed))
+    let data = config.images()?;
+    let (split, _) = divide(config, data, &set)?;
+    Ok(Sampler::new(Arc::new(set), split, config.seed).with_normalisation(data.normalisation()?))
 }
 
 /// The sampler of images that the run was not trained on: all their classes are test classes.
-pub fn sampler_of_all(config: &Config, set: ImageSet) -> Sampler {
+///
+/// # Errors
+/// Returns an error if `config` normalises other channels than it has.
+pub fn sampler_of_all(config: &Config, set: ImageSet) -> Result<Sampler, Error> {
     let all = (0..set.classes().len()).map(|class| RotatedClass { class, quarter_turns: 0 });
     let split = Split { train: Vec::new(), validation: Vec::new(), test: all.collect() };
-    Sampler::new(Arc::new(set), split, config.seed)
+    Ok(Sampler::new(Arc::new(set), split, config.seed).with_normalisation(config.images()?.normalisation()?))
 }
 
 impl RunData {
@@ -112,23 +117,36 @@ impl RunData {
             kept = kept.after(before);
         }
         let mut resolved = config.clone();
-        resolved.data = Some(Data {
+        let mut decided = Data {
             split: Some(rule),
             validation: Some(split.validation.len()),
             invert: findings.ink.map(|ink| ink.inverted).or(data.invert),
+            // The run may be resumed from another folder.
+            list: data.list.as_ref().map(|list| list.canonicalize().unwrap_or(list.clone())),
+            channels: Some(set.channels()),
             ..data.clone()
-        });
-        let sampler = Sampler::new(Arc::new(set), split, config.seed);
+        };
+        if set.channels() == Channels::Colour {
+            let measured = Normalisation::measured(&set, &split.train);
+            decided.mean.get_or_insert_with(|| measured.mean().to_vec());
+            decided.deviation.get_or_insert_with(|| measured.deviation().to_vec());
+        }
+        let sampler =
+            Sampler::new(Arc::new(set), split, config.seed).with_normalisation(decided.normalisation()?);
+        resolved.data = Some(decided);
         check(config, &sampler).map_err(|error| insufficient(config, sampler.set(), error))?;
         let sampler = sampler.with_augmentation(augmentation(data));
         Ok(Self { sampler, findings, config: resolved, split: kept })
     }
 
-    /// The split and the decision about ink, in a line.
+    /// The split and the decision about colour and ink, in a line.
     pub fn describe(&self) -> String {
         let split = &self.split;
         let [train, validation, test] = [&split.train, &split.validation, &split.test].map(Vec::len);
-        let ink = self.findings.ink.map_or(String::new(), |ink| format!("; {}", ink.describe()));
+        let ink = match self.sampler.set().channels() {
+            Channels::Colour => "; images in colour".into(),
+            Channels::Grey => self.findings.ink.map_or(String::new(), |ink| format!("; {}", ink.describe())),
+        };
         format!(
             "split {}: {train} training, {validation} validation and {test} test classes{ink}",
             split.rule
@@ -145,18 +163,27 @@ pub fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<Loaded, Erro
     if data.path.is_none() && data.source.location != Location::Generated {
         return Err(Error::NoData { of: data.source });
     }
+    let path = data.path.as_deref().unwrap_or(Path::new(""));
+    let watching = RefCell::new(&mut *watcher);
+    let report = |done, all| watching.borrow_mut().loading(done, all);
     let loaded = data.source.load(&LoadOptions {
-        path: data.path.as_deref().unwrap_or(Path::new("")),
-        size: data.image_size,
+        channels: data.channels,
+        fit: data.fit.unwrap_or(Fit::Stretch),
         seed: config.seed,
         invert: data.invert,
         skip_damaged: data.skip_damaged,
+        list: data.list.as_deref(),
         cache: Some(&data.cache),
+        progress: crate::data::Progress::to(&report),
+        ..LoadOptions::new(path, data.image_size)
     })?;
     loaded.findings.warnings().iter().chain(&loaded.warning).for_each(|warning| watcher.warning(warning));
-    if loaded.findings.coloured > 0 {
-        let count = loaded.findings.coloured;
-        watcher.note(&format!("{count} images are in colour; only their brightness is used"));
+    let coloured = loaded.findings.coloured;
+    if coloured > 0 && loaded.set.channels() == Channels::Grey {
+        let choice = if data.channels.is_none() { "; data.channels=3 keeps colours" } else { "" };
+        let are =
+            if coloured == 1 { "image is in colour; only its" } else { "images are in colour; only their" };
+        watcher.note(&format!("{coloured} {are} brightness is used{choice}"));
     }
     Ok(loaded)
 }

@@ -9,7 +9,7 @@ use bilevel::hypergradient::{Draw, LossWeights, Memory, Workers, differences, es
 use bilevel::kernel::Window;
 use bilevel::{Bilevel, Params};
 use burn::tensor::{DType, Device};
-use metaburn::model::{Architecture, Conv4, Initialisation, Mlp, Pool, ResNet, Sequential};
+use metaburn::model::{Architecture, Conv4, Initialisation, Mlp, Pool, ResNet, Sequential, Shape};
 use metaburn::task::BatchNorm;
 use metaburn::task::{Batch, HyperCleaning, Hyperparameters};
 use std::sync::Arc;
@@ -21,6 +21,13 @@ fn conv4_in_both_batch_norm_modes() {
         let (problem, theta) = few_shot(network, [2, 3, 2, 2, 49], 0.3, batch_norm);
         exact_gradient_matches_differences(&problem, &theta, 3);
     }
+}
+
+#[test]
+fn conv4_on_images_in_colour() {
+    let network = Arc::new(Conv4::new(3, 2).build_on(Shape::square(5, 3), 3).unwrap());
+    let (problem, theta) = few_shot(network, [2, 3, 2, 2, 75], 0.3, BatchNorm::Transductive);
+    exact_gradient_matches_differences(&problem, &theta, 3);
 }
 
 #[test]

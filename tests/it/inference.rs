@@ -1,7 +1,7 @@
 //! `predict`, `export` and `import`, and the same logits from PyTorch.
 
 use crate::common::optional::python_with_pytorch;
-use crate::common::{Outcome, TINY, checkpoint, names, run, run_command};
+use crate::common::{Outcome, TINY, checkpoint, coloured_folder, names, run, run_command};
 use image::GrayImage;
 use metaburn::data::Glyphs;
 use metaburn::support::archive::{Archive, Values};
@@ -311,6 +311,28 @@ mod pytorch {
                 let ran = run_command(command.current_dir(folder.path())).ok();
                 assert!(ran.stdout.contains("largest difference of 100 logits"), "{}", ran.stdout);
             }
+        }
+    }
+
+    #[test]
+    fn pytorch_sees_the_same_colours_however_images_are_fitted() {
+        let Some(python) = python_with_pytorch() else { return };
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/load_in_pytorch.py");
+        let folder = coloured_folder(17, 23);
+        for fit in ["stretch", "crop", "pad"] {
+            let line = format!(
+                "train --set data.source=folder --data images --set task.ways=4 --set data.fit={fit} {TINY} --steps 3 \
+                 --run-dir {fit}"
+            );
+            run(folder.path(), &line).ok();
+            run(folder.path(), &format!("export {fit} -o {fit}.safetensors")).ok();
+            let line = format!("predict {fit} --support shots --query images --backend flex --json");
+            fs::write(folder.path().join("answers.json"), run(folder.path(), &line).ok().stdout).unwrap();
+            let mut command = Command::new(&python);
+            let file = format!("{fit}.safetensors");
+            command.args([script, &file, "--support", "shots", "--answers", "answers.json"]);
+            let ran = run_command(command.current_dir(folder.path())).ok();
+            assert!(ran.stdout.contains("largest difference of"), "{}", ran.stdout);
         }
     }
 }

@@ -12,6 +12,7 @@ mod common;
 mod architecture;
 mod backends;
 mod bench;
+mod colour;
 mod data;
 mod documentation;
 mod endurance;

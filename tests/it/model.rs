@@ -9,7 +9,7 @@ use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor, TensorData, module};
 use metaburn::model::{
     Architecture, BuildError, Conv4, EPSILON, Initialisation, Layout, Mlp, Pool, ResNet, Role, Sequential,
-    initialise,
+    Shape, initialise,
 };
 use std::collections::HashMap;
 
@@ -164,6 +164,25 @@ fn a_stack_of_three_mlps_equals_three_of_burn() {
         let network = settings.build(12, 4).unwrap();
         assert_same_as_burn(&network, [6, 12], |burn, x| burn.mlp(&settings, x));
     }
+}
+
+#[test]
+fn networks_of_images_in_colour_equal_burns() {
+    let colour = Shape::square(9, 3);
+    // Images have channels last; Burn has them first.
+    let first = |x: Tensor<4>| x.permute([0, 3, 1, 2]);
+    for pool in [Pool::Stride, Pool::Max] {
+        let settings = Conv4 { pool, ..Conv4::new(5, 2) };
+        let network = settings.build_on(colour, 4).unwrap();
+        assert_eq!(network.leaves()[0].layout.shape(), [5, 3, 3, 3]);
+        assert_same_as_burn(&network, [6, 9, 9, 3], |burn, x| burn.conv4(&settings, first(x)));
+    }
+    let settings = ResNet { filters: 2, layers: 4, negative_slope: 0.1, init: Initialisation::He };
+    let network = settings.build_on(colour, 4).unwrap();
+    assert_same_as_burn(&network, [6, 9, 9, 3], |burn, x| burn.resnet(&settings, first(x)));
+    let settings = Mlp::new(&[7]);
+    let network = settings.build_on(colour, 4).unwrap();
+    assert_same_as_burn(&network, [6, 9, 9, 3], |burn, x| burn.mlp(&settings, first(x).flatten(1, 3)));
 }
 
 #[test]

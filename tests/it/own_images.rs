@@ -453,13 +453,23 @@ mod content {
     #[test]
     fn dropped_colours_are_said() {
         let folder = images(8, 4);
-        for class in 0..8_u8 {
+        let red = |class: u8| {
             let image = RgbImage::from_pixel(16, 16, Rgb([200, 10 * class, 30]));
             image.save(folder.path().join(format!("images/c{class:02}/red.png"))).unwrap();
-        }
-        assert_eq!(info(&folder)["coloured"], 8);
-        let said = train(&folder, "run", "").ok().stderr;
-        assert!(said.contains("8 images are in colour; only their brightness is used"), "{said}");
+        };
+        red(0);
+        let found = info(&folder);
+        assert_eq!((&found["coloured"], &found["channels"]), (&1.into(), &1.into()));
+        let said = train(&folder, "few", "").ok().stderr;
+        let dropped = "1 image is in colour; only its brightness is used; data.channels=3 keeps colours";
+        assert!(said.contains(dropped), "{said}");
+        (1..8).for_each(red);
+        let found = info(&folder);
+        assert_eq!((&found["coloured"], &found["channels"]), (&8.into(), &3.into()));
+        let said = train(&folder, "colour", "").ok().stderr;
+        assert!(said.contains("; images in colour") && !said.contains("brightness"), "{said}");
+        let said = train(&folder, "grey", "--set data.channels=1").ok().stderr;
+        assert!(said.contains("8 images are in colour; only their brightness is used\n"), "{said}");
     }
 
     #[test]
@@ -503,7 +513,8 @@ mod place {
         }
         let cached = run(&inside, &format!("train {here} --set data.cache=../cache --run-dir ../third")).ok();
         assert!(!cached.stderr.contains("not cached"), "{}", cached.stderr);
-        assert_eq!(names(&folder.path().join("cache")).len(), 1);
+        // The images, and whether they are in colour.
+        assert_eq!(names(&folder.path().join("cache")).len(), 2);
         run(&inside, "eval ../third").ok();
 
         // A run directory among the images would be taken for a class.
@@ -633,7 +644,7 @@ mod advice {
         refused("mini/images", &[&["no class folders, but 6 images"], &wanted[..]].concat());
         fs::create_dir(folder.path().join("lists")).unwrap();
         fs::rename(folder.path().join("mini/train.csv"), folder.path().join("lists/train.csv")).unwrap();
-        refused("lists", &[&["train.csv", "lists of files and labels are not read"], &wanted[..]].concat());
+        refused("lists", &[&["train.csv", "set data.list to it"], &wanted[..]].concat());
         fs::create_dir(folder.path().join("cifar")).unwrap();
         fs::write(folder.path().join("cifar/CIFAR_FS_train.pickle"), "x").unwrap();
         refused("cifar", &[&["CIFAR_FS_train.pickle", "unpack them"], &wanted[..]].concat());

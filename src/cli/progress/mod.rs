@@ -112,6 +112,8 @@ pub struct Terminal {
     step: u64,
     /// Messages held back while the dashboard is shown.
     held_back: Vec<String>,
+    /// Counts image files while they are decoded.
+    decoding: Option<Counter>,
 }
 
 /// The progress display.
@@ -141,6 +143,7 @@ impl Terminal {
             unit: String::new(),
             step: 0,
             held_back: Vec::new(),
+            decoding: None,
         }
     }
 
@@ -248,6 +251,17 @@ pub fn duration(seconds: f64) -> String {
 impl Watcher for Terminal {
     fn note(&mut self, text: &str) {
         Self::note(self, text);
+    }
+
+    fn loading(&mut self, done: usize, all: usize) {
+        let progress = self.progress;
+        let counter = self.decoding.get_or_insert_with(|| Counter::new(progress, all, "images decoded"));
+        counter.set(done);
+        if done == all
+            && let Some(counter) = self.decoding.take()
+        {
+            counter.finish();
+        }
     }
 
     fn step(&mut self, record: &StepRecord, progress: f64) {

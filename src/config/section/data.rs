@@ -3,9 +3,11 @@
 use super::task::{self, TaskKind};
 use crate::config::checker::Checker;
 use crate::config::key::{Computed, Fixed, Is, Key, Open, Otherwise, keys};
-use crate::config::kind::{self, Count, Flag, Kind, OneOf, at_least, between, one_of};
+use crate::config::kind::{
+    self, ChannelCount, Count, Flag, Kind, OneOf, PerChannel, at_least, between, one_of, positive, share,
+};
 use crate::data::registry::SOURCES;
-use crate::data::{Location, Rotations, Source, SplitRule};
+use crate::data::{Channels, Error, Fit, Location, Normalisation, Rotations, Source, SplitRule};
 use bilevel::Choice;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -16,6 +18,9 @@ keys! {
     SOURCE: Fixed<OneOf<&'static Source>> = "data.source", one_of(), Is(|| SOURCES[0]);
     /// Folder of the images, relative to the working directory. Sources that generate images have none.
     PATH: Key<kind::Location, Computed> = "data.path", kind::Location, Computed(default_paths);
+    /// A list of the images and their classes, over one folder: a CSV file with the columns `filename` and `label`, or a folder
+    /// with `train.csv`, `val.csv` and `test.csv`. Without one, each class is a folder.
+    LIST: Open<kind::Location> = "data.list", kind::Location, Otherwise("none");
     /// How classes are divided into training and test classes.
     SPLIT: Key<OneOf<SplitRule>, Computed> = "data.split", one_of(), Computed(default_splits);
     /// Number of validation classes, taken from the training classes; 0 for none.
@@ -31,14 +36,25 @@ keys! {
     /// random whole numbers, uniform from −shift to shift; what moves in is paper.
     SHIFT: Fixed<Count> = "data.shift", at_least(0), Is(|| 0);
     /// Height and width of the images, in pixels.
-    IMAGE_SIZE: Fixed<Count> = "data.image_size", between(8, 128), Is(|| 28);
-    /// Whether a folder's images are dark on a light background and must be inverted.
+    IMAGE_SIZE: Fixed<Count> = "data.image_size", between(8, 256), Is(|| 28);
+    /// Values of a pixel: 1 for grey, 3 for colour, "auto" for the default.
+    CHANNELS: Key<ChannelCount, Computed> = "data.channels", ChannelCount, Computed(default_channels);
+    /// How images that are not square become squares: "stretch" scales width and height independently, "crop" keeps the
+    /// square in the middle, "pad" adds bars of the mean colour of the image's border.
+    FIT: Open<OneOf<Fit>> = "data.fit", one_of(), Otherwise("\"stretch\"");
+    /// Whether a folder's grey images are dark on a light background and must be inverted. Images in colour never are.
     INVERT: Open<Flag> = "data.invert", Flag, Otherwise("detected from the images");
     /// Whether a folder's images that cannot be decoded are left out, with a warning that counts them. Otherwise nothing is
     /// trained, and all of them are named.
     SKIP_DAMAGED: Fixed<Flag> = "data.skip_damaged", Flag, Is(|| false);
     /// Folder in which decoded images are cached, relative to the working directory. The cache can be deleted at any time.
     CACHE: Fixed<kind::Location> = "data.cache", kind::Location, Is(|| "datasets/.cache".into());
+    /// Mean of each channel, for values from 0 to 1: a network's input is (value − mean)/deviation.
+    MEAN: Open<PerChannel> = "data.mean", PerChannel(share()),
+        Otherwise("that of the training images; 0 for grey images");
+    /// Standard deviation of each channel.
+    DEVIATION: Open<PerChannel> = "data.deviation", PerChannel(positive()),
+        Otherwise("that of the training images; 1 for grey images");
 }
 
 /// One of the names of [`Rotations`], or a flag as written by earlier versions: true for `classes`, false for `none`.
@@ -85,6 +101,14 @@ fn default_splits() -> String {
     })
 }
 
+/// The default of `data.channels` for each source.
+fn default_channels() -> String {
+    of_each_source(|source| match source.default_channels() {
+        Some(channels) => Some(format!("{} for {source}", channels.count())),
+        None => Some(format!("3 for {source} if more than one of 20 images has colours, else 1")),
+    })
+}
+
 fn of_each_source(phrase: impl Fn(&Source) -> Option<String>) -> String {
     SOURCES.iter().filter_map(|source| phrase(source)).collect::<Vec<_>>().join(", ")
 }
@@ -98,6 +122,9 @@ pub struct Data {
     /// here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// A CSV file of images and their classes, or a folder with one for each part; `None` for class folders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list: Option<PathBuf>,
     /// How classes are divided into training and test classes; `None` to choose by the images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitRule>,
@@ -110,8 +137,14 @@ pub struct Data {
     pub flips: bool,
     /// Largest shift of the images of training episodes, in pixels; less than `image_size`.
     pub shift: usize,
-    /// Height and width of the images in pixels, 8 to 128.
+    /// Height and width of the images in pixels, 8 to 256.
     pub image_size: usize,
+    /// Values of a pixel; `None` to choose by the images. A run's own configuration has the choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Channels>,
+    /// How images that are not square become squares; `None` if all are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Fit>,
     /// Whether images are dark on a light background and must be inverted; `None` to detect it from the images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invert: Option<bool>,
@@ -120,6 +153,27 @@ pub struct Data {
     pub skip_damaged: bool,
     /// Folder in which decoded images are cached, relative to the working directory.
     pub cache: PathBuf,
+    /// Mean of each channel; `None` to take it from the training images, or 0 for grey images. A run's own configuration has
+    /// what was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Vec<f64>>,
+    /// Standard deviation of each channel, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<Vec<f64>>,
+}
+
+impl Data {
+    /// How images are normalised, if that is decided: grey ones, and those in colour without mean and deviation, not at all.
+    ///
+    /// # Errors
+    /// Returns an error if mean or deviation is for another number of channels.
+    pub fn normalisation(&self) -> Result<Normalisation, Error> {
+        let channels = self.channels.unwrap_or(Channels::Grey);
+        let none = Normalisation::none(channels);
+        let mean = self.mean.as_deref().unwrap_or(none.mean());
+        let deviation = self.deviation.as_deref().unwrap_or(none.deviation());
+        Normalisation::new(channels, mean, deviation)
+    }
 }
 
 /// Refuses every key of the section: a task of this `kind` has no images.
@@ -132,25 +186,71 @@ pub fn refuse(checker: &mut Checker, kind: TaskKind) {
 /// Checks the section.
 pub fn check(checker: &mut Checker) -> Data {
     let source = checker.get(&SOURCE);
-    if !source.may_invert {
+    if !source.own_images {
         checker.unused(&INVERT, &SOURCE, source, "the background of its images is known");
         checker.unused(&SKIP_DAMAGED, &SOURCE, source, "its images are checked against what was published");
+        checker.unused(&FIT, &SOURCE, source, "all its images are square");
+        checker.unused(&LIST, &SOURCE, source, "the classes of its images are known");
     }
     let (path, split) = (path(checker, source), split(checker, source));
+    let channels = channels(checker, source);
+    let invert = checker.find(&INVERT);
+    if channels == Some(Channels::Colour) && invert == Some(true) {
+        let reason = "`data.invert` = true inverts grey images, and data.channels = 3 keeps their colours; leave one out";
+        checker.contradicts(&INVERT, &CHANNELS, reason.into());
+    }
     let image_size = checker.get(&IMAGE_SIZE);
     Data {
         source,
         path,
+        list: checker.find(&LIST),
         split,
         validation: checker.find(&VALIDATION).or(source.default_validation()),
         rotations: checker.find(&ROTATIONS).unwrap_or_else(|| source.default_rotations(split)),
         flips: checker.get(&FLIPS),
         shift: shift(checker, image_size),
         image_size,
-        invert: checker.find(&INVERT),
         skip_damaged: checker.get(&SKIP_DAMAGED),
         cache: checker.get(&CACHE),
+        channels,
+        fit: source.own_images.then(|| checker.find(&FIT).unwrap_or(Fit::Stretch)),
+        invert,
+        mean: per_channel(checker, &MEAN, channels),
+        deviation: per_channel(checker, &DEVIATION, channels),
     }
+}
+
+/// The channels, which the source must offer.
+fn channels(checker: &mut Checker, source: &Source) -> Option<Channels> {
+    let written = checker.find(&CHANNELS).flatten();
+    let Some(wrong) = written.filter(|channels| !source.offers(*channels)) else {
+        return written.or(source.default_channels());
+    };
+    let wrong = wrong.count();
+    let reason = format!(
+        "`data.channels` must be 1 for data.source = {:?}, whose images are grey, got {wrong}",
+        source.name
+    );
+    checker.unfit(&CHANNELS, &SOURCE, reason);
+    source.default_channels()
+}
+
+/// A number for each of the `channels`, if they are known.
+fn per_channel(
+    checker: &mut Checker,
+    key: &Open<PerChannel>,
+    channels: Option<Channels>,
+) -> Option<Vec<f64>> {
+    let numbers = checker.find(key)?;
+    let (name, given) = (key.name, numbers.len());
+    if let Some(channels) = channels.map(Channels::count).filter(|channels| *channels != given) {
+        let reason = format!(
+            "`{name}` must have a number for each channel: {given} were given for data.channels = {channels}"
+        );
+        checker.unfit(key, &CHANNELS, reason);
+        return None;
+    }
+    Some(numbers)
 }
 
 fn path(checker: &mut Checker, source: &Source) -> Option<PathBuf> {

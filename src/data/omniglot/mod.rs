@@ -16,8 +16,8 @@ use super::decode::{DRAWING, decode};
 use super::image_set::check_size;
 use super::resize::resize;
 use super::{
-    Class, Dataset, Defaults, Error, Findings, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Remote,
-    Rotations, Source, SplitRule,
+    Channels, Class, Dataset, Defaults, Error, Findings, ImageSet, LoadOptions, Loaded, Location, Offer,
+    Part, Remote, Rotations, Source, SplitRule,
 };
 
 /// Omniglot's entry in the registry.
@@ -30,7 +30,8 @@ pub static SOURCE: Source = Source {
         Offer { rule: SplitRule::Alphabets, rotations: Rotations::None },
     ],
     defaults: Defaults::Fixed { validation: 100 },
-    may_invert: false,
+    channels: &[Channels::Grey],
+    own_images: false,
     loader,
     dataset: Some(&DATASET),
 };
@@ -60,7 +61,7 @@ fn loader(options: &LoadOptions) -> Result<Loaded, Error> {
         options: String::new(),
         load: options,
     };
-    files.load(|| Ok((load(path, size)?, Findings::default())))
+    files.load(Channels::Grey, |_| Ok((load(path, size)?, Findings::default())))
 }
 
 /// One of the two official archives.
@@ -122,9 +123,9 @@ fn load_halves(dir: &Path, size: usize, halves: &[Half]) -> Result<ImageSet, Err
     pixels.par_chunks_exact_mut(size * size).zip(&drawings).try_for_each(
         |(image, (container, drawing))| {
             let path = container.path().join(drawing.join("/"));
-            let grey = decode(&container.read(drawing)?, &path, DRAWING)?;
+            let grey = decode(&container.read(drawing)?, &path, DRAWING, Channels::Grey)?;
             let ink: Vec<u8> = grey.pixels.iter().map(|grey| 255 - grey).collect();
-            image.copy_from_slice(&resize(&ink, grey.width, grey.height, size));
+            image.copy_from_slice(&resize(&ink, 1, [grey.width, grey.height], [size, size]));
             Ok(())
         },
     )?;

@@ -39,6 +39,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Square images of `side`² pixels.
+    pub fn square(side: usize, channels: usize) -> Self {
+        Self { height: side, width: side, channels }
+    }
+
     /// Number of pixels.
     pub fn pixels(self) -> usize {
         self.height * self.width

@@ -90,14 +90,14 @@ fn meaning(group: &[RunCurves], key: &str) -> String {
     value.map_or_else(String::new, |value| value.as_str().map_or_else(|| value.to_string(), str::to_string))
 }
 
-/// The keys of [`MEANING`] in which groups differ. Other sources have other images, and the same images at another size have
+/// The keys of [`MEANING`] in which groups differ. Other sources have other images, and the same images in another form have
 /// another digest: then the digest says nothing more.
 fn differing(groups: &[Vec<RunCurves>]) -> Vec<Setting> {
     let differs = |key: &str| {
         let values: BTreeSet<String> = groups.iter().map(|group| meaning(group, key)).collect();
         values.iter().filter(|value| !value.is_empty()).count() > 1
     };
-    let explained = differs("data.source") || differs("data.image_size");
+    let explained = ["data.source", "data.image_size", "data.channels", "data.fit"].into_iter().any(differs);
     let differs = |(key, _): &Setting| differs(key) && !(*key == DATA && explained);
     MEANING.into_iter().filter(differs).collect()
 }

@@ -8,7 +8,7 @@ pub mod runs;
 pub use program::{Outcome, Running, advised, metaburn, run, run_command, run_in_shell};
 pub use runs::{checkpoint, json_lines, last_saved_step, names, run_state};
 
-use image::{GrayImage, Luma};
+use image::{GrayImage, Luma, Rgb, RgbImage};
 use std::fs;
 use tempfile::TempDir;
 
@@ -48,6 +48,34 @@ pub fn folder_with_images() -> TempDir {
                 Luma([if ink { 20 * class as u8 } else { 255 }])
             };
             GrayImage::from_fn(14, 14, stripe).save(path.join(format!("{image}.png"))).expect("an image");
+        }
+    }
+    folder
+}
+
+/// A new folder with an `images` folder of sixteen classes of six images, `width` × `height` pixels in colour, and a `shots`
+/// folder of two images each of four of them. All images have the same brightness everywhere: only colour tells classes
+/// apart.
+pub fn coloured_folder(width: u32, height: u32) -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    for class in 0..16_u8 {
+        for image in 0..6_u8 {
+            let pixel = |x: u32, y: u32| {
+                let red = 14 * class + ((x * 7 + y * 3 + u32::from(image)) % 20) as u8;
+                // 2126·red + 7152·green is constant up to rounding.
+                let green = ((2126 * 230 + 7152 * 90 - 2126 * u32::from(red)) / 7152) as u8;
+                Rgb([red, green, 50])
+            };
+            let drawn = RgbImage::from_fn(width, height, pixel);
+            let save = |part: &str| {
+                let path = folder.path().join(format!("{part}/class{class}"));
+                fs::create_dir_all(&path).expect("a class folder");
+                drawn.save(path.join(format!("{image}.png"))).expect("an image");
+            };
+            save("images");
+            if class % 4 == 0 && image < 2 {
+                save("shots");
+            }
         }
     }
     folder
