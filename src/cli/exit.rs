@@ -11,7 +11,7 @@ use std::process::ExitCode;
 /// Exit code of a failure.
 pub const FAILED: u8 = 1;
 /// Exit code of an error that the user can correct.
-const USER_ERROR: u8 = 2;
+pub const USER_ERROR: u8 = 2;
 /// Exit code of a program ended by SIGINT (128 + 2).
 pub const INTERRUPTED: u8 = 130;
 
@@ -30,7 +30,12 @@ impl<E: Classified> From<E> for CommandError {
 impl CommandError {
     /// The exit code.
     pub fn code(&self) -> ExitCode {
-        ExitCode::from(if self.0.is_user_error() { USER_ERROR } else { FAILED })
+        ExitCode::from(self.number())
+    }
+
+    /// The same as a number.
+    pub fn number(&self) -> u8 {
+        if self.0.is_user_error() { USER_ERROR } else { FAILED }
     }
 
     /// Whether the error is a broken pipe on standard output, as after `| head`.

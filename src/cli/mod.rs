@@ -13,6 +13,7 @@ mod export;
 mod gradient;
 mod import;
 mod init;
+mod launch;
 mod man;
 mod output;
 mod plot;

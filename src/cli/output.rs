@@ -2,6 +2,10 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether messages are left to another process.
+static SILENT: AtomicBool = AtomicBool::new(false);
 
 /// Prints one line.
 ///
@@ -15,6 +19,19 @@ pub fn print(line: impl Display) -> io::Result<()> {
 /// Writes a message to standard error. If nobody reads it any more, as after `| head` or a closed terminal, it is dropped:
 /// the work matters more than its messages. (`eprintln!` would panic.)
 pub fn say(message: impl Display) {
+    if !SILENT.load(Ordering::Relaxed) {
+        say_anyway(message);
+    }
+}
+
+/// Ends the messages of this process: another one speaks for it.
+#[cfg_attr(not(feature = "mpi"), allow(dead_code))]
+pub fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
+}
+
+/// As [`say`], also after [`silence`].
+pub fn say_anyway(message: impl Display) {
     let line = format!("{message}\n");
     let _ = io::stderr().write_all(line.as_bytes());
 }

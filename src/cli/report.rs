@@ -157,7 +157,7 @@ fn evaluate(
 ) -> Vec<EvaluatedEpisode> {
     let Trained { learner, evaluation: Evaluation { part, shape, episodes, steps }, .. } = trained;
     let mut evaluated = Vec::new();
-    for batch in together(*episodes as u64) {
+    for batch in together(0..*episodes as u64) {
         let images = loader.images(*part, batch.clone(), shape);
         let predicted = learner.probabilities(theta, images, shape, *steps);
         evaluated.extend(batch.clone().zip(predicted).map(|(number, probabilities)| EvaluatedEpisode {

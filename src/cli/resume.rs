@@ -1,14 +1,15 @@
 //! `metaburn resume`: continues an interrupted run from its latest checkpoint.
 
-use super::Outcome;
 use super::eval::{self, known, print};
 use super::exit;
 use super::progress::{ProgressOption, Terminal};
 use super::regression;
 use super::setup::{Resources, changed};
+use super::{CommandError, Outcome, launch};
 use bilevel::estimator::EstimatorSettings;
+use bilevel::ranks::Ranks;
 use clap::Args;
-use metaburn::config::{Config, Purpose};
+use metaburn::config::{Config, Purpose, RawConfig};
 use metaburn::data::Part;
 use metaburn::report::tensorboard::EventWatcher;
 use metaburn::run::{RunDir, RunResult, Session, quoted};
@@ -16,6 +17,7 @@ use metaburn::support::settings::Difference;
 use metaburn::train::{self, Ended, Evaluation, Measured, Trainer, Watcher};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Continue an interrupted run, or train a finished one longer
 ///
@@ -48,8 +50,12 @@ pub struct Resume {
 impl Resume {
     /// Runs the command.
     pub fn run(self) -> Outcome {
-        let mut terminal = self.progress.terminal()?;
-        let (run, before) = RunDir::open(&self.run_dir)?;
+        launch::together(|ranks| self.run_on(ranks))
+    }
+
+    fn run_on(self, ranks: Arc<dyn Ranks>) -> Outcome {
+        let mut terminal = self.progress.terminal_of(&*ranks)?;
+        let (run, before) = self.open(&*ranks)?;
         let steps = self.steps.map(|steps| format!("outer.steps={steps}"));
         let assignments: Vec<String> = self.set.iter().cloned().chain(steps).collect();
         let mut config = changed(&before, &assignments, Purpose::Training, "metaburn resume")?;
@@ -60,7 +66,7 @@ impl Resume {
             // Weights that were imported without their images: these are the run's images from now on.
             data.path.clone_from(&here.path);
         }
-        let trainer = Trainer::resume(run, here, &mut terminal)?;
+        let trainer = Trainer::resume_with(ranks, run, here, &mut terminal)?;
         let step = trainer.training_state().step;
         if let Some(wanted) = self.steps.filter(|wanted| *wanted < step) {
             return Err(format!(
@@ -74,7 +80,7 @@ impl Resume {
             .into_iter()
             .map(|Difference { key, first, second }| format!("{key}: {first} → {second}"))
             .collect();
-        if config != before {
+        if trainer.is_first() && config != before {
             trainer.run_dir().write_config(&config)?;
         }
         if !changes.is_empty() {
@@ -93,6 +99,22 @@ impl Resume {
     }
 }
 
+impl Resume {
+    /// The run and its configuration, which rank 0 reads for all.
+    fn open(&self, ranks: &dyn Ranks) -> Result<(RunDir, Config), CommandError> {
+        if ranks.rank() > 0 {
+            let text = ranks.of_first(Vec::new());
+            let raw = RawConfig::parse("the run's configuration", &String::from_utf8_lossy(&text))?;
+            return Ok((RunDir::at(&self.run_dir), raw.without_data().check()?));
+        }
+        let (run, config) = RunDir::open(&self.run_dir)?;
+        if ranks.count() > 1 {
+            ranks.of_first(config.to_toml()?.into_bytes());
+        }
+        Ok((run, config))
+    }
+}
+
 /// Trains until the budget is used up, tests, and prints the result. `flags` must be given again to resume the run; `changes`
 /// are the settings that the command line changed.
 pub fn train_and_test(
@@ -107,6 +129,9 @@ pub fn train_and_test(
     let Some(result) = finish(&mut trainer, &mut terminal, &command, changes)? else {
         return Ok(ExitCode::from(exit::INTERRUPTED));
     };
+    if !trainer.is_first() {
+        return Ok(ExitCode::SUCCESS);
+    }
     // Saved first: nobody may read standard output any more.
     let saved = save(&trainer, &result);
     let known = known(&result, trainer.run_dir().path());
@@ -148,14 +173,30 @@ pub fn finish(
         trainer.run_dir().path().display(),
     ));
     terminal.note(&trainer.plan().to_string());
+    let ranks = &trainer.learner().ranks;
+    if ranks.count() > 1 {
+        let (count, tasks, threads) = (ranks.count(), config.outer.meta_batch, opened.workers.threads);
+        terminal.note(&format!(
+            "{count} ranks share the {tasks} tasks of a meta-batch; threads of each: {threads}"
+        ));
+        let cores = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+        if opened.is_cpu() && threads > cores {
+            terminal.warning(&format!(
+                "a rank has {threads} threads, but the launcher allows it {cores} of the cores: lower --threads, or allow more \
+                 (mpirun --bind-to none, srun --cpus-per-task)"
+            ));
+        }
+    }
     let step = trainer.training_state().step;
     let session =
         Session { changes, ..Session::beginning(step, format!("metaburn {}", arguments()), opened) };
-    if let Err(error) = trainer.run_dir().note_session(&session) {
+    if trainer.is_first()
+        && let Err(error) = trainer.run_dir().note_session(&session)
+    {
         terminal.warning(&format!("{error}; training continues, but this session is not recorded"));
     }
     terminal.begin(&config, trainer.progress(), command);
-    let ended = if config.records.tensorboard {
+    let ended = if config.records.tensorboard && trainer.is_first() {
         let mut events = EventWatcher::new(trainer.run_dir(), terminal);
         let ended = trainer.run(&mut events);
         events.finish();

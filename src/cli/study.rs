@@ -4,13 +4,16 @@ use super::exit;
 use super::progress::{BETWEEN_LINES, PARTS, share_bar};
 use super::resume::{arguments, program};
 use super::setup::Setup;
-use super::{Outcome, output};
+use super::{Outcome, launch, output};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use indicatif::ProgressBar;
 use metaburn::config::{self, Config};
-use metaburn::study::{ALL, ConfigSource, Finished, Observer, OptionInfo, Scale, StudyEntry};
+use metaburn::study::{
+    ALL, ConfigSource, Finished, Listed, Observer, OptionInfo, PieceState, Scale, StudyEntry,
+};
+use serde_json::json;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -56,7 +59,14 @@ struct Common {
     /// Run a smaller study: fewer repetitions, wider intervals
     #[arg(long)]
     quick: bool,
-    /// Print the claims as a JSON object
+    /// List the pieces of the study and whether they are done, without running any
+    #[arg(long)]
+    list: bool,
+    /// Run only this piece, by its name or its number from 0, and write no report: for schedulers that run each piece as a
+    /// job. The same command without --only then writes the report
+    #[arg(long, value_name = "NAME|INDEX", conflicts_with_all = ["list", "json"])]
+    only: Option<String>,
+    /// Print the claims as a JSON object; with --list, the pieces
     #[arg(long)]
     json: bool,
 }
@@ -131,7 +141,8 @@ impl Study {
     pub fn run(self) -> Outcome {
         match self {
             Self::List => list(),
-            Self::Run(study) => study.run(),
+            Self::Run(study) if study.common.list || study.common.only.is_some() => study.run(),
+            Self::Run(study) => launch::alone("give each a piece of its own with --only", || study.run()),
         }
     }
 }
@@ -154,7 +165,16 @@ impl Run {
             Some(setup) => setup,
             None => &(),
         };
+        if self.common.list {
+            return print_pieces(&self.entry.pieces(&self.values, scale, source, &folder)?, self.common.json);
+        }
         let mut terminal = Terminal::new(format!("{} {}", program(), arguments()));
+        if let Some(chosen) = &self.common.only {
+            let ended = self.entry.run_piece(&self.values, scale, source, &folder, chosen, &mut terminal);
+            terminal.bar.finish_and_clear();
+            ended?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let command = format!("metaburn {}", arguments());
         let finished = self.entry.run(&self.values, scale, source, &folder, &command, &mut terminal);
         terminal.bar.finish_and_clear();
@@ -187,6 +207,17 @@ impl ConfigSource for Setup {
     fn names_data(&self) -> bool {
         self.resources().names_data()
     }
+}
+
+fn print_pieces(pieces: &[Listed<PieceState>], json: bool) -> Outcome {
+    if json {
+        output::print(serde_json::to_string(&json!({ "pieces": pieces }))?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for Listed { index, name, state } in pieces {
+        output::print(format!("{index} {name}: {}", if state.done { "done" } else { "to do" }))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list() -> Outcome {

@@ -4,12 +4,14 @@ use super::eval::known;
 use super::progress::{ProgressOption, duration};
 use super::resume::{arguments, finish, program, save};
 use super::setup::Resources;
-use super::{Outcome, exit, output};
+use super::{Outcome, exit, launch, output};
 use clap::Args;
 use metaburn::config;
-use metaburn::study::start_or_resume;
+use metaburn::study::Error;
 use metaburn::study::sweep::{self, Run, RunState, SweepResult};
-use metaburn::train::{Error, Watcher};
+use metaburn::study::{Listed, index, start_or_resume};
+use metaburn::train::{Error as TrainError, Watcher};
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -20,6 +22,9 @@ use std::time::Instant;
 /// settings ([[run]]). Everything is checked before the first run starts. Each run has a run directory in the sweep's
 /// folder, which resume, eval and compare accept; table.md, table.csv, figure.svg and figure.png are written beside
 /// them. The same command continues an interrupted sweep; seeds and values can be added.
+///
+/// A scheduler can run each run as a job of its own, on any machine that sees the folder: --list --json names the runs,
+/// --only trains one, and the command without --only writes the table and the figure afterwards.
 ///
 /// Example: metaburn sweep configs/sweep-estimators.toml
 ///
@@ -41,24 +46,40 @@ pub struct Sweep {
     /// List the runs and their states without training
     #[arg(long)]
     list: bool,
-    /// Print the table as a JSON object
-    #[arg(long, conflicts_with = "list")]
+    /// Train only this run, by its name or its number from 0, and write no table; may be repeated
+    #[arg(long, value_name = "NAME|INDEX", conflicts_with_all = ["list", "json"])]
+    only: Vec<String>,
+    /// Print the table as a JSON object; with --list, the runs
+    #[arg(long)]
     json: bool,
 }
 
 impl Sweep {
     /// Runs the command.
     pub fn run(self) -> Outcome {
+        if self.list || !self.only.is_empty() {
+            return self.run_alone();
+        }
+        launch::alone("give each a run of its own with --only", || self.run_alone())
+    }
+
+    fn run_alone(&self) -> Outcome {
         let assignments: Vec<String> = self.set.iter().cloned().chain(self.resources.assignments()).collect();
         let plan = config::Sweep::read(&self.file, &assignments)?;
         let folder = self.folder();
-        let runs = sweep::runs(&plan, &folder);
+        let mut runs = sweep::runs(&plan, &folder);
+        if !self.only.is_empty() {
+            runs = chosen(&self.only, &runs)?;
+        }
         sweep::check(&runs)?;
         if self.list {
-            return list(&runs);
+            return list(&runs, self.json);
         }
         if !train_all(&runs, &self.progress)? {
             return Ok(ExitCode::from(exit::INTERRUPTED));
+        }
+        if !self.only.is_empty() {
+            return Ok(ExitCode::SUCCESS);
         }
         self.print(&sweep::write(&plan, &runs, &folder)?)
     }
@@ -120,7 +141,7 @@ fn train_all(runs: &[Run], progress: &ProgressOption) -> Result<bool, super::Com
                     terminal.warning(&format!("{}: {error}; continuing with the other runs", run.name()));
                 }
             }
-            Err(Error::Diverged { step, .. }) => {
+            Err(TrainError::Diverged { step, .. }) => {
                 terminal.warning(&format!(
                     "{} diverged at outer step {step}; continuing with the other runs",
                     run.name()
@@ -133,9 +154,23 @@ fn train_all(runs: &[Run], progress: &ProgressOption) -> Result<bool, super::Com
     Ok(true)
 }
 
-fn list(runs: &[Run]) -> Outcome {
-    for run in runs {
-        let state = match run.state()? {
+/// Those of `runs` that `only` names.
+fn chosen(only: &[String], runs: &[Run]) -> Result<Vec<Run>, Error> {
+    let names: Vec<String> = runs.iter().map(Run::name).collect();
+    only.iter().map(|chosen| Ok(runs[index(chosen, &names)?].clone())).collect()
+}
+
+fn list(runs: &[Run], json: bool) -> Outcome {
+    let listed = |(index, run): (usize, &Run)| Ok(Listed { index, name: run.name(), state: run.state()? });
+    let listed: Vec<Listed<RunState>> =
+        runs.iter().enumerate().map(listed).collect::<Result<_, metaburn::study::Error>>()?;
+    if json {
+        let measure = runs.first().map(|run| run.measure().name());
+        output::print(serde_json::to_string(&json!({ "measure": measure, "runs": listed }))?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (Listed { index, state, .. }, run) in listed.into_iter().zip(runs) {
+        let state = match state {
             RunState::Open => "to do".into(),
             RunState::Finished(score) => {
                 let measure = run.measure();
@@ -157,9 +192,9 @@ fn list(runs: &[Run]) -> Outcome {
                     ),
                 }
             }
-            RunState::Diverged(step) => format!("diverged at outer step {step}"),
+            RunState::Diverged { step } => format!("diverged at outer step {step}"),
         };
-        output::print(format!("{}: {state}", run.path.display()))?;
+        output::print(format!("{index} {}: {state}", run.path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

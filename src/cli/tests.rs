@@ -23,7 +23,7 @@ fn examples(command: &Command) -> Vec<String> {
 
 /// Asserts that the command line `line` parses or asks for help, without expanding wildcards.
 fn assert_parses(line: &str) {
-    let words = line.split_whitespace().take_while(|word| ![">", "#", "||"].contains(word));
+    let words = line.split_whitespace().take_while(|word| ![">", "#", "|", "||"].contains(word));
     if let Err(error) = Cli::command().try_get_matches_from(words) {
         assert!(error.kind() == ErrorKind::DisplayHelp, "`{line}`: {error}");
     }

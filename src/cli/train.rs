@@ -2,13 +2,15 @@
 
 use super::progress::ProgressOption;
 use super::setup::Setup;
-use super::{Outcome, resume};
+use super::{Outcome, launch, resume};
+use bilevel::ranks::Ranks;
 use clap::Args;
 use metaburn::config::Config;
 use metaburn::train::Trainer;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Train a learner and test it
 ///
@@ -41,16 +43,22 @@ pub struct Train {
 impl Train {
     /// Runs the command.
     pub fn run(self) -> Outcome {
+        launch::together(|ranks| self.run_on(ranks))
+    }
+
+    fn run_on(self, ranks: Arc<dyn Ranks>) -> Outcome {
         let steps = self.steps.map(|steps| format!("outer.steps={steps}"));
         let tensorboard = self.tensorboard.then(|| "records.tensorboard=true".to_string());
         let more: Vec<String> = steps.into_iter().chain(tensorboard).collect();
         let config = self.setup.config(&more)?;
-        let mut terminal = self.progress.terminal()?;
+        let mut terminal = self.progress.terminal_of(&*ranks)?;
         let trainer = match self.run_dir {
-            Some(path) => Trainer::start(config, &path, &mut terminal)?,
+            Some(path) => Trainer::start_with(ranks, config, &path, &mut terminal)?,
             None => {
-                let path = fresh_directory(&config)?;
-                Trainer::start(config, &path, &mut terminal).inspect_err(|_| {
+                let path = if ranks.rank() == 0 { fresh_directory(&config)? } else { PathBuf::new() };
+                let path = ranks.of_first(path.to_string_lossy().into_owned().into_bytes());
+                let path = PathBuf::from(String::from_utf8_lossy(&path).into_owned());
+                Trainer::start_with(ranks, config, &path, &mut terminal).inspect_err(|_| {
                     // Removes the directory only if it is empty, so a run that started is kept.
                     let _ = fs::remove_dir(&path).and_then(|()| fs::remove_dir("checkpoints"));
                 })?

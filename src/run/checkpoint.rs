@@ -7,7 +7,7 @@
 use super::{Best, Error, Ranking};
 use crate::config::{Config, Purpose};
 use crate::model::{self, Leaf};
-use crate::support::archive::{Archive, Values};
+use crate::support::archive::{self, Archive, Values};
 use bilevel::Params;
 use bilevel::estimator::State;
 use bilevel::hypergradient::Evaluations;
@@ -136,8 +136,20 @@ impl Saved {
     /// # Errors
     /// Returns an error if the file cannot be read, is damaged, or has another format.
     pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::verified(path, Archive::read(path))
+    }
+
+    /// The same from the `bytes` of a checkpoint that another process has read; error messages call it `path`.
+    ///
+    /// # Errors
+    /// Returns an error if they are damaged or have another format.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        Self::verified(path, Archive::parse(path, bytes))
+    }
+
+    fn verified(path: &Path, archive: Result<Archive, archive::Error>) -> Result<Self, Error> {
         let unusable = |reason: String| Error::Checkpoint { path: path.into(), reason };
-        let mut archive = Archive::read(path).map_err(|error| unusable(error.to_string()))?;
+        let mut archive = archive.map_err(|error| unusable(error.to_string()))?;
         let header =
             archive.text.get(HEADER).ok_or_else(|| unusable("it was not written by metaburn".into()))?;
         let malformed = |error: serde_json::Error| unusable(format!("its header: {error}"));

@@ -22,6 +22,8 @@ const SHOWN_EVERY: Duration = Duration::from_secs(1);
 /// A file of JSON lines, each with a `step`.
 pub struct Journal {
     path: PathBuf,
+    /// Whether lines are kept at all.
+    kept: bool,
     /// Bytes of complete lines that are synced to disk.
     synced: u64,
     /// The lines after these.
@@ -50,7 +52,20 @@ impl Journal {
             line.clear();
         }
         file.set_len(synced).map_err(failed("shorten", path))?;
-        Ok(Self { path: path.into(), synced, waiting: Vec::new(), written: 0, shown: Instant::now() })
+        Ok(Self {
+            kept: true,
+            path: path.into(),
+            synced,
+            waiting: Vec::new(),
+            written: 0,
+            shown: Instant::now(),
+        })
+    }
+
+    /// A journal of a process that leaves all files to another: it drops every line.
+    pub fn nowhere() -> Self {
+        let (path, waiting) = (PathBuf::new(), Vec::new());
+        Self { kept: false, path, synced: 0, waiting, written: 0, shown: Instant::now() }
     }
 
     /// Adds a line. It is synced to disk only by [`Self::flush`].
@@ -58,6 +73,9 @@ impl Journal {
     /// # Errors
     /// Returns an error if too many lines wait in memory for a full disk.
     pub fn write(&mut self, line: &impl Serialize) -> Result<(), Error> {
+        if !self.kept {
+            return Ok(());
+        }
         let failed = |reason: IoError| failed("write", &self.path)(reason);
         serde_json::to_writer(&mut self.waiting, line).map_err(|error| failed(error.into()))?;
         self.waiting.push(b'\n');
@@ -78,6 +96,9 @@ impl Journal {
     /// # Errors
     /// Returns an error if the file cannot be written; the next call then tries the same lines again.
     pub fn flush(&mut self) -> Result<(), Error> {
+        if !self.kept {
+            return Ok(());
+        }
         // After a failed sync the state of the disk is unknown, so all waiting lines are written again.
         let synced = self.write_waiting().and_then(|file| file.sync_data());
         self.written = 0;
@@ -92,6 +113,9 @@ impl Journal {
     /// # Errors
     /// As for [`Self::resume`] and [`Self::flush`].
     pub fn rewind(&mut self, step: u64) -> Result<(), Error> {
+        if !self.kept {
+            return Ok(());
+        }
         self.flush()?;
         *self = Self::resume(&self.path, step)?;
         Ok(())

@@ -7,7 +7,7 @@
 //! data/            NAME.csv
 //! figures/         NAME.svg, NAME.png
 //! report.md        claims (expected, measured, verdict), figures and settings
-//! study.lock       locked while a study runs here
+//! study.lock       locked while a study runs here; shared by processes that run one piece each
 //! ```
 
 use super::Error;
@@ -43,31 +43,44 @@ impl Folder {
     /// # Errors
     /// Returns an error if it cannot be written, is in use, or holds records of another study or of other settings.
     pub fn open(path: &Path, name: &str, settings: &Value) -> Result<Self, Error> {
-        let folders = [path.to_path_buf(), path.join("records"), path.join("data"), path.join("figures")];
-        for folder in &folders {
-            fs::create_dir_all(folder).map_err(failed("create", folder))?;
+        let folder = Self::locked(path, Lock::take)?;
+        for folder in folders(path) {
+            atomic_file::sweep(&folder).map_err(failed("sweep", &folder))?;
         }
-        let lock = Lock::take(&path.join("study.lock")).map_err(|refused| match refused {
-            Refused::Held(holder) => Error::InUse { path: path.into(), holder },
-            Refused::Io(action, path, source) => Error::Io { action, path, source },
-        })?;
-        for folder in &folders {
-            atomic_file::sweep(folder).map_err(failed("sweep", folder))?;
-        }
-        let folder = Self { path: path.into(), _lock: lock };
-        let mut wanted = settings.clone();
-        wanted["study"] = json!(name);
-        folder.check_settings(&wanted)?;
+        folder.check_settings(name, settings)?;
         Ok(folder)
     }
 
+    /// The same for one piece: other processes can open the folder for theirs at the same time.
+    ///
+    /// # Errors
+    /// Returns an error in the cases of [`Self::open`].
+    pub fn open_for_a_piece(path: &Path, name: &str, settings: &Value) -> Result<Self, Error> {
+        let folder = Self::locked(path, Lock::share)?;
+        folder.check_settings(name, settings)?;
+        Ok(folder)
+    }
+
+    fn locked(path: &Path, lock: fn(&Path) -> Result<Lock, Refused>) -> Result<Self, Error> {
+        for folder in folders(path) {
+            fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
+        }
+        let lock = lock(&path.join("study.lock")).map_err(|refused| match refused {
+            Refused::Held(holder) => Error::InUse { path: path.into(), holder },
+            Refused::Io(action, path, source) => Error::Io { action, path, source },
+        })?;
+        Ok(Self { path: path.into(), _lock: lock })
+    }
+
     /// Writes `study.json`, or checks it if the folder holds records or intermediate files already.
-    fn check_settings(&self, wanted: &Value) -> Result<(), Error> {
+    fn check_settings(&self, name: &str, settings: &Value) -> Result<(), Error> {
+        let mut wanted = settings.clone();
+        wanted["study"] = json!(name);
         let list = |name| fs::read_dir(self.path.join(name));
         let has_files =
             ["records", "work"].iter().any(|name| list(name).is_ok_and(|mut files| files.next().is_some()));
         let found = if has_files { read::<Value>(&self.path.join("study.json"))? } else { None };
-        match found.map(|found| differences(&found, wanted)) {
+        match found.map(|found| differences(&found, &wanted)) {
             None => self.write("study.json", format!("{wanted:#}\n").as_bytes()),
             Some(none) if none.is_empty() => Ok(()),
             Some(differences) => Err(Error::OtherSettings { path: self.path.clone(), differences }),
@@ -106,6 +119,15 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Whether the folder at `path` has a record of the piece called `key`.
+pub fn has_record(path: &Path, key: &str) -> bool {
+    path.join(record_name(key)).is_file()
+}
+
+fn folders(path: &Path) -> [PathBuf; 4] {
+    ["", "records", "data", "figures"].map(|name| path.join(name))
 }
 
 fn record_name(key: &str) -> String {

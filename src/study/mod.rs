@@ -6,6 +6,7 @@
 //! line is derived from it. `docs/studies.md` describes how to add one.
 
 pub mod bias;
+mod chosen;
 mod claim;
 mod digits;
 mod error;
@@ -22,12 +23,13 @@ mod run;
 pub mod sweep;
 mod training;
 
+pub use chosen::{Listed, index};
 pub use claim::{Claim, Expected, Measured, Verdict};
 pub use digits::{Digits, DigitsOptions, DigitsStudy, Size};
 pub use error::Error;
 pub use registry::{ConfigSource, OptionInfo, Scale, StudyEntry, StudyOption, StudyOptions};
 pub use report_page::Finished;
-pub use run::{Observer, Workspace, run};
+pub use run::{Observer, PieceState, Workspace, pieces, run, run_piece};
 pub use training::start_or_resume;
 
 use crate::report::{Figure, Table};

@@ -3,7 +3,7 @@
 //! A study declares its options as data ([`StudyOption`]) beside its own code. The command line builds a subcommand
 //! from every entry of [`super::ALL`]; this module knows nothing of its parser.
 
-use super::{About, Error, Finished, Observer, Study, run};
+use super::{About, Error, Finished, Listed, Observer, PieceState, Study, pieces, run, run_piece};
 use crate::config::{self, Config};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -111,11 +111,20 @@ pub struct StudyEntry {
     options: fn() -> Vec<OptionInfo>,
     check: fn(&str, &OsStr) -> Result<(), String>,
     run: RunFn,
+    pieces: PiecesFn,
+    run_piece: RunPieceFn,
 }
 
 /// Sets the option values, builds the study, and runs it as [`run`] does.
 type RunFn =
     fn(&[OptionValue], Scale, &dyn ConfigSource, &Path, &str, &mut dyn Observer) -> Result<Finished, Error>;
+
+/// The same for [`pieces`].
+type PiecesFn = fn(&[OptionValue], Scale, &dyn ConfigSource, &Path) -> Result<Vec<Listed<PieceState>>, Error>;
+
+/// The same for [`run_piece`].
+type RunPieceFn =
+    fn(&[OptionValue], Scale, &dyn ConfigSource, &Path, &str, &mut dyn Observer) -> Result<(), Error>;
 
 /// An option's name and one of its values.
 pub type OptionValue = (&'static str, OsString);
@@ -129,12 +138,11 @@ impl StudyEntry {
             options: || O::OPTIONS.iter().map(|option| option.info).collect(),
             check: |name, value| set(&mut O::default(), name, value),
             run: |values, scale, source, folder, command, observer| {
-                let mut options = O::default();
-                for (name, value) in values {
-                    set(&mut options, name, value)
-                        .map_err(|reason| Error::Invalid(format!("--{name}: {reason}")))?;
-                }
-                run(&options.build(scale, source)?, folder, command, observer)
+                run(&built::<O>(values, scale, source)?, folder, command, observer)
+            },
+            pieces: |values, scale, source, folder| Ok(pieces(&built::<O>(values, scale, source)?, folder)),
+            run_piece: |values, scale, source, folder, chosen, observer| {
+                run_piece(&built::<O>(values, scale, source)?, folder, chosen, observer)
             },
         }
     }
@@ -167,6 +175,49 @@ impl StudyEntry {
     ) -> Result<Finished, Error> {
         (self.run)(values, scale, source, folder, command, observer)
     }
+
+    /// Builds the study from option `values`, and lists its pieces; see [`pieces`].
+    ///
+    /// # Errors
+    /// Returns an error if an option is invalid.
+    pub fn pieces(
+        &self,
+        values: &[OptionValue],
+        scale: Scale,
+        source: &dyn ConfigSource,
+        folder: &Path,
+    ) -> Result<Vec<Listed<PieceState>>, Error> {
+        (self.pieces)(values, scale, source, folder)
+    }
+
+    /// Builds the study from option `values`, and runs the `chosen` piece of it in `folder`; see [`run_piece`].
+    ///
+    /// # Errors
+    /// Returns an error if an option is invalid or the piece fails.
+    pub fn run_piece(
+        &self,
+        values: &[OptionValue],
+        scale: Scale,
+        source: &dyn ConfigSource,
+        folder: &Path,
+        chosen: &str,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        (self.run_piece)(values, scale, source, folder, chosen, observer)
+    }
+}
+
+/// The study that option `values` describe.
+fn built<O: StudyOptions>(
+    values: &[OptionValue],
+    scale: Scale,
+    source: &dyn ConfigSource,
+) -> Result<O::Study, Error> {
+    let mut options = O::default();
+    for (name, value) in values {
+        set(&mut options, name, value).map_err(|reason| Error::Invalid(format!("--{name}: {reason}")))?;
+    }
+    options.build(scale, source)
 }
 
 fn set<O: StudyOptions>(options: &mut O, name: &str, value: &OsStr) -> Result<(), String> {

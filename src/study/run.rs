@@ -1,8 +1,9 @@
 //! Runs a study: the pieces without a record, one after the other, then the conclusion and the report.
 
-use super::folder::{Folder, StoredRecord, failed};
+use super::folder::{Folder, StoredRecord, failed, has_record};
 use super::report_page::{self, Finished};
-use super::{Completed, Error, Study};
+use super::{Completed, Error, Listed, Study, index};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -67,14 +68,9 @@ pub fn run<S: Study>(
         let stored = match folder.record::<S::Record>(&key)? {
             Some(stored) => stored,
             None => {
-                observer.progress(&key, before);
-                let started = Instant::now();
                 let work = folder.path().join("work");
-                let mut workspace = Workspace { key: &key, folder: work, observer, before, share };
-                let record = study.run(&piece, &mut workspace)?;
-                let stored = StoredRecord { seconds: started.elapsed().as_secs_f64(), record };
-                folder.store(&key, &stored)?;
-                stored
+                let workspace = Workspace { key: &key, folder: work, observer, before, share };
+                compute(study, &piece, &folder, workspace)?
             }
         };
         results.push(Completed { piece, record: stored.record });
@@ -83,4 +79,61 @@ pub fn run<S: Study>(
     }
     observer.progress("the report", 1.0);
     report_page::write(&folder, S::ABOUT, &settings, study.conclude(results), seconds, command)
+}
+
+/// Computes `piece` and stores its record in `folder`.
+fn compute<S: Study>(
+    study: &S,
+    piece: &S::Piece,
+    folder: &Folder,
+    mut workspace: Workspace,
+) -> Result<StoredRecord<S::Record>, Error> {
+    workspace.progress(0.0);
+    let started = Instant::now();
+    let record = study.run(piece, &mut workspace)?;
+    let stored = StoredRecord { seconds: started.elapsed().as_secs_f64(), record };
+    folder.store(workspace.key, &stored)?;
+    Ok(stored)
+}
+
+/// Whether a piece of a study is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PieceState {
+    /// Whether the folder has its record.
+    pub done: bool,
+}
+
+/// The pieces of `study`, and which of them have a record in the folder `path`.
+pub fn pieces<S: Study>(study: &S, path: &Path) -> Vec<Listed<PieceState>> {
+    let keys = study.pieces().iter().map(|piece| study.key(piece)).collect::<Vec<_>>();
+    let listed = |(index, name): (usize, String)| Listed {
+        index,
+        state: PieceState { done: has_record(path, &name) },
+        name,
+    };
+    keys.into_iter().enumerate().map(listed).collect()
+}
+
+/// Runs the piece of `study` that `chosen` names, by its name or number, unless it has a record in the folder `path`. Other processes
+/// can run other pieces at the same time; [`run`] then writes the report.
+///
+/// # Errors
+/// Returns an error if there is no such piece, or in the cases of [`run`].
+pub fn run_piece<S: Study>(
+    study: &S,
+    path: &Path,
+    chosen: &str,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    let mut pieces = study.pieces();
+    let keys: Vec<String> = pieces.iter().map(|piece| study.key(piece)).collect();
+    let at = index(chosen, &keys)?;
+    let (piece, key) = (pieces.swap_remove(at), &keys[at]);
+    let folder = Folder::open_for_a_piece(path, S::ABOUT.name, &study.settings())?;
+    if folder.record::<S::Record>(key)?.is_some() {
+        observer.note(&format!("{key} is done already"));
+        return Ok(());
+    }
+    let workspace = Workspace { key, folder: path.join("work"), observer, before: 0.0, share: 1.0 };
+    compute(study, &piece, &folder, workspace).map(drop)
 }

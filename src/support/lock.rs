@@ -103,6 +103,25 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// Takes the lock file at `path` together with others that share it; [`Self::take`] is refused meanwhile. A file system
+    /// without locks refuses nobody.
+    ///
+    /// # Errors
+    /// Returns [`Refused`] if a process holds it alone, or the file cannot be opened.
+    pub fn share(path: &Path) -> Result<Self, Refused> {
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let file = open.map_err(|error| Refused::Io("open", path.into(), error))?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Err(Refused::Held(Holder::default())),
+            Ok(()) | Err(TryLockError::Error(_)) => {
+                clear_the_way(&path.with_extension("owner"))?;
+                Ok(Self { _file: file, owner: None })
+            }
+        }
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         if let Some(path) = &self.owner {

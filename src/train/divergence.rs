@@ -7,12 +7,13 @@
 //! the task out changes the estimated quantity to the mean over the finite tasks. So the metrics list all tasks left out.
 
 use super::episode_loader::episode_numbers;
+use super::ranks::latest;
 use super::{Error, Trainer, Watcher};
 use crate::config::OnDivergence;
 use crate::run::{self, failed};
 use crate::support::atomic_file;
 use bilevel::CompletedStep;
-use bilevel::readback::{read, read_all};
+use bilevel::readback::read_all;
 use bilevel::stats::mean;
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -39,7 +40,7 @@ impl Trainer {
     ) -> Result<Recovery, Error> {
         let (number, spent) = (step.pending.step, step.pending.spent);
         self.outer.restore(&step.pending.before);
-        let norms = read(step.pending.estimates.clone().squared_norm());
+        let norms = step.pending.squared_norms();
         if self.config.divergence.drop_tasks
             && let Some(dropped) = self.drop_tasks(&mut step, &norms)
         {
@@ -48,7 +49,7 @@ impl Trainer {
             self.record(&step, dropped, watcher)?;
             return Ok(Recovery::NextStep);
         }
-        let report = self.report(&step, what, &norms, watcher);
+        let report = if self.is_first() { self.report(&step, what, &norms, watcher) } else { None };
         match self.config.divergence.action {
             OnDivergence::Skip { most } if self.progress.skipped_steps < most as u64 => {
                 self.outer.count(spent);
@@ -79,7 +80,11 @@ impl Trainer {
         if finite.is_empty() || dropped.is_empty() {
             return None;
         }
-        let gradient = self.outer.apply(step.pending.estimates.select(&finite), step.pending.rate);
+        let pending = &step.pending;
+        let own = Some(pending.share.places(&finite)).filter(|places| !places.is_empty());
+        let own = own.map(|places| pending.estimates.select(&places));
+        let gradient = pending.share.mean(&finite, own, self.outer.theta());
+        let gradient = self.outer.apply(gradient, pending.rate);
         let squares = read_all(vec![gradient, self.outer.theta().clone().squared_norm()]).concat();
         let losses: Vec<f64> = finite.iter().map(|task| step.losses[*task]).collect();
         (step.loss, step.gradient_norm, step.weights) = (mean(&losses), squares[0].sqrt(), squares[1]);
@@ -113,15 +118,14 @@ impl Trainer {
         let (spent, seconds, rewinds) =
             (self.outer.evaluations(), self.progress.seconds, self.progress.rewinds + 1);
         let none = || run::Error::NoCheckpoint { path: self.run.path().to_path_buf() };
-        let (mut saved, faults) = self.run.latest()?.ok_or_else(none)?;
+        let (mut saved, faults) = latest(&self.run, &*self.learner.ranks)?.ok_or_else(none)?;
         faults.iter().for_each(|fault| watcher.warning(fault));
         (saved.training_state.evaluations, saved.training_state.seconds) = (spent, seconds);
         saved.training_state.rewinds = rewinds;
         self.restore(&saved)?;
         self.metrics.rewind(self.outer.steps())?;
         self.clock.rewind(self.outer.steps())?;
-        self.save(watcher);
-        Ok(())
+        self.save(watcher)
     }
 
     /// Writes a report and a checkpoint with which the step can be repeated. Returns the path of the report.

@@ -8,6 +8,7 @@ use super::device_images::DeviceImages;
 use crate::data::{EpisodeShape, ImageRef, Part, Sampler, Selection};
 use crate::support::prefetch::Prefetcher;
 use bilevel::device::Opened;
+use bilevel::ranks::Share;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::ops::Range;
 
@@ -39,7 +40,7 @@ pub struct Images {
 pub struct BatchStream {
     loader: EpisodeLoader,
     shape: EpisodeShape,
-    tasks: u64,
+    share: Share,
     next: u64,
     prefetcher: Option<Prefetcher<HostBatch>>,
 }
@@ -74,11 +75,15 @@ impl EpisodeLoader {
 
     /// Training meta-batches of `tasks` episodes, starting with meta-batch number `first`.
     pub fn batches(&self, shape: EpisodeShape, tasks: usize, first: u64) -> BatchStream {
-        let (sampler, tasks) = (self.sampler.clone(), tasks as u64);
-        let host_batch =
-            move |batch| HostBatch::new(&sampler, Part::Train, episode_numbers(batch, tasks), &shape);
+        self.batches_of(shape, Share::all(tasks), first)
+    }
+
+    /// This rank's `share` of the same meta-batches.
+    pub fn batches_of(&self, shape: EpisodeShape, share: Share, first: u64) -> BatchStream {
+        let (sampler, of) = (self.sampler.clone(), share.clone());
+        let host_batch = move |batch| HostBatch::new(&sampler, Part::Train, own_numbers(batch, &of), &shape);
         let prefetcher = self.prefetches.then(|| Prefetcher::new(first, host_batch));
-        BatchStream { loader: self.clone(), shape, tasks, next: first, prefetcher }
+        BatchStream { loader: self.clone(), shape, share, next: first, prefetcher }
     }
 }
 
@@ -89,7 +94,7 @@ impl BatchStream {
         self.next += 1;
         match &mut self.prefetcher {
             Some(prefetcher) => prefetcher.take().place(&self.loader.device),
-            None => self.loader.images(Part::Train, episode_numbers(batch, self.tasks), &self.shape),
+            None => self.loader.images(Part::Train, own_numbers(batch, &self.share), &self.shape),
         }
     }
 }
@@ -97,6 +102,12 @@ impl BatchStream {
 /// The numbers of the episodes in meta-batch `batch` of `tasks` episodes.
 pub fn episode_numbers(batch: u64, tasks: u64) -> Range<u64> {
     batch * tasks..(batch + 1) * tasks
+}
+
+/// The numbers of those in this rank's share.
+pub fn own_numbers(batch: u64, share: &Share) -> Range<u64> {
+    let (first, own) = (episode_numbers(batch, share.tasks() as u64).start, share.own());
+    first + own.start as u64..first + own.end as u64
 }
 
 fn select(sampler: &Sampler, part: Part, numbers: Range<u64>, shape: &EpisodeShape) -> Vec<Selection> {

@@ -2,7 +2,7 @@
 //!
 //! Either way an episode is a function of (seed, part, number), and a meta-batch of them becomes a problem for the learner.
 
-use super::episode_loader::episode_numbers;
+use super::episode_loader::own_numbers;
 use super::sampler::check_digest;
 use super::{BatchStream, Earlier, EpisodeLoader, Error, Learner, RunData, Watcher};
 use crate::config::{self, Config, TaskKind};
@@ -11,6 +11,7 @@ use crate::run::TrainingState;
 use crate::task::FewShot;
 use bilevel::Proximal;
 use bilevel::device::Opened;
+use bilevel::ranks::Share;
 
 /// Where a run's episodes come from.
 #[derive(Clone)]
@@ -41,8 +42,8 @@ pub enum Batches {
         source: Sinusoids,
         /// The shape of each.
         shape: EpisodeShape,
-        /// Episodes in a meta-batch.
-        tasks: u64,
+        /// Which episodes of a meta-batch are this rank's.
+        share: Share,
         /// The number of the next meta-batch.
         next: u64,
     },
@@ -112,13 +113,11 @@ impl Episodes {
         }
     }
 
-    /// Training meta-batches of `tasks` episodes, starting with meta-batch number `first`.
-    pub fn batches(&self, shape: EpisodeShape, tasks: usize, first: u64) -> Batches {
+    /// This rank's `share` of training meta-batches, starting with meta-batch number `first`.
+    pub fn batches(&self, shape: EpisodeShape, share: Share, first: u64) -> Batches {
         match self {
-            Self::Images(loader) => Batches::Images(Box::new(loader.batches(shape, tasks, first)), shape),
-            Self::Sinusoids(source) => {
-                Batches::Sinusoids { source: *source, shape, tasks: tasks as u64, next: first }
-            }
+            Self::Images(loader) => Batches::Images(Box::new(loader.batches_of(shape, share, first)), shape),
+            Self::Sinusoids(source) => Batches::Sinusoids { source: *source, shape, share, next: first },
         }
     }
 }
@@ -128,8 +127,8 @@ impl Batches {
     pub fn take(&mut self, learner: &Learner) -> Proximal<FewShot> {
         match self {
             Self::Images(stream, shape) => learner.classify(stream.take(), shape),
-            Self::Sinusoids { source, shape, tasks, next } => {
-                let numbers = episode_numbers(*next, *tasks);
+            Self::Sinusoids { source, shape, share, next } => {
+                let numbers = own_numbers(*next, share);
                 *next += 1;
                 let episode = |number| source.episode(Part::Train, number, shape.shots, shape.queries);
                 learner.regress(&numbers.map(episode).collect::<Vec<_>>())

@@ -65,6 +65,22 @@ pub enum Error {
     )]
     Unsaved { step: u64, path: PathBuf, latest: Option<u64>, reason: String },
     #[error(
+        "the ranks cannot compute one run together: {}. Start the same program with the same configuration and data on machines \
+         of one kind",
+        differences.join("; ")
+    )]
+    Unlike { differences: Vec<String> },
+    #[error(
+        "{ranks} ranks cannot share the {tasks} tasks of a meta-batch; start at most {tasks}, or raise outer.meta_batch"
+    )]
+    FewTasks { ranks: usize, tasks: usize },
+    #[error(
+        "after outer step {step} the weights of these ranks differ from those of rank 0: {ranks}. Nothing was saved; the \
+         processors may differ, or one be faulty. `metaburn resume {}` continues from the last checkpoint",
+        quoted(path)
+    )]
+    Parted { step: u64, ranks: String, path: PathBuf },
+    #[error(
         "computing failed after outer step {step}: {reason}. If memory ran out, lower outer.meta_batch, task.queries \
          or model.filters, or set memory.plan = \"snapshots\"; the last checkpoint is kept, and `metaburn resume {}` \
          continues from it",
@@ -95,8 +111,12 @@ impl Classified for Error {
             | Self::NoData { .. }
             | Self::OtherData { .. }
             | Self::NoAccuracy { .. }
-            | Self::NoError { .. } => true,
-            Self::Diverged { .. } | Self::Unsaved { .. } | Self::Computing { .. } => false,
+            | Self::NoError { .. }
+            | Self::Unlike { .. }
+            | Self::FewTasks { .. } => true,
+            Self::Diverged { .. } | Self::Unsaved { .. } | Self::Parted { .. } | Self::Computing { .. } => {
+                false
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::data::{EpisodeShape, Part};
 use crate::task::{BatchNorm, FewShot};
 use bilevel::hypergradient::adapt;
+use bilevel::ranks::Share;
 use bilevel::readback::read_all;
 use bilevel::stats::{mean, mean_and_ci95};
 use bilevel::{Bilevel, Params, Proximal};
@@ -25,10 +26,10 @@ use std::ops::Range;
 /// Number of episodes evaluated together. On a GPU they share kernel launches.
 const EVALUATED_TOGETHER: u64 = 32;
 
-/// Splits episodes 0 … `episodes` − 1 into batches that are evaluated together.
-pub fn together(episodes: u64) -> impl Iterator<Item = Range<u64>> {
-    let step = EVALUATED_TOGETHER as usize;
-    (0..episodes).step_by(step).map(move |first| first..episodes.min(first + EVALUATED_TOGETHER))
+/// Splits `episodes` into batches that are evaluated together.
+pub fn together(episodes: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let (step, end) = (EVALUATED_TOGETHER as usize, episodes.end);
+    episodes.step_by(step).map(move |first| first..end.min(first + EVALUATED_TOGETHER))
 }
 
 /// The episodes of an evaluation, and the adaptation to each.
@@ -89,8 +90,11 @@ impl Learner {
     ) -> [Accuracy; N] {
         let Evaluation { part, shape, episodes, steps } = *evaluation;
         let mut seen = modes.map(|_| Scores::default());
-        for batch in together(episodes as u64) {
-            let last = batch.end;
+        let share = Share::new(self.ranks.clone(), episodes);
+        let Range { start, end } = share.own();
+        for batch in together(start as u64..end as u64) {
+            // As if all ranks were equally far.
+            let done = (batch.end as usize - start) * episodes / (end - start);
             let problem = self.classify(loader.images(part, batch, &shape), &shape);
             let parts = self.opened.workers.map(problem.tasks(), |chunk| {
                 let problem = problem.select(chunk);
@@ -105,9 +109,9 @@ impl Learner {
                 seen[mode].accuracies.extend(accuracies);
                 seen[mode].losses.extend(losses);
             }
-            progress(last as usize);
+            progress(done);
         }
-        seen.map(|scores| scores.mean())
+        seen.map(|scores| scores.of_all(&share).mean())
     }
 }
 
@@ -140,6 +144,12 @@ struct Scores {
 }
 
 impl Scores {
+    /// Those of the episodes of all ranks.
+    fn of_all(self, share: &Share) -> Self {
+        let [accuracies, losses] = share.collect([self.accuracies, self.losses]);
+        Self { accuracies, losses }
+    }
+
     fn mean(self) -> Accuracy {
         let answered: Vec<bool> = self.losses.iter().map(|loss| loss.is_finite()).collect();
         let accuracies = self.accuracies.iter().zip(&answered);

@@ -8,6 +8,7 @@ use crate::task::{Adaptation, Batch, BatchNorm, FewShot, Head, Loss};
 use bilevel::device::Opened;
 use bilevel::hypergradient::Workers;
 use bilevel::optimizer::LeafSettings;
+use bilevel::ranks::{Alone, Ranks};
 use bilevel::{OuterLoop, Params, Proximal};
 use burn::tensor::{Tensor, TensorData};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct Learner {
     pub architecture: Arc<dyn Architecture>,
     /// The device.
     pub opened: Opened,
+    /// The ranks that share the tasks of meta-batches and the episodes of evaluations.
+    pub ranks: Arc<dyn Ranks>,
     inner: config::Inner,
     adaptation: Adaptation,
     batch_norm: BatchNorm,
@@ -39,7 +42,13 @@ impl Learner {
             // So little is computed for a point that starting an operation costs more than the operation.
             opened.workers.chunk = Workers::TOGETHER.chunk;
         }
-        Self { architecture, opened, inner, adaptation, batch_norm, loss }
+        Self { architecture, opened, ranks: Arc::new(Alone), inner, adaptation, batch_norm, loss }
+    }
+
+    /// The same learner, sharing its work with other ranks.
+    #[must_use]
+    pub fn with(self, ranks: Arc<dyn Ranks>) -> Self {
+        Self { ranks, ..self }
     }
 
     /// The parameters of θ in the order of its leaves; see [`Adaptation::leaves`].
@@ -61,7 +70,7 @@ impl Learner {
         let rates = self.adaptation.rates_in(&*self.architecture);
         let of = |leaf| if rates.contains(&leaf) { inner_rates } else { LeafSettings::default() };
         let leaves = (0..theta.leaves().len()).map(of).collect();
-        outer_loop(config, theta, self.opened.workers).leaf_settings(leaves)
+        outer_loop(config, theta, self.opened.workers).ranks(self.ranks.clone()).leaf_settings(leaves)
     }
 
     /// Number of weights that adapt to an episode.

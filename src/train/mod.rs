@@ -11,12 +11,15 @@ mod learner;
 mod measured;
 mod memory;
 mod prediction;
+mod ranks;
 mod regression;
 mod remedy;
 mod sampler;
 mod saving;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_ranks;
 mod watcher;
 
 pub use episode_loader::{BatchStream, EpisodeLoader, Images};
@@ -41,10 +44,13 @@ use crate::run::{
 };
 use bilevel::hypergradient::Workers;
 use bilevel::panics::catch;
+use bilevel::ranks::{Alone, Ranks};
 use bilevel::{Budget, CompletedStep, OuterLoop, Params, PendingStep, device, resolve_all};
 use divergence::Recovery;
+use ranks::{check_alike, latest, split_of_first};
 use saving::Unsaved;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The most outer steps that are pending at the same time: enough to keep a GPU busy, few enough to stop soon.
@@ -70,10 +76,13 @@ pub struct Trainer {
     outer: OuterLoop,
     progress: Progress,
     run: RunDir,
-    _lock: Lock,
+    /// Only rank 0 keeps files.
+    _lock: Option<Lock>,
     metrics: Journal,
     clock: Journal,
     unsaved: Option<Unsaved>,
+    /// Whether rank 0 wants to try a failed save again.
+    retries: bool,
     warned_of_dropped: bool,
 }
 
@@ -125,15 +134,36 @@ impl Trainer {
     /// # Errors
     /// Returns an error if the data, the backend or the directory does not suit the run.
     pub fn start(config: Config, path: &Path, watcher: &mut dyn Watcher) -> Result<Self, Error> {
+        Self::start_with(Arc::new(Alone), config, path, watcher)
+    }
+
+    /// The same with other ranks, which all call this with the same configuration. Each computes a share of the tasks; rank 0
+    /// alone reads and writes `path`.
+    ///
+    /// # Errors
+    /// Returns an error in the cases of [`Self::start`], or if the ranks differ in what must be the same.
+    pub fn start_with(
+        ranks: Arc<dyn Ranks>,
+        config: Config,
+        path: &Path,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Self, Error> {
         let opened = device::open(config.backend)?.with_threads(config.threads);
         check_place(path, &config)?;
         let (episodes, decided) = Episodes::new(&config, &opened, Earlier::None, watcher)?;
-        let learner = Learner::new(&decided.config, opened);
+        let learner = Learner::new(&decided.config, opened).with(ranks);
         let theta = learner.initialise(config.seed);
-        let (run, lock) = RunDir::create(path, &decided.config)?;
-        if let Some(split) = &decided.split {
-            run.write_split(split)?;
-        }
+        check_alike(&decided.config, decided.split.as_ref(), &learner, &episodes)?;
+        let (run, lock) = match learner.ranks.rank() {
+            0 => {
+                let (run, lock) = RunDir::create(path, &decided.config)?;
+                if let Some(split) = &decided.split {
+                    run.write_split(split)?;
+                }
+                (run, Some(lock))
+            }
+            _ => (RunDir::at(path), None),
+        };
         decided.description.iter().for_each(|text| watcher.note(text));
         Self::begin(theta, learner, decided.config, episodes, run, lock)
     }
@@ -144,16 +174,30 @@ impl Trainer {
     /// # Errors
     /// Returns an error if the run is in use, its data is different, or no checkpoint is intact.
     pub fn resume(run: RunDir, config: Config, watcher: &mut dyn Watcher) -> Result<Self, Error> {
-        let lock = run.lock()?;
-        let latest = run.latest()?;
+        Self::resume_with(Arc::new(Alone), run, config, watcher)
+    }
+
+    /// The same with other ranks, of any number, as in [`Self::start_with`]. Rank 0 reads the checkpoint for all.
+    ///
+    /// # Errors
+    /// Returns an error in the cases of [`Self::resume`], or if the ranks differ in what must be the same.
+    pub fn resume_with(
+        ranks: Arc<dyn Ranks>,
+        run: RunDir,
+        config: Config,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Self, Error> {
+        let lock = (ranks.rank() == 0).then(|| run.lock()).transpose()?;
+        let latest = latest(&run, &*ranks)?;
         if let Some((saved, _)) = &latest {
             saved.check_settings(&config, Purpose::Training, run.path())?;
         }
         let opened = device::open(config.backend)?.with_threads(config.threads);
-        let split = run.split()?;
+        let split = split_of_first(&run, &*ranks)?;
         let earlier = split.as_ref().map_or(Earlier::None, Earlier::Run);
         let (episodes, decided) = Episodes::new(&config, &opened, earlier, watcher)?;
-        let learner = Learner::new(&decided.config, opened);
+        let learner = Learner::new(&decided.config, opened).with(ranks);
+        check_alike(&decided.config, decided.split.as_ref(), &learner, &episodes)?;
         let Some((saved, faults)) = latest else {
             return Self::begin(learner.initialise(config.seed), learner, config, episodes, run, lock);
         };
@@ -184,7 +228,7 @@ impl Trainer {
         resumed.map_err(|reason| run::Error::Checkpoint { path, reason })?;
         self.progress = Progress {
             seconds: training_state.seconds,
-            ranking: self.run.return_to(&training_state.ranking(), self.config.checkpoint.keep_best)?,
+            ranking: self.return_to(&training_state.ranking())?,
             skipped_steps: training_state.skipped_steps,
             rewinds: training_state.rewinds,
             // Weights of another program do not say what they were trained on. From now on it is this data.
@@ -200,10 +244,12 @@ impl Trainer {
         config: Config,
         episodes: Episodes,
         run: RunDir,
-        lock: Lock,
+        lock: Option<Lock>,
     ) -> Result<Self, Error> {
         let mut trainer = Self::assemble(config, learner, episodes, theta, 0, run, lock)?;
-        trainer.try_save()?;
+        if trainer.is_first() {
+            trainer.try_save()?;
+        }
         Ok(trainer)
     }
 
@@ -214,13 +260,17 @@ impl Trainer {
         theta: Params,
         step: u64,
         run: RunDir,
-        lock: Lock,
+        lock: Option<Lock>,
     ) -> Result<Self, Error> {
+        let journal = |file: PathBuf| match &lock {
+            Some(_) => Journal::resume(&file, step),
+            None => Ok(Journal::nowhere()),
+        };
         Ok(Self {
             outer: learner.outer_loop(&config, theta),
             progress: Progress { data: episodes.digest(), ..Progress::default() },
-            metrics: Journal::resume(&run.metrics_file(), step)?,
-            clock: Journal::resume(&run.clock_file(), step)?,
+            metrics: journal(run.metrics_file())?,
+            clock: journal(run.clock_file())?,
             _lock: lock,
             plan: Plan::new(&config, &learner),
             config,
@@ -228,6 +278,7 @@ impl Trainer {
             learner,
             run,
             unsaved: None,
+            retries: false,
             warned_of_dropped: false,
         })
     }
@@ -262,10 +313,10 @@ impl Trainer {
         let mut batches = self.batches();
         let mut pending = Vec::new();
         while self.progress() < 1.0 {
-            if watcher.stops() || self.reached(target) {
+            if self.any_stops(watcher) || self.reached(target) {
                 // If this undoes a step, the step is repeated when the run is resumed.
                 self.resolve(pending, watcher)?;
-                self.save(watcher);
+                self.save(watcher)?;
                 return Ok(Ended::Stopped);
             }
             pending.push(self.launch(&mut batches));
@@ -281,19 +332,20 @@ impl Trainer {
                 }
             }
             let improved = self.validates() && self.validate(watcher)?;
-            if improved || self.saves() || self.retry_is_due() {
-                self.save(watcher);
+            if improved || self.saves() || self.retries {
+                self.save(watcher)?;
             }
         }
         if self.unsaved.is_some() {
-            self.save(watcher);
+            self.save(watcher)?;
         }
         Ok(Ended::Finished)
     }
 
     /// The meta-batches, starting with the next step's.
     fn batches(&self) -> Batches {
-        self.episodes.batches(training_shape(&self.config), self.config.outer.meta_batch, self.next_draw())
+        let share = self.outer.share(self.config.outer.meta_batch);
+        self.episodes.batches(training_shape(&self.config), share, self.next_draw())
     }
 
     /// The number of the next step's draw. After a rewind, it is one that has not been used.
@@ -322,7 +374,8 @@ impl Trainer {
         let began = Instant::now();
         let draw = self.next_draw();
         let problem = batches.take(&self.learner);
-        let pending = self.outer.launch(&problem, draw);
+        let share = self.outer.share(self.config.outer.meta_batch);
+        let pending = self.outer.launch_share(&problem, share, draw);
         self.progress.seconds += began.elapsed().as_secs_f64();
         pending
     }
@@ -330,7 +383,7 @@ impl Trainer {
     /// Whether another step may be launched before `pending` are resolved.
     fn may_wait(&self, pending: &[PendingStep], target: Budget) -> bool {
         let learns = pending.iter().any(|step| step.observation.is_some());
-        let due = self.validates() || self.saves() || self.retry_is_due() || self.reached(target);
+        let due = self.validates() || self.saves() || self.retries || self.reached(target);
         self.learner.opened.is_gpu && !learns && !due && pending.len() < MOST_PENDING
     }
 
@@ -424,6 +477,11 @@ impl Trainer {
             self.progress.ranking = before;
         }
         Ok(kept)
+    }
+
+    /// Whether this is rank 0, which reports and keeps files.
+    pub fn is_first(&self) -> bool {
+        self.learner.ranks.rank() == 0
     }
 
     /// Accuracy or error at the current θ on `episodes` episodes of `part`.

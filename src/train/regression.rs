@@ -5,10 +5,12 @@ use crate::data::{SinusoidEpisode, Sinusoids};
 use crate::run::StepError;
 use crate::task::{Batch, FewShot};
 use bilevel::hypergradient::descend;
+use bilevel::ranks::Share;
 use bilevel::readback::{read, read_all};
 use bilevel::stats::{mean_and_ci95, median};
 use bilevel::{Bilevel, Params, Proximal};
 use burn::tensor::{Tensor, TensorData};
+use std::ops::Range;
 
 impl Learner {
     /// The meta-batch of `episodes`, all of one shape.
@@ -42,8 +44,11 @@ impl Learner {
     ) -> Vec<StepError> {
         let Evaluation { part, shape, episodes, steps } = *evaluation;
         let mut seen = vec![Vec::with_capacity(episodes); steps + 1];
-        for batch in together(episodes as u64) {
-            let last = batch.end;
+        let share = Share::new(self.ranks.clone(), episodes);
+        let Range { start, end } = share.own();
+        for batch in together(start as u64..end as u64) {
+            // As if all ranks were equally far.
+            let done = (batch.end as usize - start) * episodes / (end - start);
             let episode = |number| sinusoids.episode(part, number, shape.shots, shape.queries);
             let problem = self.regress(&batch.map(episode).collect::<Vec<_>>());
             let parts = self.opened.workers.map(problem.tasks(), |chunk| {
@@ -60,9 +65,14 @@ impl Learner {
             for (place, losses) in losses.into_iter().enumerate() {
                 seen[place % (steps + 1)].extend(losses);
             }
-            progress(last as usize);
+            progress(done);
         }
-        seen.iter().enumerate().map(|(inner_steps, losses)| step_error(inner_steps, losses)).collect()
+        let of_all = |losses| {
+            let [all] = share.collect([losses]);
+            all
+        };
+        let seen = seen.into_iter().map(of_all).enumerate();
+        seen.map(|(inner_steps, losses)| step_error(inner_steps, &losses)).collect()
     }
 
     /// The values that θ = `theta`, a stack of one task, predicts at the query points of `episode`, before adaptation and after

@@ -16,32 +16,42 @@ pub struct Unsaved {
 
 impl Trainer {
     /// Saves a checkpoint. A failure is reported once, and stored for [`Trainer::check_saved`].
-    pub(super) fn save(&mut self, watcher: &mut dyn Watcher) {
+    ///
+    /// # Errors
+    /// Returns an error if the ranks have come to different weights.
+    pub(super) fn save(&mut self, watcher: &mut dyn Watcher) -> Result<(), Error> {
+        self.check_weights()?;
         let before = self.unsaved.take();
-        match self.try_save() {
-            Ok(()) => {
-                if before.is_some() {
-                    let step = self.outer.steps();
-                    watcher.warning(&format!("outer step {step} is saved: saving works again"));
-                }
-                let pruned = self.run.prune(self.config.checkpoint.keep);
-                let pruned = pruned.and_then(|()| self.run.prune_best(&self.progress.ranking));
-                if let Err(error) = pruned {
-                    watcher.warning(&error.to_string());
-                }
-            }
-            Err(error) => self.could_not_save(&error, before, watcher),
+        let written = if self.is_first() { self.try_save() } else { Ok(()) };
+        if let Err(reason) = self.outcome_of_first(written) {
+            self.could_not_save(reason, before, watcher);
+            return Ok(());
         }
+        if before.is_some() {
+            let step = self.outer.steps();
+            watcher.warning(&format!("outer step {step} is saved: saving works again"));
+        }
+        if self.is_first() {
+            let pruned = self.run.prune(self.config.checkpoint.keep);
+            let pruned = pruned.and_then(|()| self.run.prune_best(&self.progress.ranking));
+            if let Err(error) = pruned {
+                watcher.warning(&error.to_string());
+            }
+        }
+        Ok(())
     }
 
     /// Saves the checkpoint of `best`, which is in the ranking. Returns whether this succeeded.
     pub(super) fn save_best(&mut self, best: Best, watcher: &mut dyn Watcher) -> bool {
-        let written = self.try_save_best(best);
-        if let Err(error) = &written {
-            let before = self.unsaved.take();
-            self.could_not_save(error, before, watcher);
+        let written = if self.is_first() { self.try_save_best(best) } else { Ok(()) };
+        match self.outcome_of_first(written) {
+            Ok(()) => true,
+            Err(reason) => {
+                let before = self.unsaved.take();
+                self.could_not_save(reason, before, watcher);
+                false
+            }
         }
-        written.is_ok()
     }
 
     fn try_save_best(&self, best: Best) -> Result<(), Error> {
@@ -54,8 +64,7 @@ impl Trainer {
         Ok(())
     }
 
-    fn could_not_save(&mut self, error: &Error, before: Option<Unsaved>, watcher: &mut dyn Watcher) {
-        let reason = error.to_string();
+    fn could_not_save(&mut self, reason: String, before: Option<Unsaved>, watcher: &mut dyn Watcher) {
         if before.is_none_or(|before| before.reason != reason) {
             watcher.warning(&format!("not saved: {reason}; training continues, and saving is tried again"));
         }

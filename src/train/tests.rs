@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 /// Records steps and warnings, and stops or panics after a number of steps.
 #[derive(Default)]
-struct Notes {
-    steps: Vec<(u64, f64)>,
-    warnings: Vec<String>,
-    stop_after: Option<usize>,
+pub(super) struct Notes {
+    pub steps: Vec<(u64, f64)>,
+    pub warnings: Vec<String>,
+    pub stop_after: Option<usize>,
     /// Simulates a device that fails during a run.
-    panics_after: Option<usize>,
+    pub panics_after: Option<usize>,
 }
 
 impl Watcher for Notes {
@@ -36,6 +36,14 @@ impl Watcher for Notes {
 
 /// A tiny run in `path`. With `late` it has several pending steps, as on a GPU.
 fn trainer(path: &Path, late: bool, more: &[&str]) -> Trainer {
+    let (config, learner, episodes) = parts(late, more);
+    let (run, lock) = RunDir::create(path, &config).unwrap();
+    let theta = learner.initialise(config.seed);
+    Trainer::begin(theta, learner, config, episodes, run, Some(lock)).unwrap()
+}
+
+/// What a tiny run is made of.
+pub(super) fn parts(late: bool, more: &[&str]) -> (Config, Learner, Episodes) {
     let tiny = "data.image_size=9 model.filters=2 model.blocks=2 outer.meta_batch=2 task.ways=2 \
                 task.queries=2 backend=flex threads=1 eval.every=10 eval.episodes=2 eval.test_episodes=2 \
                 checkpoint.every=7 checkpoint.keep=100";
@@ -46,14 +54,12 @@ fn trainer(path: &Path, late: bool, more: &[&str]) -> Trainer {
     let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 3, false, 0).unwrap();
     let opened = device::open(config.backend).unwrap();
     let learner = Learner::new(&config, Opened { is_gpu: late, ..opened });
-    let (run, lock) = RunDir::create(path, &config).unwrap();
-    let theta = learner.initialise(config.seed);
-    let episodes = EpisodeLoader::new(Sampler::new(Arc::new(set), split, 0), &learner.opened);
-    Trainer::begin(theta, learner, config, Episodes::Images(Box::new(episodes)), run, lock).unwrap()
+    let loader = EpisodeLoader::new(Sampler::new(Arc::new(set), split, 0), &learner.opened);
+    (config, learner, Episodes::Images(Box::new(loader)))
 }
 
 /// Contents of `metrics.jsonl`, and names and digests of checkpoints.
-fn results(run: &Path) -> (String, Vec<(String, String)>) {
+pub(super) fn results(run: &Path) -> (String, Vec<(String, String)>) {
     let mut kept: Vec<_> = fs::read_dir(run.join("checkpoints"))
         .unwrap()
         .map(|entry| {
@@ -124,7 +130,7 @@ fn device_failure_gives_advice_and_keeps_checkpoints() {
 }
 
 /// θ grows fourfold at every step, until a value overflows single precision.
-const GROWS: [&str; 7] = [
+pub(super) const GROWS: [&str; 7] = [
     "outer.steps=30",
     "checkpoint.every=1000",
     "eval.every=0",
@@ -239,7 +245,7 @@ fn diverged_task_is_left_out_and_recorded() {
     let mut batches = other.batches();
     other.launch(&mut batches);
     assert_eq!(values(other.outer.theta()), values(&before));
-    other.outer.apply(estimates, rate);
+    other.outer.apply(estimates.mean(), rate);
     assert_eq!(values(other.outer.theta()), taken);
 
     trainer.metrics.flush().unwrap();

@@ -35,6 +35,7 @@ mod methods;
 mod model;
 mod own_images;
 mod plots_and_reports;
+mod ranks;
 mod recipe;
 mod results;
 mod resume;

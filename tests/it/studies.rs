@@ -243,6 +243,33 @@ fn an_interrupted_study_keeps_what_is_finished() {
 }
 
 #[test]
+fn pieces_can_be_run_one_by_one_and_concluded_afterwards() {
+    let folder = TempDir::new().unwrap();
+    let line = "study quadratic --quick --out out";
+    let list =
+        || run(folder.path(), &format!("{line} --list --json")).json()["pieces"].as_array().unwrap().clone();
+    let pieces = list();
+    assert!(pieces.len() > 2 && pieces.iter().all(|piece| piece["done"] == false), "{pieces:?}");
+    assert_eq!(names(folder.path()), Vec::<String>::new(), "listing writes nothing");
+    run(folder.path(), &format!("{line} --only none")).refused(&["--only none", "numbered from 0", "--list"]);
+
+    let first = pieces[0]["name"].as_str().unwrap();
+    let at_once = [first, "1"]
+        .map(|piece| Running::start(&mut metaburn(folder.path(), &format!("{line} --only {piece}"))));
+    at_once.into_iter().for_each(|running| drop(running.wait().ok()));
+    let done: Vec<bool> = list().iter().map(|piece| piece["done"] == true).collect();
+    assert!(done[..2] == [true, true] && !done[2..].contains(&true), "{done:?}");
+    assert!(!folder.path().join("out/report.md").exists());
+    let record = folder.path().join(format!("out/records/{first}.json"));
+    let written = fs::metadata(&record).unwrap().modified().unwrap();
+    let again = run(folder.path(), &format!("{line} --only 0")).ok();
+    assert!(again.stderr.contains("is done already"), "{}", again.stderr);
+    run(folder.path(), line).ok();
+    assert_eq!(fs::metadata(&record).unwrap().modified().unwrap(), written);
+    assert!(folder.path().join("out/report.md").exists());
+}
+
+#[test]
 fn a_damaged_record_is_named() {
     let folder = TempDir::new().unwrap();
     bias(folder.path(), "--after 0 --out out").ok();

@@ -66,6 +66,52 @@ fn every_combination_is_run_once_and_shown_in_a_table_and_a_figure() {
 }
 
 #[test]
+fn runs_can_be_trained_one_by_one_and_summarised_afterwards() {
+    let text = format!("seeds = [0, 1]\nset.outer.steps = 2\n{GRID}");
+    let (whole, line) = sweep(&text);
+    run(whole.path(), &line).ok();
+    let (folder, line) = sweep(&text);
+    let out = folder.path().join("checkpoints/sweep-small");
+
+    let listed = run(folder.path(), &format!("{line} --list --json")).json();
+    let runs = listed["runs"].as_array().unwrap();
+    let all = ["first-order-seed-0", "exact-seed-0", "first-order-seed-1", "exact-seed-1"];
+    assert_eq!(runs.iter().map(|run| run["name"].as_str().unwrap()).collect::<Vec<_>>(), all);
+    assert!(runs.iter().all(|run| run["state"] == "open") && runs[3]["index"] == 3, "{listed}");
+    run(folder.path(), &format!("{line} --only 4")).refused(&["--only 4", "numbered from 0", "--list"]);
+    assert_eq!(names(folder.path()), ["images", "sweep-small.toml"], "nothing is written");
+
+    // At the same time, by number and by name.
+    let one = Running::start(&mut metaburn(folder.path(), &format!("{line} --only 1")));
+    let other = Running::start(&mut metaburn(folder.path(), &format!("{line} --only first-order-seed-0")));
+    for ended in [one.wait(), other.wait()] {
+        assert_eq!((ended.ok().stdout, out.join("table.md").exists()), (String::new(), false));
+    }
+    assert_eq!(names(&out), ["exact-seed-0", "first-order-seed-0"]);
+    let listed = run(folder.path(), &format!("{line} --list --json")).json();
+    assert_eq!(
+        (&listed["runs"][1]["state"], &listed["runs"][2]["state"]),
+        (&"finished".into(), &"open".into())
+    );
+    assert!(listed["measure"] == "accuracy" && listed["runs"][1]["value"].is_number(), "{listed}");
+
+    run(folder.path(), &format!("{line} --only 2 --only exact-seed-1")).ok();
+    let ended = run(folder.path(), &line).ok();
+    assert!(!ended.stderr.contains("run 1 of"), "nothing is trained twice: {}", ended.stderr);
+    for name in all {
+        let other = whole.path().join("checkpoints/sweep-small").join(name);
+        assert_eq!(run_state(&out.join(name)), run_state(&other), "{name}");
+    }
+    assert!(text_of_table(&out) == text_of_table(&whole.path().join("checkpoints/sweep-small")));
+}
+
+/// The table without the times, which differ.
+fn text_of_table(out: &Path) -> Vec<String> {
+    let rows = text(&out.join("table.csv"));
+    rows.lines().map(|row| row.rsplit_once(',').unwrap().0.to_string()).collect()
+}
+
+#[test]
 fn a_folder_with_other_settings_is_refused_and_the_setting_named() {
     let (folder, line) = sweep(&format!("set.outer.steps = 1\n{GRID}"));
     run(folder.path(), &line).ok();

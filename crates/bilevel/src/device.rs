@@ -109,6 +109,29 @@ pub fn open(backend: Backend) -> Result<Opened, Error> {
     }
 }
 
+/// The kind of processor: its instruction set for the kernels, and the features that other libraries choose theirs by. Two
+/// processors of one kind compute the same bits.
+pub fn processor() -> String {
+    let kernels = instruction_set().map_or_else(|reason| reason, |set| set.to_string());
+    format!("{} {kernels}{}", std::env::consts::ARCH, features())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn features() -> String {
+    macro_rules! found {
+        ($($name:tt)+) => {
+            [$(($name, std::arch::is_x86_feature_detected!($name))),+]
+        };
+    }
+    let all = found!["sse4.1" "sse4.2" "avx" "avx2" "fma" "f16c" "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vnni" "avx512bf16" "avx512fp16"];
+    all.into_iter().filter(|(_, has)| *has).map(|(name, _)| format!(" {name}")).collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn features() -> String {
+    String::new()
+}
+
 /// The number of hardware threads.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

@@ -12,7 +12,7 @@
 //! spans more than one inner step.
 //!
 //! The modules, each using only those before it: [`dual`] and [`kernel`] (tensors with tangents, and operations that
-//! Burn lacks), [`Params`] (parameters with a task axis), [`problem`], [`hypergradient`] (inner loop, memory plans,
+//! Burn lacks), [`Params`] (parameters with a task axis), [`ranks`] (several processes on one meta-batch), [`problem`], [`hypergradient`] (inner loop, memory plans,
 //! backward walk), [`estimator`], [`OuterLoop`], and [`variance`] (the error of each estimator at a given θ). The
 //! crate's README has a complete example.
 
@@ -33,10 +33,12 @@ mod params;
 pub mod problem;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod quiet_stderr;
+pub mod ranks;
 pub mod readback;
 pub mod rng;
 mod schedule;
 pub mod stats;
+mod tree;
 pub mod variance;
 
 pub use choice::Choice;

@@ -5,6 +5,9 @@
 //! [`OuterLoop::learn`] passes them to the estimator. On a GPU every read waits for all work queued before it, so
 //! several steps can be pending at the same time. [`OuterLoop::step`] does all three.
 //!
+//! Several [ranks](crate::ranks) can take the same steps together, each with a loop of its own that differs in nothing but
+//! its rank. Then every call of these functions waits for the other ranks, which must call them in the same order.
+//!
 //! Only the finished hypergradient is clipped: clipping inside the backward walk would bias the estimate.
 
 use crate::estimator::{Estimator, EstimatorSchedule, Observation, State};
@@ -14,13 +17,15 @@ use crate::losses::OuterLosses;
 use crate::optimizer::{LeafSettings, Optimizer, OptimizerState, OuterOptimizer};
 use crate::params::Params;
 use crate::problem::Bilevel;
-use crate::readback::read_all;
+use crate::ranks::{Alone, Ranks, Share};
+use crate::readback::{read, read_all};
 use crate::rng::generator;
 use crate::schedule::{Budget, Schedule, warm_up};
 use crate::stats::mean;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Settings of the outer loop.
@@ -129,6 +134,7 @@ pub struct OuterLoop {
     seed: u64,
     workers: Workers,
     memory: MemoryPlan,
+    ranks: Arc<dyn Ranks>,
     steps: u64,
     evaluations: Evaluations,
 }
@@ -166,9 +172,11 @@ pub struct PendingStep {
     pub metrics: Map<String, Value>,
     /// The state of the loop before this step.
     pub before: Snapshot,
-    /// The estimate of each task, `[tasks, …]` in θ's shape.
+    /// The tasks that this rank computed.
+    pub share: Share,
+    /// The estimate of each task of the share, `[tasks, …]` in θ's shape.
     pub estimates: Params,
-    /// L_out of each task, `[tasks]`.
+    /// L_out of each task of the share, `[tasks]`.
     pub losses: Tensor<1>,
     /// ‖mean estimate‖² before clipping, `[1]`.
     pub gradient: Tensor<1>,
@@ -194,8 +202,10 @@ pub struct CompletedStep {
     pub gradient_norm: f64,
     /// ‖θ‖² after the step.
     pub weights: f64,
-    /// The values of the observation's tensors.
+    /// The values of the observation's readings.
     pub observed: Vec<Vec<f64>>,
+    /// Seconds from the start of the work to the end of reading it; on several ranks, the longest.
+    pub seconds: f64,
 }
 
 /// Error of an outer step whose loss, gradient or new θ is not finite.
@@ -224,6 +234,7 @@ impl OuterLoop {
             theta,
             workers: Workers::TOGETHER,
             memory: MemoryPlan::default(),
+            ranks: Arc::new(Alone),
             steps: 0,
             evaluations: Evaluations::default(),
         }
@@ -249,6 +260,12 @@ impl OuterLoop {
         Self { memory: plan, ..self }
     }
 
+    /// Shares the tasks of each meta-batch with other ranks. With [`Workers::on_cpu`] on a CPU backend, all ranks end with the
+    /// bits that one has alone.
+    pub fn ranks(self, ranks: Arc<dyn Ranks>) -> Self {
+        Self { ranks, ..self }
+    }
+
     /// Sets the settings of each leaf of θ, in the order of the leaves.
     ///
     /// # Panics
@@ -272,7 +289,7 @@ impl OuterLoop {
     /// Returns an error if the loss, the estimate or the new θ is not finite. The step is then undone.
     ///
     /// # Panics
-    /// Panics if the device was lost, which Burn reports by panicking.
+    /// Panics if the device was lost, which Burn reports by panicking, and in the cases of [`Self::launch`].
     pub fn step<P: Bilevel>(&mut self, problem: &P) -> Result<CompletedStep, Diverged> {
         let pending = self.launch(problem, self.steps);
         let [mut completed] = resolve([pending]);
@@ -285,22 +302,52 @@ impl OuterLoop {
         Ok(completed)
     }
 
-    /// Queues one outer step on `problem`, with the coins of draw `draw`.
+    /// Queues one outer step on `problem`, with the coins of draw `draw`. Of several ranks, each takes its share of the tasks.
+    ///
+    /// # Panics
+    /// Panics if there are more ranks than tasks, or another rank has ended.
     pub fn launch<P: Bilevel>(&mut self, problem: &P, draw: u64) -> PendingStep {
+        let share = self.share(problem.tasks());
+        if share.is_all() {
+            return self.launch_share(problem, share, draw);
+        }
+        let own: Vec<usize> = share.own().collect();
+        self.launch_share(&problem.select(&own), share, draw)
+    }
+
+    /// This rank's share of a meta-batch of `tasks` tasks.
+    ///
+    /// # Panics
+    /// Panics if there are more ranks than tasks.
+    pub fn share(&self, tasks: usize) -> Share {
+        let count = self.ranks.count();
+        assert!(count <= tasks.max(1), "{count} ranks cannot share {tasks} tasks");
+        Share::new(self.ranks.clone(), tasks)
+    }
+
+    /// As [`Self::launch`], with a problem that has only the own tasks of `share`.
+    ///
+    /// # Panics
+    /// Panics if the problem has another number of tasks, or another rank has ended.
+    pub fn launch_share<P: Bilevel>(&mut self, problem: &P, share: Share, draw: u64) -> PendingStep {
+        assert_eq!(problem.tasks(), share.own().len(), "the problem must have the tasks of the share");
         let rate = self.rate();
-        let (number, tasks) = (draw, problem.tasks());
+        let (number, tasks) = (draw, share.tasks());
         let phase = self.phase();
         let estimator = &self.estimators[phase];
         let draw = estimator.draw(&mut generator(self.seed, "coin", number), tasks, self.inner_steps);
         let draw = draw.with_losses(self.loss_weights());
         let metrics = self.metrics(phase, tasks);
-        let memory = self.plan(problem);
+        let memory = self.plan_of(problem, tasks);
         let began = Instant::now();
-        let estimate = self.workers.estimate(problem, &self.theta, &draw, memory);
+        let own: Vec<usize> = share.own().collect();
+        let estimate = self.workers.estimate(problem, &self.theta, &draw.select(&own), memory);
+        let estimate = estimate.within(share.clone());
         let before = self.snapshot();
         let (estimates, losses) = (estimate.gradient.clone(), estimate.outer_loss.clone());
         let (gradient, weights) = Phase::Update.run(|| {
-            let gradient = self.apply(estimates.clone(), rate);
+            let all: Vec<usize> = (0..tasks).collect();
+            let gradient = self.apply(share.mean(&all, Some(estimates.clone()), &self.theta), rate);
             (gradient, self.theta.clone().squared_norm())
         });
         let spent = estimate.evaluations;
@@ -317,6 +364,7 @@ impl OuterLoop {
             progress: self.progress(),
             metrics,
             before,
+            share,
             estimates,
             losses,
             gradient,
@@ -327,10 +375,10 @@ impl OuterLoop {
         }
     }
 
-    /// Updates θ and the optimiser with the clipped mean of `estimates` at learning rate `rate`, times the factor of each
-    /// leaf, and raises the leaves to their floors. Returns ‖mean‖² before clipping, `[1]`. The counters are left to [`Self::count`].
-    pub fn apply(&mut self, estimates: Params, rate: f64) -> Tensor<1> {
-        let mean = estimates.mean();
+    /// Updates θ and the optimiser with `mean`, the mean of the estimates, clipped, at learning rate `rate`, times the factor of
+    /// each leaf, and raises the leaves to their floors. Returns ‖mean‖² before clipping, `[1]`. The counters are left to
+    /// [`Self::count`].
+    pub fn apply(&mut self, mean: Params, rate: f64) -> Tensor<1> {
         let square = mean.clone().squared_norm();
         let mean = match self.settings.clip {
             Some(limit) => clipped(mean, square.clone(), limit),
@@ -353,11 +401,9 @@ impl OuterLoop {
     /// does nothing.
     pub fn learn(&mut self, completed: &mut CompletedStep) {
         if let Some(observation) = completed.pending.observation.take() {
-            // The observation has been read, so the device has finished the step.
-            let seconds = completed.pending.began.elapsed().as_secs_f64();
             let values = std::mem::take(&mut completed.observed);
             let estimator = &mut *self.estimators[completed.pending.phase];
-            observation.apply(estimator, &mut values.into_iter(), seconds);
+            observation.apply(estimator, &mut values.into_iter(), completed.seconds);
         }
     }
 
@@ -366,10 +412,15 @@ impl OuterLoop {
     ///
     /// It depends on the size of the problem, the current estimator and the plan, but not on the number of threads.
     pub fn plan<P: Bilevel>(&self, problem: &P) -> Memory {
+        self.plan_of(problem, problem.tasks())
+    }
+
+    /// The same if `problem` has a share of the `tasks` tasks of a meta-batch.
+    fn plan_of<P: Bilevel>(&self, problem: &P, tasks: usize) -> Memory {
         match self.memory {
             MemoryPlan::Auto { .. } => {
-                let tasks = problem.tasks();
-                let bytes = problem.start(&self.theta.repeat(tasks)).bytes() / tasks.max(1) as u64;
+                let own = problem.tasks();
+                let bytes = problem.start(&self.theta.repeat(own)).bytes() / own.max(1) as u64;
                 let passed = self.inner_steps - self.loss_weights().first();
                 let depth = self.estimator().max_depth(self.inner_steps).max(passed);
                 self.memory.resolve(IterateSize { tasks, depth, bytes })
@@ -508,16 +559,27 @@ impl PendingStep {
         [&self.losses, &self.gradient, &self.weights].into_iter().chain(observed).cloned()
     }
 
+    /// ‖estimate‖² of each task, those of the other ranks included. Waits for them.
+    ///
+    /// # Panics
+    /// Panics if the device was lost, or another rank has ended.
+    pub fn squared_norms(&self) -> Vec<f64> {
+        self.share.collect([read(self.estimates.clone().squared_norm())]).concat()
+    }
+
     /// Completes the step with the values of [`Self::tensors`], taken from `values`.
     fn complete(self, values: &mut impl Iterator<Item = Vec<f64>>) -> CompletedStep {
         let mut next = || values.next().unwrap_or_default();
         let [losses, gradient, weights] = [next(), next(), next()];
-        let observed = self.observation.as_ref().map_or(0, |observation| observation.tensors().len());
+        let more = [losses, vec![self.began.elapsed().as_secs_f64()]];
+        let (observed, [losses, seconds]) =
+            Observation::collect(self.observation.as_ref(), values, more, &self.share);
         CompletedStep {
             loss: mean(&losses),
             gradient_norm: gradient.iter().sum::<f64>().sqrt(),
             weights: weights.iter().sum(),
-            observed: values.take(observed).collect(),
+            observed,
+            seconds: seconds.into_iter().fold(0.0, f64::max),
             losses,
             pending: self,
         }
@@ -604,6 +666,7 @@ mod tests {
                 steps: step - 1,
                 evaluations: Evaluations::default(),
             },
+            share: Share::all(losses.len()),
             estimates: theta,
             losses: tensor(losses, [losses.len()]),
             gradient,

@@ -2,6 +2,7 @@
 
 use crate::dual::Dual;
 use crate::kernel::{leaves, seeded};
+use crate::tree;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::ops::Range;
 
@@ -150,12 +151,33 @@ impl Params {
         }
     }
 
-    /// The mean over the tasks; the result has one task.
+    /// The tasks in `range`.
+    pub(crate) fn tasks_in(&self, range: Range<usize>) -> Self {
+        self.clone().map(|leaf| leaf.narrow(0, range.start, range.len()))
+    }
+
+    /// The sum over the tasks, in the order of [`tree::sum`]; the result has one task.
+    pub(crate) fn sum(self) -> Self {
+        self.map(|leaf| {
+            let mut task =
+                |range: &Range<usize>| (range.len() == 1).then(|| leaf.clone().narrow(0, range.start, 1));
+            tree::sum(0..leaf.dims()[0], &mut task, &mut |left, right| left + right)
+        })
+    }
+
+    /// These parameters divided by a number of tasks.
+    pub(crate) fn over(self, tasks: usize) -> Self {
+        self.map(|leaf| leaf.div_scalar(tasks as f64))
+    }
+
+    /// The mean over the tasks; the result has one task. Tasks are added in the order of a fixed tree over their numbers,
+    /// on a GPU one after the other.
     pub fn mean(self) -> Self {
-        match leaves::mean(&self.0) {
-            Some(mean) => Self(mean),
-            None => self.map(|leaf| leaf.mean_dim(0)),
+        if let Some(mean) = leaves::mean(&self.0) {
+            return Self(mean);
         }
+        let tasks = self.tasks();
+        self.sum().over(tasks)
     }
 
     /// Zeros with the same shapes.

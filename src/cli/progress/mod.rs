@@ -15,6 +15,7 @@ pub use counter::Counter;
 
 use super::output::say;
 use bilevel::Budget;
+use bilevel::ranks::Ranks;
 use clap::{Args, ValueEnum};
 use dashboard::Dashboard;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -65,6 +66,16 @@ impl ProgressOption {
             }
             (progress, _) => Ok(Terminal::showing(progress.unwrap_or_else(default_progress))),
         }
+    }
+}
+
+impl ProgressOption {
+    /// The same for one of several ranks: rank 0 shows progress for all.
+    ///
+    /// # Errors
+    /// Returns an error in the cases of [`Self::terminal`].
+    pub fn terminal_of(&self, ranks: &dyn Ranks) -> Result<Terminal, String> {
+        if ranks.rank() == 0 { self.terminal() } else { Ok(Terminal::showing(Progress::None)) }
     }
 }
 

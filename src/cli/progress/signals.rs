@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM. During training, the first signal makes the run stop and save; a second one, or any signal at
+//! Ctrl-C, SIGTERM and SIGUSR1, which launchers and schedulers send before the time is up. During training, the first signal makes the run stop and save; a second one, or any signal at
 //! another time, ends the program at once.
 
 use super::super::exit;
@@ -6,17 +6,28 @@ use super::super::output::say;
 use super::dashboard;
 use metaburn::support::lock::release_all;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Whether a run is being trained.
 static TRAINING: AtomicBool = AtomicBool::new(false);
 /// Set by the first signal during training.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Set by SIGUSR1.
+#[cfg(unix)]
+static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// The command that continues the current run.
 static COMMAND: Mutex<String> = Mutex::new(String::new());
 
 /// Installs the signal handler.
 pub fn install() {
+    // Like a first SIGTERM, but never a second: a launcher may pass it on and send it itself.
+    #[cfg(unix)]
+    ASKED.get_or_init(|| {
+        let asked = Arc::new(AtomicBool::new(false));
+        // Fails only if the system has no such signal.
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGUSR1, asked.clone());
+        asked
+    });
     // Fails only if a handler is set already, which is this one.
     let _ = ctrlc::set_handler(|| {
         if !TRAINING.load(Ordering::SeqCst) || INTERRUPTED.swap(true, Ordering::SeqCst) {
@@ -53,5 +64,9 @@ pub fn end_training() {
 
 /// Whether a signal has asked the run to stop.
 pub fn interrupted() -> bool {
+    #[cfg(unix)]
+    if ASKED.get().is_some_and(|asked| asked.load(Ordering::SeqCst)) {
+        return true;
+    }
     INTERRUPTED.load(Ordering::SeqCst)
 }

@@ -18,6 +18,7 @@ use super::folder::differences;
 use crate::config::{Config, Sweep};
 use crate::run::{self, RunDir, RunResult};
 use crate::train::evaluation_shape;
+use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -32,19 +33,23 @@ pub struct Run {
     pub config: Config,
 }
 
-/// State of a run.
-#[derive(Clone, Debug, PartialEq)]
+/// State of a run. As JSON, it has a `state`: `open`, `finished` or `diverged`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
 pub enum RunState {
     /// Not started, or not finished.
     Open,
     /// Trained and tested.
     Finished(Score),
-    /// Diverged at this outer step.
-    Diverged(u64),
+    /// Diverged.
+    Diverged {
+        /// The outer step that was not finite.
+        step: u64,
+    },
 }
 
 /// Result of a finished run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Score {
     /// Test accuracy, in percent, or mean squared error. `None` if the episodes of the test diverged: all for an accuracy, any
     /// for an error.
@@ -168,7 +173,7 @@ impl Run {
         if let Some(test) = directory.test_result()?.filter(|test| is_own(test, &config)) {
             return Ok(RunState::Finished(Score::of(&test)));
         }
-        Ok(directory.diverged_at()?.map_or(RunState::Open, RunState::Diverged))
+        Ok(directory.diverged_at()?.map_or(RunState::Open, |step| RunState::Diverged { step }))
     }
 
     /// Records that it diverged at outer step `step`, so that it is not started again.

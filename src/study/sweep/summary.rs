@@ -94,7 +94,7 @@ fn summarise(sweep: &Sweep, variant: usize, runs: &[(&Run, &RunState)]) -> Summa
         })
         .collect();
     let diverged = runs.iter().filter_map(|(run, state)| match state {
-        RunState::Diverged(step) => Some((run.name(), *step)),
+        RunState::Diverged { step } => Some((run.name(), *step)),
         _ => None,
     });
     let unanswered = runs.iter().filter_map(|(run, state)| match state {

@@ -29,8 +29,8 @@ use super::average::Average;
 use super::metrics::metrics;
 use super::price::{Prices, Walks};
 use super::step_coins::toss;
-use super::{Coin, Estimator, Observation, State, Statistics, Tuning};
-use crate::hypergradient::{Draw, Estimate};
+use super::{Coin, Estimator, Observation, Readings, State, Statistics, Tuning};
+use crate::hypergradient::{Draw, Estimate, Increment};
 use crate::stats::mean;
 use burn::tensor::Tensor;
 use rand::Rng;
@@ -156,15 +156,15 @@ impl AdaptiveStepCoins {
         let beta = self.tuning.beta;
         self.estimates.steps.resize_with(steps, Step::default);
         let mut noise = 0.0;
-        for StepProducts { at, factors, squares, direct, curvatures } in
-            StepProducts::by_step(statistics.products, steps)
-        {
+        let taken = statistics.products.into_iter().filter(|products| !products.squares.is_empty());
+        for ProductStatistics { step, factors, squares, direct, curvatures } in taken {
+            let direct = Some(direct).filter(|direct| !direct.is_empty());
             let gain = direct.as_ref().map_or(1.0, |_| self.gain());
             for (index, factor) in factors.iter().enumerate() {
                 let square = direct.as_ref().map_or(0.0, |direct| direct[index]) + gain * squares[index];
                 noise += factor * (factor - 1.0) * square;
             }
-            let step = &mut self.estimates.steps[at];
+            let step = &mut self.estimates.steps[step - 1];
             step.product.add(mean(&squares), beta);
             direct.iter().for_each(|direct| step.direct.add(mean(direct), beta));
             let largest =
@@ -255,24 +255,24 @@ struct EstimateStatistics<T> {
     squares: T,
     /// ‖v_r‖² of each task.
     slopes: T,
-    /// The products taken, in the order of the walk.
+    /// Those of each inner step at which products are due.
     products: Vec<ProductStatistics<T>>,
     /// The curvatures probed.
     probes: Vec<ProbeStatistics<T>>,
 }
 
-/// The products of one inner step for some tasks, one value for each task.
+/// The products of one inner step, one value for each task that takes it.
 struct ProductStatistics<T> {
     /// j.
     step: usize,
     /// The factors of the draw.
     factors: Vec<f64>,
-    /// ‖α_jH_jv_j‖².
-    square: T,
+    /// ‖α_jH_jv_j‖²; none if the inner loss has no curvature.
+    squares: T,
+    /// The squared norms of the mixed products; none if θ does not enter the inner loss.
+    direct: T,
     /// ‖α_jH_jv_j‖/‖v_j‖.
-    curvature: T,
-    /// The squared norm of the mixed product, if θ enters the inner loss.
-    direct: Option<T>,
+    curvatures: T,
 }
 
 /// inner rate × largest curvature at inner step `step`, from a probe.
@@ -281,27 +281,40 @@ struct ProbeStatistics<T> {
     steepest: T,
 }
 
-fn statistics(draw: &Draw, estimate: &Estimate) -> EstimateStatistics<Tensor<1>> {
+fn statistics(draw: &Draw, estimate: &Estimate) -> EstimateStatistics<Readings> {
     let squares = estimate.gradient.clone().squared_norm();
     let slopes = estimate.outer_slope.clone().unwrap_or_else(|| squares.clone());
-    let taken = estimate.increments.iter().map(|increment| ProductStatistics {
-        step: increment.step,
-        factors: increment.tasks.iter().map(|task| draw.factor(increment.step, *task)).collect(),
-        square: increment.squared_norm.clone(),
-        curvature: increment.curvature.clone(),
-        direct: increment.direct.clone(),
-    });
-    let probed = estimate
-        .probes
-        .iter()
-        .map(|probe| ProbeStatistics { step: probe.step, steepest: probe.steepest.clone() });
-    EstimateStatistics { squares, slopes, products: taken.collect(), probes: probed.collect() }
+    let products = |step| {
+        let factors: Vec<f64> = draw.due(step).iter().map(|task| draw.factor(step, *task)).collect();
+        let taken = estimate.increments.iter().filter(move |increment| increment.step == step);
+        let readings = |of: fn(&Increment) -> Option<Tensor<1>>| {
+            Readings::of_tasks(taken.clone().filter_map(of).collect())
+        };
+        (!factors.is_empty()).then(|| ProductStatistics {
+            step,
+            factors,
+            squares: readings(|increment| Some(increment.squared_norm.clone())),
+            direct: readings(|increment| increment.direct.clone()),
+            curvatures: readings(|increment| Some(increment.curvature.clone())),
+        })
+    };
+    let probes = |step| {
+        let made = estimate.probes.iter().filter(|probe| probe.step == step);
+        let steepest = Readings::of_tasks(made.map(|probe| probe.steepest.clone()).collect());
+        (!draw.probed(step).is_empty()).then_some(ProbeStatistics { step, steepest })
+    };
+    EstimateStatistics {
+        squares: Readings::of_tasks(vec![squares]),
+        slopes: Readings::of_tasks(vec![slopes]),
+        products: (1..=draw.steps()).filter_map(products).collect(),
+        probes: (1..=draw.steps()).filter_map(probes).collect(),
+    }
 }
 
-impl Statistics for EstimateStatistics<Tensor<1>> {
+impl Statistics for EstimateStatistics<Readings> {
     type Values = EstimateStatistics<Vec<f64>>;
 
-    fn values(&self, read: &mut dyn FnMut(&Tensor<1>) -> Vec<f64>) -> Self::Values {
+    fn values(&self, read: &mut dyn FnMut(&Readings) -> Vec<f64>) -> Self::Values {
         EstimateStatistics {
             squares: read(&self.squares),
             slopes: read(&self.slopes),
@@ -311,51 +324,24 @@ impl Statistics for EstimateStatistics<Tensor<1>> {
     }
 }
 
-impl Statistics for ProductStatistics<Tensor<1>> {
+impl Statistics for ProductStatistics<Readings> {
     type Values = ProductStatistics<Vec<f64>>;
 
-    fn values(&self, read: &mut dyn FnMut(&Tensor<1>) -> Vec<f64>) -> Self::Values {
+    fn values(&self, read: &mut dyn FnMut(&Readings) -> Vec<f64>) -> Self::Values {
         ProductStatistics {
             step: self.step,
             factors: self.factors.clone(),
-            square: read(&self.square),
-            curvature: read(&self.curvature),
-            direct: self.direct.values(read),
+            squares: read(&self.squares),
+            direct: read(&self.direct),
+            curvatures: read(&self.curvatures),
         }
     }
 }
 
-impl Statistics for ProbeStatistics<Tensor<1>> {
+impl Statistics for ProbeStatistics<Readings> {
     type Values = ProbeStatistics<Vec<f64>>;
 
-    fn values(&self, read: &mut dyn FnMut(&Tensor<1>) -> Vec<f64>) -> Self::Values {
+    fn values(&self, read: &mut dyn FnMut(&Readings) -> Vec<f64>) -> Self::Values {
         ProbeStatistics { step: self.step, steepest: read(&self.steepest) }
-    }
-}
-
-/// The products of one inner step for all tasks that took it.
-struct StepProducts {
-    /// j − 1.
-    at: usize,
-    factors: Vec<f64>,
-    squares: Vec<f64>,
-    direct: Option<Vec<f64>>,
-    curvatures: Vec<f64>,
-}
-
-impl StepProducts {
-    /// Groups `taken` by inner step, for those with at least one product.
-    fn by_step(taken: Vec<ProductStatistics<Vec<f64>>>, steps: usize) -> Vec<Self> {
-        let mut all: Vec<Option<Self>> = (0..steps).map(|_| None).collect();
-        for ProductStatistics { step, factors, square, curvature, direct } in taken {
-            let at = step - 1;
-            let empty = Self { at, factors: vec![], squares: vec![], direct: None, curvatures: vec![] };
-            let products = all[at].get_or_insert(empty);
-            products.factors.extend(factors);
-            products.squares.extend(square);
-            products.curvatures.extend(curvature);
-            direct.into_iter().for_each(|direct| products.direct.get_or_insert_default().extend(direct));
-        }
-        all.into_iter().flatten().collect()
     }
 }

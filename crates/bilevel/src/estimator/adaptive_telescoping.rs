@@ -13,15 +13,15 @@
 
 use super::allocation::{self, Budget, Share};
 use super::average::Average;
-use super::coin::at_coin;
+use super::coin::AtCoin;
 use super::metrics::metrics;
 use super::price::{Prices, Walks};
 use super::telescope::telescope;
 use super::telescoping::depths;
-use super::{Coin, Estimator, Levels, Observation, State, Statistics, Tuning};
+use super::{Coin, Estimator, Levels, Observation, Readings, State, Statistics, Tuning};
 use crate::hypergradient::{Draw, Estimate, places};
 use crate::params::Params;
-use burn::tensor::Tensor;
+use crate::stats::mean;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -90,24 +90,34 @@ impl AdaptiveTelescoping {
             .collect()
     }
 
-    /// Statistics of `estimate` for `steps` inner steps.
-    fn statistics(&self, steps: usize, estimate: &Estimate) -> TelescopeStatistics<Tensor<1>> {
+    /// Statistics of `estimate`, made with `draw`.
+    fn statistics(&self, draw: &Draw, estimate: &Estimate) -> TelescopeStatistics<Readings> {
+        let steps = draw.steps();
         let depths = depths(&self.levels, self.depth, steps);
-        let reached = depths.windows(2).map_while(|pair| estimate.between(pair[0], pair[1]));
-        let increments: Vec<(Vec<usize>, Params)> = reached.collect();
-        let row = |(l, (tasks, increment)): (usize, &(Vec<usize>, Params))| {
-            let increment = at_coin(increment.clone(), self.coin);
-            let product = |(all, earlier): &(Vec<usize>, Params)| {
-                let earlier = at_coin(earlier.select(&places(tasks, all)), self.coin);
-                earlier.dot(increment.clone()).mean()
+        let levels: Vec<Level> = depths
+            .windows(2)
+            .map(|pair| Level { tasks: draw.summed(pair[1]), own: estimate.between(pair[0], pair[1]) })
+            .take_while(|level| !level.tasks.is_empty())
+            .collect();
+        let row = |(l, level): (usize, &Level)| {
+            let at_coin = |own: Option<Params>| AtCoin::new(estimate, &level.tasks, own, self.coin);
+            let increment = at_coin(level.own.as_ref().map(|(_, increment)| increment.clone()));
+            let product = |earlier: &Level| {
+                let both = level.own.as_ref().zip(earlier.own.as_ref());
+                let selected = both.map(|((tasks, _), (all, earlier))| earlier.select(&places(tasks, all)));
+                at_coin(selected).products(&increment)
             };
-            increments[..=l].iter().map(product).collect()
+            levels[..=l].iter().map(product).collect()
         };
         // A draw that reaches r passes every level.
-        let exact = estimate.partial_gradient(steps).filter(|_| depths.len() > 1);
+        let exact = draw.summed(steps);
+        let squares = || {
+            let own = estimate.partial_gradient(steps).map(|(_, exact)| exact);
+            AtCoin::new(estimate, &exact, own, self.coin).squared_norms()
+        };
         TelescopeStatistics {
-            products: increments.iter().enumerate().map(row).collect(),
-            exact: exact.map(|(_, exact)| at_coin(exact, self.coin).squared_norm().mean()),
+            products: levels.iter().enumerate().map(row).collect(),
+            exact: (depths.len() > 1 && !exact.is_empty()).then(squares),
         }
     }
 
@@ -120,19 +130,24 @@ impl AdaptiveTelescoping {
             products.resize(row + 1, Average::default());
         }
         for (products, means) in self.estimates.products.iter_mut().zip(&statistics.products) {
-            products
-                .iter_mut()
-                .zip(means.iter().flatten())
-                .for_each(|(product, mean)| product.add(*mean, beta));
+            products.iter_mut().zip(means).for_each(|(product, values)| product.add(mean(values), beta));
         }
-        for exact in statistics.exact.iter().flatten() {
-            self.estimates.exact.add(*exact, beta);
+        if let Some(exact) = &statistics.exact {
+            self.estimates.exact.add(mean(exact), beta);
             self.estimates.draws += 1;
         }
     }
 }
 
-/// Statistics of an estimate, each a mean over coins, `[1]`.
+/// A level of the telescope.
+struct Level {
+    /// The tasks of the whole meta-batch that reach it.
+    tasks: Vec<usize>,
+    /// Those that the estimate covers, if any, and their δ_l.
+    own: Option<(Vec<usize>, Params)>,
+}
+
+/// Statistics of an estimate, one value for each coin.
 struct TelescopeStatistics<T> {
     /// δ_k·δ_l at index (l, k), k ≤ l, both from 0, for the levels reached.
     products: Vec<Vec<T>>,
@@ -140,10 +155,10 @@ struct TelescopeStatistics<T> {
     exact: Option<T>,
 }
 
-impl Statistics for TelescopeStatistics<Tensor<1>> {
+impl Statistics for TelescopeStatistics<Readings> {
     type Values = TelescopeStatistics<Vec<f64>>;
 
-    fn values(&self, read: &mut dyn FnMut(&Tensor<1>) -> Vec<f64>) -> Self::Values {
+    fn values(&self, read: &mut dyn FnMut(&Readings) -> Vec<f64>) -> Self::Values {
         TelescopeStatistics { products: self.products.values(read), exact: self.exact.values(read) }
     }
 }
@@ -165,7 +180,7 @@ impl Estimator for AdaptiveTelescoping {
 
     fn observe(&mut self, draw: &Draw, estimate: &Estimate) -> Option<Observation> {
         let (tasks, steps, cost) = (draw.tasks(), draw.steps(), estimate.evaluations);
-        let statistics = self.statistics(steps, estimate);
+        let statistics = self.statistics(draw, estimate);
         Some(Observation::new(statistics, move |telescoping: &mut Self, statistics, seconds| {
             telescoping.estimates.prices.observe(cost, tasks, seconds);
             telescoping.update(steps, &statistics);

@@ -11,16 +11,15 @@
 
 use super::average::Average;
 use super::best_q::{Costs, SecondMoments, Tradeoff};
-use super::coin::at_coin;
+use super::coin::AtCoin;
 use super::metrics::metrics;
 use super::price::{Prices, Walks};
 use super::tracker::TrackerStatistics;
 use super::ufom::{Base, ExactDraws};
-use super::{Coin, Estimator, Observation, Settings, State, Statistics, Tracker, Tuning, Ufom};
+use super::{Coin, Estimator, Observation, Readings, Settings, State, Statistics, Tracker, Tuning, Ufom};
 use crate::choice;
 use crate::hypergradient::{Draw, Estimate};
 use crate::stats::mean;
-use burn::tensor::Tensor;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -120,10 +119,10 @@ struct UfomStatistics<T> {
     tracked: Option<TrackerStatistics<T>>,
 }
 
-impl Statistics for UfomStatistics<Tensor<1>> {
+impl Statistics for UfomStatistics<Readings> {
     type Values = UfomStatistics<Vec<f64>>;
 
-    fn values(&self, read: &mut dyn FnMut(&Tensor<1>) -> Vec<f64>) -> Self::Values {
+    fn values(&self, read: &mut dyn FnMut(&Readings) -> Vec<f64>) -> Self::Values {
         UfomStatistics {
             exact: read(&self.exact),
             error: read(&self.error),
@@ -171,10 +170,11 @@ impl AdaptiveUfom {
     }
 
     /// Statistics of the exact draws of `estimate`; `None` if there are none.
-    fn statistics(&mut self, draw: &Draw, estimate: &Estimate) -> Option<UfomStatistics<Tensor<1>>> {
-        let ExactDraws { exact, error } = ExactDraws::of(estimate, self.depth, draw.steps())?;
-        let tracked = self.tracker.as_mut().map(|tracker| tracker.statistics(&error, self.coin));
-        let [exact, error] = [exact, error].map(|gradients| at_coin(gradients, self.coin).squared_norm());
+    fn statistics(&mut self, draw: &Draw, estimate: &Estimate) -> Option<UfomStatistics<Readings>> {
+        let draws = ExactDraws::of(draw, estimate, self.depth)?;
+        let tracked = self.tracker.as_mut().map(|tracker| tracker.statistics(estimate, &draws, self.coin));
+        let [exact, error] = [draws.exact, draws.error]
+            .map(|own| AtCoin::new(estimate, &draws.tasks, own, self.coin).squared_norms());
         Some(UfomStatistics { exact, error, tracked })
     }
 

@@ -1,5 +1,7 @@
 //! Random numbers for the tasks of an outer step, independent, shared or stratified.
 
+use super::Readings;
+use crate::hypergradient::Estimate;
 use crate::{choice, params::Params};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
@@ -37,9 +39,49 @@ pub fn uniforms(coin: Coin, coins: &mut dyn Rng, tasks: usize) -> Vec<f64> {
     }
 }
 
-/// `gradients` at the level at which coins are drawn: unchanged for one coin per task, their mean for a shared coin.
-pub(super) fn at_coin(gradients: Params, coin: Coin) -> Params {
-    if coin == Coin::Step { gradients.mean() } else { gradients }
+/// Gradients at the level at which coins are drawn.
+#[derive(Clone)]
+pub(super) enum AtCoin {
+    /// For a coin per task: those of this estimate's tasks, if it has any.
+    Task(Option<Params>),
+    /// For a shared coin: their mean over all ranks.
+    Step(Params),
+}
+
+impl AtCoin {
+    /// At the level of `coin`, the gradients `own` of those of the `chosen` tasks of the whole meta-batch that `estimate` has.
+    pub fn new(estimate: &Estimate, chosen: &[usize], own: Option<Params>, coin: Coin) -> Self {
+        match coin {
+            Coin::Step => Self::Step(estimate.mean_of(chosen, own)),
+            Coin::Task | Coin::Stratified => Self::Task(own),
+        }
+    }
+
+    /// The squared norm of each.
+    pub fn squared_norms(&self) -> Readings {
+        self.products(self)
+    }
+
+    /// The inner product of each with `vector`, which has one task.
+    pub fn along(&self, vector: &Params) -> Readings {
+        let repeated = |gradients: &Params| vector.repeat(gradients.tasks());
+        self.products(&match self {
+            Self::Task(own) => Self::Task(own.as_ref().map(repeated)),
+            Self::Step(mean) => Self::Step(repeated(mean)),
+        })
+    }
+
+    /// The inner product of each with that of the same tasks in `other`, made with the same coin.
+    pub fn products(&self, other: &Self) -> Readings {
+        let dot = |one: &Params, other: &Params| one.clone().dot(other.clone());
+        match (self, other) {
+            (Self::Task(one), Self::Task(other)) => {
+                Readings::of_tasks(one.iter().zip(other).map(|(one, other)| dot(one, other)).collect())
+            }
+            (Self::Step(one), Self::Step(other)) => Readings::whole(dot(one, other)),
+            _ => unreachable!("both are of the same coin"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub use coin::Coin;
 pub use exact::Exact;
 pub use first_order::FirstOrder;
 pub use implicit::Implicit;
-pub use observation::{Observation, Statistics, learn};
+pub use observation::{Observation, Readings, Statistics, learn};
 pub use price::CostUnit;
 pub use registry::{EstimatorName, EstimatorSettings};
 pub use reptile::Reptile;
@@ -73,6 +73,9 @@ pub trait Estimator: Any + Send {
 
     /// The statistics of `estimate`, made with `draw`, that update an adaptive estimator; `None` if there are none.
     /// Called only if the draw [observes](Draw::observes). Does not read from the device.
+    ///
+    /// With several ranks, `draw` is that of the whole meta-batch and `estimate` covers this rank's share of the tasks. What
+    /// is returned must follow from the draw, so that it is the same on all ranks: see [`Readings`].
     fn observe(&mut self, _draw: &Draw, _estimate: &Estimate) -> Option<Observation> {
         None
     }

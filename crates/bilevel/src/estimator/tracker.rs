@@ -11,13 +11,14 @@
 //! "Estimators").
 
 use super::average::Average;
+use super::coin::{AtCoin, Coin};
 use super::metrics::metrics;
-use super::{Coin, State, Statistics, coin::at_coin};
+use super::ufom::ExactDraws;
+use super::{Readings, State, Statistics};
 use crate::choice;
-use crate::hypergradient::Draw;
+use crate::hypergradient::{Draw, Estimate};
 use crate::params::Params;
 use crate::stats::mean;
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -69,10 +70,10 @@ pub(super) struct Alignment<T> {
     pub plain: T,
 }
 
-impl Statistics for TrackerStatistics<Tensor<1>> {
+impl Statistics for TrackerStatistics<Readings> {
     type Values = TrackerStatistics<Vec<f64>>;
 
-    fn values(&self, read: &mut dyn FnMut(&Tensor<1>) -> Vec<f64>) -> Self::Values {
+    fn values(&self, read: &mut dyn FnMut(&Readings) -> Vec<f64>) -> Self::Values {
         let before = self
             .before
             .as_ref()
@@ -136,13 +137,18 @@ impl Tracker {
         draw.observed()
     }
 
-    /// Adds the errors g_r − g_K of exact draws to b̂, and returns the statistics for [`Self::update`].
-    pub(super) fn statistics(&mut self, errors: &Params, coin: Coin) -> TrackerStatistics<Tensor<1>> {
+    /// Adds the errors g_r − g_K of the `exact` draws of `estimate` to b̂, and returns the statistics for [`Self::update`].
+    pub(super) fn statistics(
+        &mut self,
+        estimate: &Estimate,
+        exact: &ExactDraws,
+        coin: Coin,
+    ) -> TrackerStatistics<Readings> {
         let before = self.bias().map(|bias| {
-            let errors = at_coin(errors.clone(), coin);
-            Alignment { along: errors.clone().dot(bias.repeat(errors.tasks())), plain: errors.squared_norm() }
+            let errors = AtCoin::new(estimate, &exact.tasks, exact.error.clone(), coin);
+            Alignment { along: errors.along(&bias), plain: errors.squared_norms() }
         });
-        let new = errors.clone().mean().scale(&[1.0 - self.beta]);
+        let new = estimate.mean_of(&exact.tasks, exact.error.clone()).scale(&[1.0 - self.beta]);
         let sum = match self.sum.take() {
             Some(sum) => sum.scale(&[self.beta]) + new,
             None => new,
@@ -150,7 +156,7 @@ impl Tracker {
         self.estimates.weight = self.beta * self.estimates.weight + (1.0 - self.beta);
         let squared_norm = sum.clone().scale(&[1.0 / self.estimates.weight]).squared_norm();
         self.sum = Some(sum);
-        TrackerStatistics { before, squared_norm }
+        TrackerStatistics { before, squared_norm: Readings::whole(squared_norm) }
     }
 
     /// Updates the running averages, with the b̂ and c used in the draw.

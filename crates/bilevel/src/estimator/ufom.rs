@@ -11,10 +11,9 @@
 
 use super::telescope::telescope;
 use super::tracker::TrackerStatistics;
-use super::{Coefficient, Coin, Estimator, Observation, Settings, State, Tracker, Tracking};
+use super::{Coefficient, Coin, Estimator, Observation, Readings, Settings, State, Tracker, Tracking};
 use crate::hypergradient::{Draw, Estimate};
 use crate::params::Params;
-use burn::tensor::Tensor;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -146,9 +145,9 @@ impl Estimator for Ufom {
     }
 
     fn observe(&mut self, draw: &Draw, estimate: &Estimate) -> Option<Observation> {
-        let exact = ExactDraws::of(estimate, self.depth, draw.steps())?;
-        let statistics: TrackerStatistics<Tensor<1>> =
-            self.tracker.as_mut()?.statistics(&exact.error, self.coin);
+        let exact = ExactDraws::of(draw, estimate, self.depth)?;
+        let statistics: TrackerStatistics<Readings> =
+            self.tracker.as_mut()?.statistics(estimate, &exact, self.coin);
         Some(Observation::new(statistics, |ufom: &mut Self, statistics, _seconds| {
             ufom.tracker.iter_mut().for_each(|tracker| tracker.update(&statistics));
         }))
@@ -172,20 +171,24 @@ impl Estimator for Ufom {
 
 /// Gradients of the tasks with an exact draw.
 pub(super) struct ExactDraws {
-    /// g_r.
-    pub exact: Params,
-    /// g_r − g_K.
-    pub error: Params,
+    /// Those tasks of the whole meta-batch.
+    pub tasks: Vec<usize>,
+    /// g_r of those that the estimate covers; `None` if there are none.
+    pub exact: Option<Params>,
+    /// g_r − g_K of the same.
+    pub error: Option<Params>,
 }
 
 impl ExactDraws {
-    /// The exact draws of `estimate` for a base truncated to `depth` of `steps` inner steps; `None` if there are
+    /// The exact draws of `estimate`, made with `draw`, for a base truncated to `depth` inner steps; `None` if the whole draw has
     /// none, or if the base is exact itself.
-    pub fn of(estimate: &Estimate, depth: usize, steps: usize) -> Option<Self> {
-        if depth >= steps {
-            return None;
-        }
-        let ((_, exact), (_, error)) = (estimate.partial_gradient(steps)?, estimate.between(depth, steps)?);
-        Some(Self { exact, error })
+    pub fn of(draw: &Draw, estimate: &Estimate, depth: usize) -> Option<Self> {
+        let steps = draw.steps();
+        let tasks = draw.summed(steps);
+        (depth < steps && !tasks.is_empty()).then(|| Self {
+            tasks,
+            exact: estimate.partial_gradient(steps).map(|(_, exact)| exact),
+            error: estimate.between(depth, steps).map(|(_, error)| error),
+        })
     }
 }

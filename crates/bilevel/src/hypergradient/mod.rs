@@ -92,7 +92,7 @@ pub use memory::{IterateSize, Memory, MemoryPlan};
 pub use parallel::Workers;
 pub use probe::Probe;
 
-use crate::{params::Params, problem::Bilevel};
+use crate::{params::Params, problem::Bilevel, ranks::Share};
 use burn::tensor::Tensor;
 
 /// Norms of one inner step's product. On a GPU, read them late: a read waits for the queued work.
@@ -121,9 +121,12 @@ pub struct PartialGradient {
     pub gradient: Params,
 }
 
-/// One estimate of a meta-batch's gradient, task by task.
+/// One estimate of a meta-batch's gradient, task by task. With several ranks, `evaluations` and `iterate_bytes` are those of all;
+/// everything else is of the tasks in this rank's share, by their numbers in the meta-batch.
 #[derive(Clone, Debug)]
 pub struct Estimate {
+    /// The tasks that it covers.
+    pub share: Share,
     /// The estimate of each task, in θ's shape: `[tasks, …]`.
     pub gradient: Params,
     /// L_out(θ, φ_r) of each task, `[tasks]`, whatever the weights of the losses.
@@ -147,6 +150,7 @@ impl Estimate {
     /// An estimate computed without a backward walk.
     fn without_walk(gradient: Params, outer_loss: Tensor<1>, evaluations: Evaluations) -> Self {
         Self {
+            share: Share::all(gradient.tasks()),
             gradient,
             outer_loss,
             outer_slope: None,
@@ -156,6 +160,32 @@ impl Estimate {
             evaluations,
             iterate_bytes: 0,
         }
+    }
+
+    /// The same estimate as that of the own tasks of `share`. Waits for all ranks.
+    pub(crate) fn within(mut self, share: Share) -> Self {
+        let first = share.own().start;
+        let partial_gradients = self.partial_gradients.iter_mut().map(|partial| &mut partial.tasks);
+        let increments = self.increments.iter_mut().map(|increment| &mut increment.tasks);
+        partial_gradients.chain(increments).flatten().for_each(|task| *task += first);
+        let Evaluations { inner, outer, products, recomputed } = self.evaluations;
+        let counts = [inner, outer, products, recomputed, self.iterate_bytes];
+        let [inner, outer, products, recomputed, bytes] = share.collect_counts(counts);
+        let sum = |counts: Vec<u64>| counts.into_iter().sum();
+        self.evaluations = Evaluations {
+            inner: sum(inner),
+            outer: sum(outer),
+            products: sum(products),
+            recomputed: sum(recomputed),
+        };
+        self.iterate_bytes = bytes.into_iter().max().unwrap_or(0);
+        Self { share, ..self }
+    }
+
+    /// The mean of gradients over the `chosen` tasks of the whole meta-batch, in ascending order; `own` are those of this
+    /// estimate's tasks, if any. Waits for all ranks.
+    pub(crate) fn mean_of(&self, chosen: &[usize], own: Option<Params>) -> Params {
+        self.share.mean(chosen, own, &self.gradient.tasks_in(0..1))
     }
 
     /// The tasks for which the draw sums g_l, l = `to`, and their g_l − g_k, k = `from`; `None` if there are none.

@@ -9,7 +9,7 @@
 
 use super::pool::in_pool;
 use super::{Draw, Estimate, Evaluations, Memory, estimate};
-use crate::{params::Params, problem::Bilevel};
+use crate::{params::Params, problem::Bilevel, ranks::Share};
 use burn::tensor::Tensor;
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -135,8 +135,10 @@ fn join(mut parts: Vec<(usize, Estimate)>) -> Estimate {
             increment
         }));
     }
+    let gradient = Params::cat(gradients);
     Estimate {
-        gradient: Params::cat(gradients),
+        share: Share::all(gradient.tasks()),
+        gradient,
         outer_loss: Tensor::cat(losses, 0),
         outer_slope: (!slopes.is_empty()).then(|| Tensor::cat(slopes, 0)),
         probes,

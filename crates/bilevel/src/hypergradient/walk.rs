@@ -3,7 +3,7 @@
 use super::iterates::{Iterate, Iterates};
 use super::{Draw, Estimate, Increment, Memory, PartialGradient, Probe, places};
 use crate::launches::Phase;
-use crate::{params::Params, problem::Bilevel};
+use crate::{params::Params, problem::Bilevel, ranks::Share};
 use burn::tensor::Tensor;
 
 /// Computes the estimate described by `draw` at θ = `outer` (with the problem's task axis) by one inner loop and one
@@ -48,6 +48,7 @@ pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Params, draw: &
     let mut evaluations = draw.cost();
     evaluations.recomputed = iterates.recomputed();
     Estimate {
+        share: Share::all(draw.tasks()),
         gradient: sum.total(&walk).unwrap_or_else(|| outer.zeros_like()),
         outer_loss: walk.outer_loss,
         outer_slope: slope.map(Params::squared_norm),

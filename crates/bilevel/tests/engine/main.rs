@@ -12,6 +12,7 @@ mod memory_plans;
 mod outer_loop;
 mod own_problem;
 mod problems;
+mod ranks;
 mod threads;
 mod unbiased;
 mod variance;
