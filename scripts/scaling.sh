@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Times outer steps on 1, 2, 4, … ranks: with the same meta-batch (strong scaling) and with the same tasks for each rank (weak
+# scaling), and fits what a step costs: scripts/scaling.sh [CONFIG] [--set KEY=VALUE …]
+#
+# METABURN: a program built with --features mpi. If unset, it is built. RANKS: numbers of ranks (default: powers of two up to
+# the cores). THREADS: threads of each rank (default 1). TASKS: tasks of each rank in weak scaling; strong scaling has TASKS
+# times the largest number of ranks (default 4). STEPS: outer steps of each measurement (default 30). LAUNCH: the launcher, without
+# its number of ranks (default: mpirun --bind-to none). On a cluster, run it in an allocation of all its nodes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+FEATURES="${FEATURES:-mpi}"
+source scripts/program.sh
+THREADS="${THREADS:-1}" TASKS="${TASKS:-4}" STEPS="${STEPS:-30}"
+LAUNCH="${LAUNCH:-mpirun --bind-to none}"
+if [[ -z ${RANKS:-} ]]; then
+    RANKS=1
+    for ((count = 2; count * THREADS <= $(nproc); count *= 2)); do RANKS+=" $count"; done
+fi
+most=1
+for count in $RANKS; do ((count > most)) && most=$count; done
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# measure RANKS TASKS: median seconds of a step, after the first five.
+measure() {
+    rm -rf "$work/run"
+    $LAUNCH -n "$1" "$METABURN" train "${arguments[@]}" --run-dir "$work/run" --threads "$THREADS" --progress none \
+        --steps "$STEPS" --set "outer.meta_batch=$2" --set eval.every=0 --set eval.test_episodes=2 \
+        --set "checkpoint.every=$STEPS" >/dev/null
+    python3 - "$work/run/clock.jsonl" <<'PY'
+import json, statistics, sys
+seconds = [json.loads(line)["seconds"] for line in open(sys.argv[1])]
+print(statistics.median(after - before for before, after in zip(seconds[5:], seconds[6:])))
+PY
+}
+
+arguments=("$@")
+echo "| scaling | ranks | tasks | ms a step | efficiency |"
+echo "|---|---|---|---|---|"
+for kind in strong weak; do
+    first=
+    for count in $RANKS; do
+        if [[ $kind == strong ]]; then tasks=$((TASKS * most)); else tasks=$((TASKS * count)); fi
+        seconds=$(measure "$count" "$tasks")
+        echo "$count $tasks $seconds" >>"$work/measured"
+        [[ -n $first ]] || first="$count $seconds"
+        python3 - "$kind" "$count" "$tasks" "$seconds" $first <<'PY'
+import sys
+kind, count, tasks, seconds, first_count, first = sys.argv[1:]
+count, seconds, first_count, first = int(count), float(seconds), int(first_count), float(first)
+ideal = first * first_count / count if kind == "strong" else first
+print(f"| {kind} | {count} | {tasks} | {1e3 * seconds:.1f} | {ideal / seconds:.2f} |")
+PY
+    done
+done
+python3 - "$work/measured" <<'PY'
+import sys
+# seconds = fixed + task · tasks of the busiest rank + exchange · (ranks − 1)/ranks, by least squares of relative errors.
+rows, values = [], []
+for line in open(sys.argv[1]):
+    ranks, tasks, seconds = line.split()
+    ranks, tasks, seconds = int(ranks), int(tasks), float(seconds)
+    rows.append([term / seconds for term in (1.0, -(-tasks // ranks), (ranks - 1) / ranks)])
+    values.append(1.0)
+names = ["fixed", "task", "exchange"]
+if all(row[2] == 0 for row in rows):
+    print("one number of ranks: nothing to fit"); sys.exit()
+def solve(columns):
+    size = len(columns)
+    matrix = [[sum(row[a] * row[b] for row in rows) for b in columns] + [sum(row[a] for row in rows)] for a in columns]
+    for at in range(size):
+        pivot = max(range(at, size), key=lambda row: abs(matrix[row][at]))
+        matrix[at], matrix[pivot] = matrix[pivot], matrix[at]
+        for other in range(size):
+            if other != at:
+                share = matrix[other][at] / matrix[at][at]
+                matrix[other] = [x - share * y for x, y in zip(matrix[other], matrix[at])]
+    return {column: matrix[at][size] / matrix[at][at] for at, column in enumerate(columns)}
+columns = [0, 1, 2]
+found = solve(columns)
+while min(found.values()) < 0:  # A cost below zero is noise: without it.
+    columns.remove(min(found, key=found.get))
+    found = solve(columns)
+costs = [found.get(column, 0.0) for column in range(3)]
+print("\na step costs " + ", ".join(f"{name} {1e3 * cost:.2f} ms" for name, cost in zip(names, costs)))
+worst = max(abs(1 - sum(x * cost for x, cost in zip(row, costs))) for row in rows)
+print(f"(fixed + task × tasks of the busiest rank + exchange × (ranks − 1)/ranks; the largest error of the fit is {100 * worst:.0f} %)")
+PY
