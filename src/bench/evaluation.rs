@@ -5,7 +5,7 @@ use super::{Error, LaunchCounts, Timed};
 use crate::config::Config;
 use crate::data::Part;
 use crate::task::BatchNorm;
-use crate::train::{Earlier, EpisodeLoader, Evaluation, Learner, RunData, Watcher};
+use crate::train::{EpisodeLoader, Evaluation, Learner, RunData, Watcher};
 use bilevel::Params;
 use bilevel::device::Opened;
 use bilevel::hypergradient::{Evaluations, Memory};
@@ -26,7 +26,7 @@ impl EvaluationPass {
     /// # Errors
     /// Returns an error if the data is insufficient.
     pub fn new(config: &Config, opened: Opened, watcher: &mut dyn Watcher) -> Result<Self, Error> {
-        let RunData { sampler, ref config, .. } = RunData::load(config, Earlier::None, watcher)?;
+        let RunData { sampler, ref config, .. } = RunData::load(config, None, watcher)?;
         let loader = EpisodeLoader::new(sampler, &opened);
         let learner = Learner::new(config, opened);
         let theta = learner.initialise(config.seed);

@@ -5,7 +5,7 @@ use super::{Error, LaunchCounts, Timed};
 use crate::config::Config;
 use crate::data::{Episode, Part};
 use crate::task::FewShot;
-use crate::train::{self, Earlier, Learner, RunData, Watcher};
+use crate::train::{self, Learner, RunData, Watcher};
 use bilevel::device::Opened;
 use bilevel::hypergradient::{Evaluations, Memory};
 use bilevel::{OuterLoop, Proximal, resolve};
@@ -29,7 +29,7 @@ impl OuterStep {
     /// # Errors
     /// Returns an error if the data is insufficient.
     pub fn new(config: &Config, opened: Opened, watcher: &mut dyn Watcher) -> Result<Self, Error> {
-        let RunData { sampler, ref config, .. } = RunData::load(config, Earlier::None, watcher)?;
+        let RunData { sampler, ref config, .. } = RunData::load(config, None, watcher)?;
         let learner = Learner::new(config, opened);
         let (shape, tasks) = (train::training_shape(config), config.outer.meta_batch as u64);
         let problems = (0..BATCHES).map(|batch| {

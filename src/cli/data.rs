@@ -111,7 +111,7 @@ impl Fetch {
 /// The data that `config` describes, split as in the run that it belongs to, if it is a run's.
 fn load(setup: &Setup, config: &Config) -> Result<RunData, CommandError> {
     let split = setup.split()?;
-    let earlier = split.as_ref().map_or(Earlier::None, Earlier::Run);
+    let earlier = split.as_ref().map(Earlier::Run);
     Ok(RunData::load(config, earlier, &mut Terminal::new())?)
 }
 

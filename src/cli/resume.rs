@@ -97,9 +97,7 @@ impl Resume {
         }
         train_and_test(trainer, terminal, &self.resources.flags(), changes, self.json)
     }
-}
 
-impl Resume {
     /// The run and its configuration, which rank 0 reads for all.
     fn open(&self, ranks: &dyn Ranks) -> Result<(RunDir, Config), CommandError> {
         if ranks.rank() > 0 {

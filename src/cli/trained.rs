@@ -165,7 +165,7 @@ impl Selection {
         terminal: &mut Terminal,
     ) -> Result<(Episodes, Option<OtherData>), super::CommandError> {
         if config.data.is_none() {
-            let (episodes, _) = Episodes::new(config, opened, Earlier::None, terminal)?;
+            let (episodes, _) = Episodes::new(config, opened, None, terminal)?;
             episodes.check_data(&saved.training_state)?;
             return Ok((episodes, None));
         }
@@ -211,7 +211,7 @@ impl Selection {
                     .to_string()
                     .into());
             }
-            let earlier = split.as_ref().map_or(Earlier::None, Earlier::Run);
+            let earlier = split.as_ref().map(Earlier::Run);
             return Ok((RunData::of(config, loaded, earlier, terminal)?.sampler, None));
         }
         if !names_data {

@@ -1,10 +1,10 @@
 //! Weights in a safetensors file with PyTorch's names.
 //!
 //! The network's arrays have the names that PyTorch's `load_state_dict` expects: `conv1.weight` instead of a
-//! checkpoint's `theta.conv1.weight`. Learned inner rates are named `rate.conv1.weight`. The header has three more
-//! entries: `config`, the run's configuration as JSON without hardware settings and data path; `epsilon` of batch
-//! norm; and what is known of the training behind them: `step`, the number of outer steps taken, `evaluations` and `seconds`,
-//! `data`, the digest of the images trained on, and `split`, which class was in which part.
+//! checkpoint's `theta.conv1.weight`. Learned inner rates are named `rate.conv1.weight`. The header also has
+//! `config`, the run's configuration as JSON without hardware settings and data path; `epsilon` of batch norm; and what is
+//! known of the training: `step`, the number of outer steps taken, their `evaluations` and `seconds`, `data`, the digest of
+//! the images trained on, and `split`, which class was in which part.
 
 use super::Error;
 use crate::config::{Config, RawConfig};
@@ -150,7 +150,7 @@ impl ExportedWeights {
         let built = if is_open { None } else { Some(build(config, watcher)?) };
         let mut origin = self.origin()?;
         let split = self.split()?;
-        let earlier = split.as_ref().map_or(Earlier::None, Earlier::Weights);
+        let earlier = split.as_ref().map(Earlier::Weights);
         let found = match Episodes::new(config, &opened, earlier, watcher) {
             Ok(found) => Some(found),
             Err(error) if error.lacks_data() && !needs_data => None,

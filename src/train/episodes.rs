@@ -58,7 +58,7 @@ impl Episodes {
     pub fn new(
         config: &Config,
         opened: &Opened,
-        earlier: Earlier,
+        earlier: Option<Earlier>,
         watcher: &mut dyn Watcher,
     ) -> Result<(Self, Decided), Error> {
         match config.task.kind {

@@ -32,6 +32,16 @@ pub fn together(episodes: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     episodes.step_by(step).map(move |first| first..end.min(first + EVALUATED_TOGETHER))
 }
 
+/// The batches of this rank's `share` of an evaluation's episodes, each with the number of episodes that all ranks have evaluated
+/// after it, as if they were equally far.
+pub(super) fn shared_batches(share: &Share) -> impl Iterator<Item = (Range<u64>, usize)> {
+    let (Range { start, end }, all) = (share.own(), share.tasks());
+    together(start as u64..end as u64).map(move |batch| {
+        let done = (batch.end as usize - start) * all / (end - start);
+        (batch, done)
+    })
+}
+
 /// The episodes of an evaluation, and the adaptation to each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evaluation {
@@ -91,10 +101,7 @@ impl Learner {
         let Evaluation { part, shape, episodes, steps } = *evaluation;
         let mut seen = modes.map(|_| Scores::default());
         let share = Share::new(self.ranks.clone(), episodes);
-        let Range { start, end } = share.own();
-        for batch in together(start as u64..end as u64) {
-            // As if all ranks were equally far.
-            let done = (batch.end as usize - start) * episodes / (end - start);
+        for (batch, done) in shared_batches(&share) {
             let problem = self.classify(loader.images(part, batch, &shape), &shape);
             let parts = self.opened.workers.map(problem.tasks(), |chunk| {
                 let problem = problem.select(chunk);

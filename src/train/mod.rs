@@ -150,7 +150,7 @@ impl Trainer {
     ) -> Result<Self, Error> {
         let opened = device::open(config.backend)?.with_threads(config.threads);
         check_place(path, &config)?;
-        let (episodes, decided) = Episodes::new(&config, &opened, Earlier::None, watcher)?;
+        let (episodes, decided) = Episodes::new(&config, &opened, None, watcher)?;
         let learner = Learner::new(&decided.config, opened).with(ranks);
         let theta = learner.initialise(config.seed);
         check_alike(&decided.config, decided.split.as_ref(), &learner, &episodes)?;
@@ -194,7 +194,7 @@ impl Trainer {
         }
         let opened = device::open(config.backend)?.with_threads(config.threads);
         let split = split_of_first(&run, &*ranks)?;
-        let earlier = split.as_ref().map_or(Earlier::None, Earlier::Run);
+        let earlier = split.as_ref().map(Earlier::Run);
         let (episodes, decided) = Episodes::new(&config, &opened, earlier, watcher)?;
         let learner = Learner::new(&decided.config, opened).with(ranks);
         check_alike(&decided.config, decided.split.as_ref(), &learner, &episodes)?;

@@ -9,6 +9,7 @@ use crate::support::hex::hex;
 use crate::support::settings::{Difference, differences};
 use bilevel::device;
 use bilevel::ranks::Ranks;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -62,8 +63,13 @@ pub fn split_of_first(run: &RunDir, ranks: &dyn Ranks) -> Result<Option<KeptSpli
         return Ok(run.split()?);
     }
     let own = if ranks.rank() == 0 { run.split()? } else { None };
+    Ok(value_of_first(ranks, &own))
+}
+
+/// `own` of rank 0, on all ranks, sent as JSON.
+fn value_of_first<T: Serialize + DeserializeOwned + Default>(ranks: &dyn Ranks, own: &T) -> T {
     let sent = ranks.of_first(json!(own).to_string().into_bytes());
-    Ok(serde_json::from_slice(&sent).unwrap_or_default())
+    serde_json::from_slice(&sent).unwrap_or_default()
 }
 
 /// A checkpoint as rank 0 sends it.
@@ -88,11 +94,9 @@ pub fn latest(run: &RunDir, ranks: &dyn Ranks) -> Result<Option<(Saved, Vec<Stri
         Ok((Sent { step: saved.training_state.step, faults: std::mem::take(faults) }, bytes))
     });
     let (header, bytes) = sent.transpose()?.unzip();
-    let [header, bytes] =
-        [json!(header).to_string().into_bytes(), bytes.unwrap_or_default()].map(|own| ranks.of_first(own));
-    let Some(Sent { step, faults }) = serde_json::from_slice(&header).unwrap_or_default() else {
-        return Ok(None);
-    };
+    let header = value_of_first(ranks, &header);
+    let bytes = ranks.of_first(bytes.unwrap_or_default());
+    let Some(Sent { step, faults }) = header else { return Ok(None) };
     let saved = Saved::parse(&run.checkpoint_file(step), &bytes)?;
     // Rank 0 warns.
     Ok(Some((saved, if ranks.rank() == 0 { faults } else { Vec::new() })))
@@ -148,8 +152,7 @@ impl Trainer {
             true => self.run.return_to(ranking, self.config.checkpoint.keep_best)?,
             false => Ranking::default(),
         };
-        let left = self.learner.ranks.of_first(json!(left.validations()).to_string().into_bytes());
-        let left: Vec<Best> = serde_json::from_slice(&left).unwrap_or_default();
+        let left: Vec<Best> = value_of_first(&*self.learner.ranks, &left.validations().to_vec());
         Ok(Ranking::new(left))
     }
 }

@@ -1,6 +1,7 @@
 //! Squared error of regressions on held-out episodes after each inner step, and the curves that they learn.
 
-use super::{Evaluation, Learner, together};
+use super::evaluation::shared_batches;
+use super::{Evaluation, Learner};
 use crate::data::{SinusoidEpisode, Sinusoids};
 use crate::run::StepError;
 use crate::task::{Batch, FewShot};
@@ -10,7 +11,6 @@ use bilevel::readback::{read, read_all};
 use bilevel::stats::{mean_and_ci95, median};
 use bilevel::{Bilevel, Params, Proximal};
 use burn::tensor::{Tensor, TensorData};
-use std::ops::Range;
 
 impl Learner {
     /// The meta-batch of `episodes`, all of one shape.
@@ -45,10 +45,7 @@ impl Learner {
         let Evaluation { part, shape, episodes, steps } = *evaluation;
         let mut seen = vec![Vec::with_capacity(episodes); steps + 1];
         let share = Share::new(self.ranks.clone(), episodes);
-        let Range { start, end } = share.own();
-        for batch in together(start as u64..end as u64) {
-            // As if all ranks were equally far.
-            let done = (batch.end as usize - start) * episodes / (end - start);
+        for (batch, done) in shared_batches(&share) {
             let episode = |number| sinusoids.episode(part, number, shape.shots, shape.queries);
             let problem = self.regress(&batch.map(episode).collect::<Vec<_>>());
             let parts = self.opened.workers.map(problem.tasks(), |chunk| {

@@ -43,8 +43,6 @@ pub struct RunData {
 /// A split that was made earlier.
 #[derive(Clone, Copy)]
 pub enum Earlier<'a> {
-    /// There is none.
-    None,
     /// That of the run that goes on.
     Run(&'a KeptSplit),
     /// That of the run from which the weights come.
@@ -56,7 +54,7 @@ pub enum Earlier<'a> {
 /// # Errors
 /// Returns an error if the task has no images, images are missing or damaged, or a part has too few classes or images.
 pub fn sampler(config: &Config, watcher: &mut dyn Watcher) -> Result<Sampler, Error> {
-    Ok(RunData::load(config, Earlier::None, watcher)?.sampler)
+    Ok(RunData::load(config, None, watcher)?.sampler)
 }
 
 /// The sampler of images that the run was not trained on, split as `config` says. Nothing is checked, since only one part is
@@ -85,7 +83,7 @@ impl RunData {
     ///
     /// # Errors
     /// As for [`images`] and [`Self::of`].
-    pub fn load(config: &Config, earlier: Earlier, watcher: &mut dyn Watcher) -> Result<Self, Error> {
+    pub fn load(config: &Config, earlier: Option<Earlier>, watcher: &mut dyn Watcher) -> Result<Self, Error> {
         Self::of(config, images(config, watcher)?, earlier, watcher)
     }
 
@@ -96,7 +94,7 @@ impl RunData {
     pub fn of(
         config: &Config,
         loaded: Loaded,
-        earlier: Earlier,
+        earlier: Option<Earlier>,
         watcher: &mut dyn Watcher,
     ) -> Result<Self, Error> {
         let Loaded { set, findings, .. } = loaded;
@@ -106,14 +104,14 @@ impl RunData {
             None => {
                 let divided =
                     divide(config, data, &set).map_err(|error| insufficient(config, &set, error))?;
-                if let Earlier::Run(before) | Earlier::Weights(before) = earlier {
+                if let Some(Earlier::Run(before) | Earlier::Weights(before)) = earlier {
                     before.check(&set, &divided.0)?;
                 }
                 divided
             }
         };
         let mut kept = KeptSplit::new(&set, &split, rule);
-        if let Earlier::Run(before) | Earlier::Weights(before) = earlier {
+        if let Some(Earlier::Run(before) | Earlier::Weights(before)) = earlier {
             kept = kept.after(before);
         }
         let mut resolved = config.clone();
@@ -192,11 +190,10 @@ pub fn images(config: &Config, watcher: &mut dyn Watcher) -> Result<Loaded, Erro
 fn split_as_earlier(
     data: &Data,
     set: &ImageSet,
-    earlier: Earlier,
+    earlier: Option<Earlier>,
     watcher: &mut dyn Watcher,
 ) -> Option<(Split, SplitRule)> {
-    let (before, is_run) = match earlier {
-        Earlier::None => return None,
+    let (before, is_run) = match earlier? {
         Earlier::Run(before) => (before, true),
         Earlier::Weights(before) => (before, false),
     };

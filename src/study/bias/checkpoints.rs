@@ -6,7 +6,7 @@ use crate::data::Part;
 use crate::run::{self, RunDir, Saved, StepRecord, quoted};
 use crate::study::training::start_or_resume;
 use crate::study::{Error, Workspace};
-use crate::train::{Earlier, Learner, RunData, Watcher, check_data, training_shape};
+use crate::train::{Learner, RunData, Watcher, check_data, training_shape};
 use bilevel::hypergradient::IterateSize;
 use bilevel::variance::ErrorAnalysis;
 use bilevel::{Budget, Params, device};
@@ -41,7 +41,7 @@ pub fn measure(
         Source::Existing(path, _) => Saved::read(&RunDir::open(path)?.0.checkpoint_file(step))?,
     };
     let mut watcher = TrainingProgress { workspace, from: step, until: step };
-    let RunData { sampler, ref config, .. } = RunData::load(config, Earlier::None, &mut watcher)?;
+    let RunData { sampler, ref config, .. } = RunData::load(config, None, &mut watcher)?;
     check_data(&sampler, &saved.training_state)?;
     let learner = Learner::new(config, device::open(config.backend)?);
     let theta: Params = saved.theta(&learner.leaves(), &learner.opened.device)?;
