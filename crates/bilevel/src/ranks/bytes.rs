@@ -5,8 +5,8 @@ pub trait Number: Copy + std::ops::Add<Output = Self> {
     /// Its size in bytes.
     const SIZE: usize;
 
-    /// Appends its bytes.
-    fn write(self, bytes: &mut Vec<u8>);
+    /// Writes its bytes into `bytes`, of its size.
+    fn write(self, bytes: &mut [u8]);
 
     /// The number with these bytes.
     fn read(bytes: &[u8]) -> Self;
@@ -17,8 +17,8 @@ macro_rules! number {
         impl Number for $float {
             const SIZE: usize = size_of::<Self>();
 
-            fn write(self, bytes: &mut Vec<u8>) {
-                bytes.extend(self.to_le_bytes());
+            fn write(self, bytes: &mut [u8]) {
+                bytes.copy_from_slice(&self.to_le_bytes());
             }
 
             fn read(bytes: &[u8]) -> Self {
@@ -35,8 +35,8 @@ number!(f64);
 
 /// The bytes of `numbers`.
 pub fn encode<N: Number>(numbers: &[N]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(numbers.len() * N::SIZE);
-    numbers.iter().for_each(|number| number.write(&mut bytes));
+    let mut bytes = vec![0; numbers.len() * N::SIZE];
+    bytes.chunks_exact_mut(N::SIZE).zip(numbers).for_each(|(bytes, number)| number.write(bytes));
     bytes
 }
 

@@ -125,7 +125,7 @@ impl Share {
         let sums: Vec<Vec<N>> = sums.collect();
         let length: usize = like.leaves().iter().map(|leaf| leaf.dims().iter().product::<usize>()).sum();
         let slice = |rank: usize| rank * length / count..(rank + 1) * length / count;
-        let part = |rank| sums.iter().flat_map(|sum| encode(&sum[slice(rank)])).collect();
+        let part = |rank| sums.iter().map(|sum| encode(&sum[slice(rank)])).collect::<Vec<_>>().concat();
         let received = self.ranks.exchange((0..count).map(part).collect());
 
         let mut known = Vec::new();
@@ -146,20 +146,21 @@ impl Share {
             left
         };
         let total = tree::sum(0..chosen.len(), &mut branch, &mut add);
-        let mut all = decode::<N>(&self.ranks.gather(&encode(&total)).concat()).into_iter();
+        let all = decode::<N>(&self.ranks.gather(&encode(&total)).concat());
+        let mut rest = &all[..];
         like.clone().map(|leaf| {
             let (dims, options) = (leaf.dims(), (&leaf.device(), leaf.dtype()));
-            let values: Vec<N> = all.by_ref().take(dims.iter().product()).collect();
-            Tensor::from_data(TensorData::new(values, dims), options)
+            let (values, after) = rest.split_at(dims.iter().product());
+            rest = after;
+            Tensor::from_data(TensorData::new(values.to_vec(), dims), options)
         })
     }
 }
 
 /// All values, leaf after leaf.
 fn flat<N: Element>(params: Params) -> Vec<N> {
-    params
-        .into_leaves()
-        .into_iter()
-        .flat_map(|leaf| leaf.into_data().iter::<N>().collect::<Vec<_>>())
-        .collect()
+    let values = |leaf: Tensor<3>| {
+        leaf.into_data().convert::<N>().try_into_vec::<N>().expect("the values were converted to this kind")
+    };
+    params.into_leaves().into_iter().map(values).collect::<Vec<_>>().concat()
 }
