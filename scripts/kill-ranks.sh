@@ -27,12 +27,12 @@ trap finish EXIT
 cd "$work"
 RANDOM=$seed
 
-steps=300 tasks=5
+steps=300 every=10 tasks=5
 estimators=(exact adaptive step-coins)
 arguments_of() {
     echo "train --run-dir $2 --steps $steps --threads 1 --progress none --backend flex --set data.image_size=14 \
         --set model.filters=8 --set outer.meta_batch=$tasks --set inner.steps=2 --set estimator.name=$1 \
-        --set checkpoint.every=10 --set eval.every=40 --set eval.episodes=20 --set eval.test_episodes=20"
+        --set checkpoint.every=$every --set eval.every=40 --set eval.episodes=20 --set eval.test_episodes=20"
     [ "$1" = exact ] || echo "--set estimator.costs=counted --set estimator.floor=0.3"
 }
 
@@ -66,6 +66,14 @@ ranks_alive() {
     done
 }
 
+# The step of the last checkpoint of the run that is killed; -1 if there is none.
+saved_step() {
+    local files=(run/checkpoints/step-*.safetensors)
+    local last="${files[-1]##*/step-}"
+    last="${last%.safetensors}"
+    [[ $last =~ ^[0-9]+$ ]] && echo $((10#$last)) || echo -1
+}
+
 rank_of() { tr '\0' '\n' 2>/dev/null <"/proc/$1/environ" | sed -nE 's/^(OMPI_COMM_WORLD_RANK|PMI_RANK|SLURM_PROCID)=//p' | head -1; }
 
 declare -A longest
@@ -90,8 +98,10 @@ while ((counted < kills)); do
     # shellcheck disable=SC2046
     "${launch[@]}" -n "$count" "$program" $(arguments_of "$estimator" run) >log 2>&1 &
     launcher=$!
-    until compgen -G "run/checkpoints/step-*" >/dev/null || ! kill -0 "$launcher" 2>/dev/null; do sleep 0.02; done
-    milliseconds=$((RANDOM * longest[$estimator] / 32768))
+    # After a random checkpoint, up to as long as two checkpoints take one process.
+    after=$((RANDOM % (steps / every) * every))
+    milliseconds=$((RANDOM * longest[$estimator] * 2 * every / steps / 32768))
+    until [ "$(saved_step)" -ge "$after" ] || ! kill -0 "$launcher" 2>/dev/null; do sleep 0.02; done
     sleep "$((milliseconds / 1000)).$(printf %03d $((milliseconds % 1000)))"
     mapfile -t alive < <(ranks_alive)
     victim=${alive[RANDOM % (${#alive[@]} + (${#alive[@]} == 0))]:-}
@@ -100,8 +110,8 @@ while ((counted < kills)); do
     code=0
     wait "$launcher" || code=$?
     launcher=
-    saved=$(find run/checkpoints -name 'step-*' 2>/dev/null | sort | tail -n 1 | sed -E 's/.*step-0*([0-9]+)\..*/\1/')
-    if [ "$code" -eq 0 ] || [ "${saved:-$steps}" -eq "$steps" ]; then
+    saved=$(saved_step)
+    if [ "$code" -eq 0 ] || [ "$saved" -lt 0 ] || [ "$saved" -eq "$steps" ]; then
         missed=$((missed + 1))
         ((missed <= 5 * kills)) || { echo "no kill hits a run that trains" >&2; cat log >&2; exit 1; }
         continue

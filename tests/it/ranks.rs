@@ -1,4 +1,5 @@
-//! Several processes on one run, started by `mpirun` (with `--features mpi`), and what a launcher's processes are refused without.
+//! Several processes on one run (with `--features mpi`), and what a launcher's processes are refused without. They are started
+//! by Open MPI's `mpirun`, or by the launcher that METABURN_TEST_LAUNCHER names, with its options.
 
 use crate::common::{IMAGES, TINY, folder_with_images, metaburn, run, run_command};
 
@@ -42,20 +43,30 @@ mod by_mpi {
     use std::path::Path;
     use std::process::Command;
 
-    /// `mpirun` with `count` ranks on this machine, about to run metaburn in `folder`.
+    /// The launcher, without its number of ranks.
+    fn launcher() -> Command {
+        let line = std::env::var("METABURN_TEST_LAUNCHER");
+        let line = line.unwrap_or("mpirun --oversubscribe --bind-to none".into());
+        let mut words = line.split_whitespace();
+        let mut command = Command::new(words.next().expect("METABURN_TEST_LAUNCHER names a program"));
+        command.args(words);
+        command
+    }
+
+    /// A launcher with `count` ranks on this machine, about to run metaburn in `folder`.
     fn ranks(folder: &Path, count: usize, line: &str) -> Command {
-        let mut command = Command::new("mpirun");
-        command.args(["--oversubscribe", "--bind-to", "none", "-n", &count.to_string()]);
+        let mut command = launcher();
+        command.args(["-n", &count.to_string()]);
         command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
         let program = metaburn(folder, line);
         command.arg(program.get_program()).args(program.get_args()).current_dir(folder);
         command
     }
 
-    fn lacks_mpirun() -> bool {
-        let has = succeeds(Command::new("mpirun").arg("--version"));
+    fn lacks_launcher() -> bool {
+        let has = succeeds(launcher().arg("--version"));
         if !has {
-            skip("mpi", "there is no mpirun");
+            skip("mpi", format_args!("there is no {}", launcher().get_program().display()));
         }
         !has
     }
@@ -74,7 +85,7 @@ mod by_mpi {
 
     #[test]
     fn any_number_of_ranks_gives_the_bits_of_one_process() {
-        if lacks_mpirun() {
+        if lacks_launcher() {
             return;
         }
         for more in [
@@ -102,21 +113,22 @@ mod by_mpi {
         }
     }
 
-    /// The processes that `launcher` started.
-    fn children(launcher: u32) -> Vec<u32> {
-        let parent = |process: &u32| {
-            let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-            text.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok()
+    /// A rank of the run in `folder`.
+    fn rank_in(folder: &Path) -> String {
+        let (program, folder) = (metaburn(folder, ""), folder.canonicalize().unwrap());
+        let program = Path::new(program.get_program()).canonicalize().unwrap();
+        let is_rank = |process: &Path| {
+            let link = |name| fs::read_link(process.join(name)).ok();
+            link("exe").as_ref() == Some(&program) && link("cwd").as_ref() == Some(&folder)
         };
-        let processes = fs::read_dir("/proc")
-            .unwrap()
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-        processes.filter(|process| parent(process) == Some(launcher)).collect()
+        let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+        let rank = processes.filter(|process| is_rank(process)).last().expect("a rank");
+        rank.file_name().unwrap().to_str().unwrap().into()
     }
 
     #[test]
     fn a_killed_rank_ends_all_and_another_number_of_ranks_continues_to_the_same_bits() {
-        if lacks_mpirun() {
+        if lacks_launcher() {
             return;
         }
         let folder = folder_with_images();
@@ -126,8 +138,7 @@ mod by_mpi {
         let shared = folder.path().join("shared");
         let mut running = Running::start(&mut ranks(folder.path(), 3, &train("shared", more)));
         running.wait_until(|| last_saved_step(&shared) >= Some(8));
-        let process = children(running.id()).pop().expect("a rank");
-        assert!(succeeds(Command::new("kill").args(["-9", &process.to_string()])));
+        assert!(succeeds(Command::new("kill").args(["-9", &rank_in(folder.path())])));
         assert_ne!(running.wait().code, Some(0), "a dead rank is a failure");
         assert!(last_saved_step(&shared) < Some(300), "it was killed before its end");
         run_command(&mut ranks(folder.path(), 2, "resume shared")).ok();
@@ -136,7 +147,7 @@ mod by_mpi {
 
     #[test]
     fn a_signal_saves_and_stops_all_ranks() {
-        if lacks_mpirun() {
+        if lacks_launcher() {
             return;
         }
         let folder = folder_with_images();
@@ -154,8 +165,7 @@ mod by_mpi {
         let mut running = Running::start(&mut ranks(folder.path(), 3, "resume shared"));
         let saved = last_saved_step(&shared);
         running.wait_until(|| last_saved_step(&shared) > saved);
-        let process = children(running.id()).pop().expect("a rank");
-        assert!(succeeds(Command::new("kill").args(["-TERM", &process.to_string()])));
+        assert!(succeeds(Command::new("kill").args(["-TERM", &rank_in(folder.path())])));
         assert_eq!(running.wait().code, Some(130));
         run(folder.path(), "resume shared").ok();
         assert_eq!(run_state(&shared), run_state(&folder.path().join("alone")));
@@ -163,7 +173,7 @@ mod by_mpi {
 
     #[test]
     fn errors_of_ranks_end_all_with_their_code() {
-        if lacks_mpirun() {
+        if lacks_launcher() {
             return;
         }
         let folder = folder_with_images();
