@@ -130,6 +130,6 @@ while ((counted < kills)); do
     fi
     echo "| $counted | $estimator | $count | $rank | $saved | $other | $result |"
 done
-echo "$missed more kills came too late, and do not count"
+echo "kills that came too late, and do not count: $missed"
 [ "$failed" -eq 0 ] || echo "a run did not end as one process does" >&2
 exit "$failed"

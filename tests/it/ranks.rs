@@ -53,6 +53,12 @@ mod by_mpi {
         command
     }
 
+    /// A stop signal that the launcher passes on to all ranks before it ends with their exit code.
+    fn signal_that_launcher_passes_on() -> &'static str {
+        let version = launcher().arg("--version").output().expect("the launcher starts").stdout;
+        if String::from_utf8_lossy(&version).contains("Open MPI") { "-USR1" } else { "-TERM" }
+    }
+
     /// A launcher with `count` ranks on this machine, about to run metaburn in `folder`.
     fn ranks(folder: &Path, count: usize, line: &str) -> Command {
         let mut command = launcher();
@@ -156,8 +162,7 @@ mod by_mpi {
         let shared = folder.path().join("shared");
         let mut running = Running::start(&mut ranks(folder.path(), 2, &train("shared", more)));
         running.wait_until(|| last_saved_step(&shared) >= Some(4));
-        // Open MPI passes it on to all ranks.
-        running.signal("-USR1");
+        running.signal(signal_that_launcher_passes_on());
         let ended = running.wait();
         assert_eq!(ended.code, Some(130), "{}", ended.stderr);
         assert_eq!(ended.stderr.matches("stopped and saved after outer step").count(), 1, "{}", ended.stderr);
