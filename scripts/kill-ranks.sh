@@ -5,7 +5,7 @@
 # PROGRAM was built with --features mpi. Compared are the metrics, the test result and the last checkpoint: weights, the
 # optimiser's state, what the estimator has learnt; all but seconds. A third of the runs is exact, a third adaptive, a third
 # has step coins. A kill counts only if it ended a run that trained. SEED decides all choices; when a kill hits also depends on the
-# machine. LAUNCH is the launcher, without its number of ranks (default: mpirun --bind-to none --oversubscribe).
+# machine. LAUNCH is the launcher, without its number of ranks (default, and tried: Open MPI's mpirun --bind-to none --oversubscribe).
 set -euo pipefail
 
 [ $# -ge 1 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
