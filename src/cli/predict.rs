@@ -6,13 +6,16 @@ use super::{Outcome, output};
 use clap::Args;
 use metaburn::config::Purpose;
 use metaburn::data::{Channels, Request};
-use metaburn::inference::{Prediction, Predictor, support_among_queries};
+use metaburn::inference::{Prediction, Predictor, picture, picture_pixels, support_among_queries};
 use metaburn::run::{CheckpointSelector, RunDir};
 use metaburn::task::BatchNorm;
 use metaburn::train::Watcher;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// Largest picture, in pixels.
+const LARGEST_PICTURE: u64 = 400_000_000;
 
 /// Classify images, given a few labelled examples of each class
 ///
@@ -43,6 +46,10 @@ pub struct Predict {
     /// Omniglot, judged by the borders of the support images]
     #[arg(long, value_name = "true|false")]
     invert: Option<bool>,
+    /// Also draw the predictions: a row for each class, with its support images and the images taken for it; mistakes have an
+    /// orange frame
+    #[arg(long, value_name = "FILE.png")]
+    picture: Option<PathBuf>,
     #[command(flatten)]
     machine: Machine,
     /// Print the predictions as a JSON object
@@ -73,6 +80,13 @@ impl Predict {
             .chain(request.findings.warnings())
         {
             terminal.warning(&warning);
+        }
+        if self.picture.is_some() && picture_pixels(&request) > LARGEST_PICTURE {
+            let count = request.queries.len();
+            return Err(format!(
+                "--picture: a picture of {count} images would be too large; name fewer in --query"
+            )
+            .into());
         }
         let predictions = predictor.predict(&request, steps)?;
         if let Some(warning) = batch_norm_warning(own, batch_norm) {
@@ -110,6 +124,12 @@ impl Predict {
             output::print(value)?;
         } else {
             output::print(answers.table())?;
+        }
+        if let Some(file) = &self.picture {
+            let drawn = picture(&answers.request, &answers.predictions);
+            drawn
+                .save(file)
+                .map_err(|error| format!("--picture: cannot write {}: {error}", file.display()))?;
         }
         Ok(ExitCode::SUCCESS)
     }

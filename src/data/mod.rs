@@ -77,7 +77,7 @@ pub use part::Part;
 pub use pixels::Pixels;
 pub use placement::{PixelOrder, Placement};
 pub use prediction::{Query, Request};
-pub use render::{display_name, render, write_episode};
+pub use render::{display_name, render, render_pixels, write_episode};
 pub use rotation::{RotatedClass, Rotations};
 pub use sampler::Sampler;
 pub use sinusoid::{INPUTS, Sinusoid, SinusoidEpisode, Sinusoids};

@@ -1,6 +1,6 @@
 //! Images of a set rendered for people: grey ones as dark ink on white paper, those in colour as they are.
 
-use super::{Channels, EpisodeShape, Error, ImageRef, ImageSet, Selection};
+use super::{Channels, EpisodeShape, Error, Format, ImageRef, ImageSet, Selection};
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,15 @@ const PAPER: u8 = 255;
 
 /// The image that `image` refers to: dark on white if it is grey.
 pub fn render(set: &ImageSet, image: ImageRef) -> DynamicImage {
-    let side = set.size() as u32;
-    let mut shown = set.shown(&image).into_iter();
-    let mut next = || shown.next().unwrap_or_default();
-    match set.channels() {
+    render_pixels(set.format(), &set.shown(&image))
+}
+
+/// The image with these stored pixels, `[size, size, channels]`: dark on white if it is grey.
+pub fn render_pixels(format: Format, pixels: &[u8]) -> DynamicImage {
+    let side = format.size as u32;
+    let mut pixels = pixels.iter().copied();
+    let mut next = || pixels.next().unwrap_or_default();
+    match format.channels {
         Channels::Grey => GrayImage::from_fn(side, side, |_, _| Luma([PAPER - next()])).into(),
         Channels::Colour => RgbImage::from_fn(side, side, |_, _| Rgb([(); 3].map(|()| next()))).into(),
     }

@@ -105,6 +105,20 @@ mod predict_command {
             table.starts_with("image ") && table.contains("% (") && table.contains("runner-up"),
             "{table}"
         );
+
+        // The picture has a frame around each answer. Grey images have no pixel of these colours.
+        assert_eq!(predict(&folder, "--query photos --picture answers.png").ok().stdout, table);
+        let picture = image::open(folder.path().join("answers.png")).unwrap().into_rgb8();
+        let pixels = |colour: [u8; 3]| picture.pixels().filter(|pixel| pixel.0 == colour).count();
+        let (frame, corner) = (90 * 90 - 84 * 84, 31 * 31 - 28 * 28);
+        assert_eq!(pixels([0, 158, 115]), right * frame);
+        assert_eq!(pixels([230, 118, 0]), (WAYS * 4 - right) * (frame + corner));
+        let failed = predict(&folder, "--query photos --picture nowhere/answers.png");
+        assert_eq!(failed.code, Some(1));
+        assert!(
+            failed.stdout == table && failed.stderr.contains("--picture: cannot write nowhere/answers.png")
+        );
+
         // Without adaptation it is worse.
         let unadapted =
             predict(&folder, "--query photos --steps 0 --json").json()["accuracy"].as_f64().unwrap();
