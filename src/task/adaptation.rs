@@ -181,6 +181,22 @@ impl Plan {
         Self { leaves, weights, rates: rates_at, inner_rates: rates.clone(), head: *head }
     }
 
+    /// The same θ, of which only the head adapts: the weights below it stay at their start, and their rates are not used.
+    pub fn head_only(&self) -> Self {
+        let mut plan = self.clone();
+        for weight in &mut plan.weights {
+            if let Weight::Adapts(Some(index)) = *weight
+                && plan.leaves[index].role != Role::Head
+            {
+                *weight = Weight::Shared(index);
+            }
+        }
+        let adapting = plan.weights.iter().filter(|weight| matches!(weight, Weight::Adapts(_))).count();
+        // The head is the last layer, so its rates are the last.
+        plan.rates.start = plan.rates.start.max(plan.rates.end.saturating_sub(adapting));
+        plan
+    }
+
     /// V(θ) except for prototypes, which `prototypes` returns: the weight and the bias of the head for `ways` classes.
     pub fn start(&self, outer: &Params, ways: usize, prototypes: impl FnOnce() -> [Tensor<3>; 2]) -> Params {
         let own = self.weights.iter().filter_map(|weight| {

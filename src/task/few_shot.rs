@@ -81,6 +81,12 @@ impl FewShot {
         Self { plan: Arc::new(Plan::new(adaptation, &*self.architecture)), ..self }
     }
 
+    /// The same episodes and the same θ, of which only the head adapts. The layers below it are then computed once for the whole
+    /// inner loop, unless γ and β of batch norm differ from step to step.
+    pub fn head_only(self) -> Self {
+        Self { plan: Arc::new(self.plan.head_only()), ..self }
+    }
+
     /// The same episodes measured by `loss`.
     pub fn measured_by(self, loss: Loss) -> Self {
         Self { loss, ..self }

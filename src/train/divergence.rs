@@ -94,7 +94,7 @@ impl Trainer {
             self.outer.restore(&step.pending.before);
             return None;
         }
-        let first = self.episodes(step.pending.draw).start;
+        let first = self.episode_numbers(step.pending.draw).start;
         Some(dropped.into_iter().map(|task| first + task as u64).collect())
     }
 
@@ -143,7 +143,7 @@ impl Trainer {
             "step": pending.step,
             "not_finite": what,
             "seed": self.config.seed,
-            "episodes": self.episodes(pending.draw).collect::<Vec<u64>>(),
+            "episodes": self.episode_numbers(pending.draw).collect::<Vec<u64>>(),
             "coins": pending.draw,
             "losses": step.losses.iter().map(number).collect::<Vec<Value>>(),
             "squared_gradient_norms": norms.iter().map(number).collect::<Vec<Value>>(),
@@ -173,7 +173,7 @@ impl Trainer {
     }
 
     /// The numbers of the training episodes of draw `draw`.
-    fn episodes(&self, draw: u64) -> Range<u64> {
+    fn episode_numbers(&self, draw: u64) -> Range<u64> {
         episode_numbers(draw, self.config.outer.meta_batch as u64)
     }
 }

@@ -114,6 +114,15 @@ impl Learner {
         self.adapting(support, query)
     }
 
+    /// The meta-batch `problem` as outer step `step` (from 0) trains on it: with `inner.head_only_until`, only the head adapts at
+    /// first.
+    pub fn at_step(&self, problem: Proximal<FewShot>, step: u64) -> Proximal<FewShot> {
+        match self.inner.head_only_until {
+            Some(until) if step < until => Proximal { problem: problem.problem.head_only(), ..problem },
+            _ => problem,
+        }
+    }
+
     /// The meta-batch with these support and query sets.
     pub fn adapting(&self, support: Batch, query: Batch) -> Proximal<FewShot> {
         let network = self.architecture.clone();

@@ -373,7 +373,7 @@ impl Trainer {
     fn launch(&mut self, batches: &mut Batches) -> PendingStep {
         let began = Instant::now();
         let draw = self.next_draw();
-        let problem = batches.take(&self.learner);
+        let problem = self.learner.at_step(batches.take(&self.learner), self.outer.steps());
         let share = self.outer.share(self.config.outer.meta_batch);
         let pending = self.outer.launch_share(&problem, share, draw);
         self.progress.seconds += began.elapsed().as_secs_f64();
@@ -534,6 +534,11 @@ impl Trainer {
     /// The network and its device.
     pub fn learner(&self) -> &Learner {
         &self.learner
+    }
+
+    /// Where its episodes come from.
+    pub fn episodes(&self) -> &Episodes {
+        &self.episodes
     }
 
     /// How many iterates the run stores, and the cost of that.

@@ -143,6 +143,46 @@ fn with_a_head_that_adapts_alone_the_body_runs_once() {
 }
 
 #[test]
+fn while_only_the_head_adapts_an_episode_is_that_of_anil_with_the_same_weights() {
+    for head in [Head::Learned, Head::Prototype] {
+        let counting = Arc::new(Counting(Mlp::new(&[5, 4]).build(6, 3).unwrap(), AtomicUsize::new(0)));
+        let network: Arc<dyn Architecture> = counting.clone();
+        let rates = InnerRates::Learned { start: 0.3, each: RateEach::TensorAndStep { steps: STEPS } };
+        let all = Adaptation { adapts: Adapts::AllButNorm, head, rates, ..Adaptation::maml(0.3) };
+        let anil = Adaptation { adapts: Adapts::Head, ..all.clone() };
+        let theta_of_all = theta(&*network, &all);
+        let (plain, _) = few_shot(network.clone(), [2, 3, 2, 2, 6], 0.3, BatchNorm::Transductive);
+        let head_only = plain.clone().adapting(&all).head_only();
+        exact_gradient_matches_differences(&head_only, &theta_of_all, STEPS);
+
+        // The same θ without the rates of the layers below the head.
+        let names = |adaptation: &Adaptation| -> Vec<String> {
+            adaptation.leaves(&*network).into_iter().map(|leaf| leaf.name).collect()
+        };
+        let (all_names, anil_names) = (names(&all), names(&anil));
+        let is_shared = |name: &&String| anil_names.contains(name);
+        let shared = |params: &Params| {
+            let leaves = all_names.iter().zip(params.leaves()).filter(|(name, _)| is_shared(name));
+            Params::new(leaves.map(|(_, leaf)| leaf.clone()).collect())
+        };
+        let draw = Draw::truncated(2, STEPS, STEPS);
+        counting.1.store(0, Ordering::Relaxed);
+        let found = estimate(&head_only, &theta_of_all, &draw, Memory::Store);
+        assert_eq!(
+            counting.1.load(Ordering::Relaxed),
+            4,
+            "the body runs once for values, once for gradients"
+        );
+        let anil = estimate(&plain.adapting(&anil), &shared(&theta_of_all), &draw, Memory::Store);
+        assert_eq!(values(&shared(&found.gradient)), values(&anil.gradient));
+        let unused = all_names.iter().zip(found.gradient.leaves()).filter(|(name, _)| !is_shared(name));
+        let unused: Vec<_> = unused.map(|(_, leaf)| leaf.clone()).collect();
+        assert_eq!(unused.len(), 2, "a rate for the weights of each layer below the head");
+        assert!(values(&Params::new(unused)).iter().all(|value| *value == 0.0));
+    }
+}
+
+#[test]
 fn a_fixed_rate_for_each_weight_has_an_exact_gradient() {
     let (_, weights) = adapting(&adaptation(Adapts::All, fixed(0.3)), BatchNorm::Transductive);
     let mut seed = 50;

@@ -56,6 +56,41 @@ fn a_run_with_the_whole_recipe_resumes_to_the_same_bits() {
 }
 
 #[test]
+fn only_the_head_adapts_until_the_step_that_is_named() {
+    let folder = TempDir::new().unwrap();
+    let recipe = "--set inner.steps=3 --set inner.rates=per-tensor-and-step --set inner.head=shared";
+    let train = |name: &str, more: &str| {
+        run(folder.path(), &format!("train {TINY} {recipe} --run-dir {name} {more}")).ok();
+        json_lines(&folder.path().join(name).join("metrics.jsonl"))
+    };
+    let losses = |records: &[serde_json::Value]| -> Vec<f64> {
+        records.iter().filter_map(|record| record["loss"].as_f64()).collect()
+    };
+    let both = "--set inner.adapts=all-but-norm --set inner.head_only_until=3";
+    let changing = losses(&train("changing", &format!("--steps 6 {both}")));
+    let head = losses(&train("head", "--steps 6 --set inner.adapts=head"));
+    assert_eq!(changing[..3], head[..3]);
+    assert_ne!(changing[3], head[3], "from the fourth step on, all weights adapt");
+
+    // A run that is cut back to before the change goes on to the same bits.
+    train("parts", &format!("--steps 6 --set checkpoint.every=2 {both}"));
+    for step in [4, 6] {
+        fs::remove_file(checkpoint(&folder.path().join("parts"), step)).unwrap();
+    }
+    run(folder.path(), "resume parts").ok();
+    let metrics = |name: &str| fs::read(folder.path().join(name).join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics("parts"), metrics("changing"));
+
+    let refused = run(folder.path(), &format!("train {TINY} {both} --set estimator.name=reptile --steps 1"));
+    refused.refused(&["inner.head_only_until", "it moves no weight"]);
+    let refused = run(
+        folder.path(),
+        &format!("train {TINY} {both} --set inner.adapts=head --set inner.head_only_until=3 --steps 1"),
+    );
+    refused.refused(&["inner.head_only_until", "only the head adapts at any time"]);
+}
+
+#[test]
 fn heads_for_any_number_of_classes_are_evaluated_and_used_with_others() {
     for head in ["prototype", "shared"] {
         let folder = TempDir::new().unwrap();

@@ -2,7 +2,7 @@
 //! for which part or all of θ would always have a zero gradient, and so never be learned.
 
 use super::estimator::NAME;
-use super::inner::{ADAPTS, HEAD, Inner, NORM_PER_STEP, PROXIMAL, RATES, RateKind, STEPS};
+use super::inner::{ADAPTS, HEAD, HEAD_ONLY_UNTIL, Inner, NORM_PER_STEP, PROXIMAL, RATES, RateKind, STEPS};
 use super::model::BATCH_NORM;
 use super::outer::LOSSES;
 use super::task::{self, TaskKind};
@@ -17,9 +17,17 @@ use bilevel::{Choice, OuterLosses};
 pub fn check(checker: &mut Checker, inner: &Inner, losses: OuterLosses, schedule: &EstimatorSchedule) {
     let others = if schedule.earlier().is_empty() { "" } else { " and those in estimator.schedule" };
     let quoted = |name: &str| format!("{name:?}");
-    let parts: [(OuterPart, bool, &dyn AnyKey, String, &str); 3] = [
+    let until = inner.head_only_until;
+    let parts: [(OuterPart, bool, &dyn AnyKey, String, &str); 4] = [
         (OuterPart::InnerRates, inner.rates != RateKind::Fixed, &RATES, quoted(inner.rates.name()), ""),
         (OuterPart::SharedWeights, inner.adapts != Adapts::All, &ADAPTS, quoted(inner.adapts.name()), ""),
+        (
+            OuterPart::SharedWeights,
+            until.is_some(),
+            &HEAD_ONLY_UNTIL,
+            until.unwrap_or_default().to_string(),
+            "",
+        ),
         (
             OuterPart::StartOnly,
             inner.adapts != Adapts::Head && inner.proximal == 0.0,

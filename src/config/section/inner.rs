@@ -2,7 +2,7 @@
 
 use crate::config::checker::Checker;
 use crate::config::key::{Fixed, Is, Open, Otherwise, keys};
-use crate::config::kind::{Count, Flag, Number, OneOf, at_least, non_negative, one_of, positive};
+use crate::config::kind::{Count, Flag, Long, Number, OneOf, at_least, long, non_negative, one_of, positive};
 use crate::task::{Adaptation, Adapts, Head, InnerRates, RateEach};
 use bilevel::{Rates, choice};
 use serde::Serialize;
@@ -17,6 +17,10 @@ keys! {
     /// Which weights these steps change: all of them, all but γ and β of batch norm, or only those of the last linear
     /// layer.
     ADAPTS: Fixed<OneOf<Adapts>> = "inner.adapts", one_of(), Is(|| Adapts::All);
+    /// Outer steps in which only the last linear layer adapts, as with adapts = "head"; from then on, all weights that adapts
+    /// names. The layers below it are then computed once for an episode instead of at every inner step, which makes such a
+    /// step several times cheaper.
+    HEAD_ONLY_UNTIL: Open<Long> = "inner.head_only_until", long(1), Otherwise("none");
     /// The last linear layer at the start of adaptation: as "learned", a row for each class; one learned row that is
     /// "shared" by all classes; or the "prototype" of each class, the mean of its support images' features. With the
     /// last two the number of classes may change after training.
@@ -60,6 +64,9 @@ pub struct Inner {
     pub eval_steps: usize,
     /// Which weights adapt.
     pub adapts: Adapts,
+    /// The number of outer steps in which only the head adapts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_only_until: Option<u64>,
     /// The head at the start.
     pub head: Head,
     /// Whether γ and β of batch norm, if they do not adapt, differ from step to step.
@@ -119,11 +126,15 @@ pub fn check(checker: &mut Checker) -> Inner {
                       change at every inner step anyway; set inner.adapts = \"all-but-norm\"";
         checker.contradicts(&NORM_PER_STEP, &ADAPTS, reason.into());
     }
+    if adapts == Adapts::Head {
+        checker.unused(&HEAD_ONLY_UNTIL, &ADAPTS, adapts, "only the head adapts at any time");
+    }
     Inner {
         steps,
         rate: checker.get(&RATE),
         eval_steps: checker.find(&EVAL_STEPS).unwrap_or(steps),
         adapts,
+        head_only_until: checker.find(&HEAD_ONLY_UNTIL),
         head,
         norm_per_step,
         rates,
