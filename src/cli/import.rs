@@ -6,7 +6,7 @@ use super::setup::Setup;
 use super::{Outcome, output};
 use bilevel::Budget;
 use clap::Args;
-use metaburn::config::Config;
+use metaburn::config::{Config, RawConfig};
 use metaburn::inference::{self, ExportedWeights, Imported};
 use metaburn::run::quoted;
 use metaburn::train::Watcher;
@@ -52,7 +52,7 @@ impl Import {
                 self.file.display()
             ));
         }
-        let config = self.setup.config_over(given)?;
+        let config = self.setup.config_over(given.map(RawConfig::without_data), &[])?;
         let imported =
             exported.import(&config, &self.run_dir, self.setup.resources().names_data(), &mut terminal)?;
         if !imported.has_data {

@@ -100,16 +100,16 @@ impl Setup {
         Config::load(self.file().as_deref(), &assignments)
     }
 
-    /// The checked configuration, based on `given` if the user named no configuration file.
+    /// Like [`Setup::config`], with `base` in place of the built-in configuration if the user named no configuration file.
     ///
     /// # Errors
     /// Returns an error if a key or a value is invalid.
-    pub fn config_over(&self, given: Option<RawConfig>) -> Result<Config, config::Error> {
-        let mut raw = match (self.file(), given) {
-            (None, Some(given)) => given.without_data(),
+    pub fn config_over(&self, base: Option<RawConfig>, more: &[String]) -> Result<Config, config::Error> {
+        let mut raw = match (self.file(), base) {
+            (None, Some(base)) => base,
             (file, _) => RawConfig::read(file.as_deref())?,
         };
-        for assignment in self.set.iter().chain(&self.resources.assignments()) {
+        for assignment in self.set.iter().chain(&self.resources.assignments()).chain(more) {
             raw.set(assignment)?;
         }
         raw.check()

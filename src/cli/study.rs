@@ -9,7 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use indicatif::ProgressBar;
-use metaburn::config::{self, Config};
+use metaburn::config::{self, Config, RawConfig};
 use metaburn::study::{
     ALL, ConfigSource, Finished, Listed, Observer, OptionInfo, PieceState, Scale, StudyEntry,
 };
@@ -198,6 +198,10 @@ impl Run {
 impl ConfigSource for Setup {
     fn config(&self, defaults: &[String], more: &[String]) -> Result<Config, config::Error> {
         self.config_from(defaults, more)
+    }
+
+    fn config_over(&self, base: RawConfig, more: &[String]) -> Result<Config, config::Error> {
+        Setup::config_over(self, Some(base), more)
     }
 
     fn over(&self, config: &Config) -> Result<Config, config::Error> {

@@ -100,10 +100,7 @@ impl Folder {
     /// # Errors
     /// Returns an error if it cannot be written.
     pub fn store<R: Serialize>(&self, key: &str, stored: &StoredRecord<R>) -> Result<(), Error> {
-        let path = self.path.join(record_name(key));
-        let text = serde_json::to_string(stored)
-            .map_err(|error| Error::Record { path: path.clone(), reason: error.to_string() })?;
-        self.write(&record_name(key), text.as_bytes())
+        write_json(&self.path.join(record_name(key)), stored)
     }
 
     /// Writes the file `name` in the folder atomically.
@@ -146,6 +143,16 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path)(error)),
     }
+}
+
+/// Writes a JSON file atomically.
+///
+/// # Errors
+/// Returns an error if it cannot be written.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Error::Record { path: path.into(), reason: error.to_string() })?;
+    atomic_file::write(path, &[text.as_bytes()]).map_err(failed("write", path))
 }
 
 /// Messages for the settings in which the folder (`there`) and this study (`here`) differ.

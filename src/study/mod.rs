@@ -16,6 +16,7 @@ mod folder;
 pub mod hypercleaning;
 pub mod hyperparameters;
 mod mean_curve;
+pub mod omniglot;
 pub mod quadratic;
 mod registry;
 mod report_page;
@@ -38,10 +39,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Every study, in the order of `study list`.
-pub static ALL: [StudyEntry; 5] = [
+pub static ALL: [StudyEntry; 6] = [
     StudyEntry::of::<quadratic::Options>(),
     StudyEntry::of::<bias::Options>(),
     StudyEntry::of::<few_shot::Options>(),
+    StudyEntry::of::<omniglot::Options>(),
     StudyEntry::of::<hypercleaning::Options>(),
     StudyEntry::of::<hyperparameters::Options>(),
 ];

@@ -4,7 +4,7 @@
 //! from every entry of [`super::ALL`]; this module knows nothing of its parser.
 
 use super::{About, Error, Finished, Listed, Observer, PieceState, Study, pieces, run, run_piece};
-use crate::config::{self, Config};
+use crate::config::{self, Config, RawConfig};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::str::FromStr;
@@ -77,6 +77,12 @@ pub trait ConfigSource {
     /// Returns an error if the file cannot be read, or a key or a value is invalid.
     fn config(&self, defaults: &[String], more: &[String]) -> Result<Config, config::Error>;
 
+    /// The checked configuration. `base` stands in for the file if there is none; `more` overrides everything.
+    ///
+    /// # Errors
+    /// Returns an error in the cases of [`Self::config`].
+    fn config_over(&self, base: RawConfig, more: &[String]) -> Result<Config, config::Error>;
+
     /// `config`, a run's own, with the overrides of backend, threads and data folder.
     ///
     /// # Errors
@@ -91,6 +97,11 @@ pub trait ConfigSource {
 impl ConfigSource for () {
     fn config(&self, defaults: &[String], more: &[String]) -> Result<Config, config::Error> {
         Config::load(None, &[defaults, more].concat())
+    }
+
+    fn config_over(&self, mut base: RawConfig, more: &[String]) -> Result<Config, config::Error> {
+        more.iter().try_for_each(|assignment| base.set(assignment))?;
+        base.check()
     }
 
     fn over(&self, config: &Config) -> Result<Config, config::Error> {

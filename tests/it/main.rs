@@ -33,6 +33,7 @@ mod inner_loops;
 mod memory_plans;
 mod methods;
 mod model;
+mod omniglot_study;
 mod own_images;
 mod plots_and_reports;
 mod ranks;

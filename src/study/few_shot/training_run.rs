@@ -5,12 +5,10 @@ use super::{Record, budget};
 use crate::bench::Busy;
 use crate::config::{self, Config};
 use crate::data::Part;
-use crate::run::StepRecord;
-use crate::study::folder::{failed, read};
-use crate::study::training::start_or_resume;
+use crate::study::folder::{read, write_json};
+use crate::study::training::{TrainingProgress, start_or_resume};
 use crate::study::{Error, Workspace};
-use crate::support::atomic_file;
-use crate::train::{self, Trainer, Watcher};
+use crate::train::{self, Trainer};
 use bilevel::Budget;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -23,7 +21,7 @@ use std::time::Instant;
 pub fn train(config: &Config, name: &str, count: u64, workspace: &mut Workspace) -> Result<Record, Error> {
     let folder = workspace.folder()?.join(name);
     let budget = budget(config);
-    let mut watcher = TrainingProgress { workspace, budget };
+    let mut watcher = TrainingProgress::new(workspace, 1.0);
     let mut trainer = start_or_resume(&folder, config, &mut watcher)?;
     let mut log = ValidationLog::open(&folder, &trainer)?;
     let mut cores = None;
@@ -96,25 +94,7 @@ impl ValidationLog {
 
     fn add(&mut self, validation: Validation) -> Result<(), Error> {
         self.validations.push(validation);
-        let text = serde_json::to_string(&self.validations)
-            .map_err(|error| Error::Record { path: self.path.clone(), reason: error.to_string() })?;
-        atomic_file::write(&self.path, &[text.as_bytes()]).map_err(failed("write", &self.path))
-    }
-}
-
-/// Reports the progress of a run of `budget` gradient evaluations to a workspace.
-struct TrainingProgress<'a, 'b> {
-    workspace: &'a mut Workspace<'b>,
-    budget: u64,
-}
-
-impl Watcher for TrainingProgress<'_, '_> {
-    fn step(&mut self, record: &StepRecord, _progress: f64) {
-        self.workspace.progress(record.gradient_evaluations as f64 / self.budget as f64);
-    }
-
-    fn warning(&mut self, text: &str) {
-        self.workspace.note(&format!("warning: {text}"));
+        write_json(&self.path, &self.validations)
     }
 }
 

@@ -1,0 +1,201 @@
+//! The report: the table of accuracies, what was published, learning curves, and whether the goals were reached.
+
+use super::{Method, PUBLISHED, Record, Run, Setting, Test};
+use crate::report::{Axis, Figure, Panel, Series, Table, significant};
+use crate::study::mean_curve::min_max;
+use crate::study::{Claim, Completed, Conclusion, Expected, Illustration, Measured};
+use bilevel::stats::mean;
+use std::collections::BTreeSet;
+
+/// The runs of a method on a setting, one for each seed.
+struct Runs<'a> {
+    setting: Setting,
+    method: Method,
+    records: Vec<&'a Record>,
+}
+
+/// Claims, tables and the figure of all runs.
+pub fn conclude(results: &[Completed<Run, Record>]) -> Conclusion {
+    let mut all: Vec<Runs> = Vec::new();
+    for Completed { piece, record } in results {
+        let (setting, method) = (piece.setting, piece.method);
+        match all.iter_mut().find(|runs| (runs.setting, runs.method) == (setting, method)) {
+            Some(runs) => runs.records.push(record),
+            None => all.push(Runs { setting, method, records: vec![record] }),
+        }
+    }
+    let diverged = results.iter().filter_map(|Completed { piece, record }| {
+        let step = record.diverged?;
+        Some(format!(
+            "{} on {}, seed {}: diverged at outer step {step}.",
+            piece.method, piece.setting, piece.config.seed
+        ))
+    });
+    let sources: BTreeSet<&str> = results
+        .iter()
+        .map(|Completed { piece, .. }| piece.config.source())
+        .filter(|source| *source != "omniglot")
+        .collect();
+    let elsewhere = sources.into_iter().map(|source| {
+        format!("**These runs are on {source}, not on Omniglot: the published accuracies do not compare.**")
+    });
+    let remarks = [accuracies(&all).markdown(), EXPLANATION.into(), published().markdown()];
+    Conclusion {
+        claims: all.iter().flat_map(|runs| claims(runs, &all)).collect(),
+        remarks: elsewhere.chain(remarks).chain(diverged).collect(),
+        figures: vec![curves(&all)],
+        tables: vec![
+            ("accuracies", accuracies(&all)),
+            ("published", published()),
+            ("validations", validations(results)),
+        ],
+    }
+}
+
+const EXPLANATION: &str = "Test accuracy in percent, mean over seeds with its 95 % interval by Student's t (of one seed, the interval over episodes). \
+     *Transductive*: batch norm uses the statistics of the query set, as in published accuracies; *support*: those of the support \
+     set, so that no query image influences another's prediction. *Ensemble*: mean logits of the five best checkpoints by \
+     validation; otherwise the best one. Published accuracies:";
+
+impl Runs<'_> {
+    /// The tests of one checkpoint, or of the ensemble, of every run that has them.
+    fn tests(&self, ensemble: bool) -> Vec<&Test> {
+        let tests = self.records.iter().filter_map(|record| match ensemble {
+            true => record.tests.iter().max_by_key(|test| test.checkpoints.len()),
+            false => record.tests.iter().min_by_key(|test| test.checkpoints.len()),
+        });
+        tests.collect()
+    }
+
+    /// The mean over seeds; NaN if every run diverged.
+    fn accuracy(&self, ensemble: bool, of: fn(&Test) -> Measured) -> Measured {
+        match self.tests(ensemble)[..] {
+            [] => Measured::exactly(f64::NAN),
+            [alone] => of(alone),
+            ref tests => Measured::mean_of_few(&tests.iter().map(|test| of(test).value).collect::<Vec<_>>()),
+        }
+    }
+
+    fn mean(&self, of: fn(&Record) -> f64) -> f64 {
+        mean(&self.records.iter().map(|record| of(record)).collect::<Vec<_>>())
+    }
+}
+
+fn transductive(test: &Test) -> Measured {
+    test.transductive
+}
+
+fn support(test: &Test) -> Measured {
+    test.support
+}
+
+fn claims(runs: &Runs, all: &[Runs]) -> Vec<Claim> {
+    let Runs { setting, method: Method::Recipe, .. } = runs else { return Vec::new() };
+    let claim = format!("{}, {setting}: test accuracy of one checkpoint (%)", runs.method);
+    let mut claims =
+        vec![Claim::new(claim, Expected::above(setting.goal()), runs.accuracy(false, transductive))];
+    let plain = all.iter().find(|other| (other.setting, other.method) == (*setting, Method::Maml));
+    if let Some(plain) = plain {
+        let values =
+            |runs: &Runs| runs.tests(false).iter().map(|test| test.transductive.value).collect::<Vec<_>>();
+        let (ours, others) = (values(runs), values(plain));
+        if ours.len() == others.len() && ours.len() > 1 {
+            let leads: Vec<f64> = ours.iter().zip(&others).map(|(a, b)| a - b).collect();
+            let claim = format!("{}, {setting}: test accuracy minus MAML's (points)", runs.method);
+            claims.push(Claim::new(claim, Expected::above(0.0), Measured::mean_of_few(&leads)));
+        }
+    }
+    claims
+}
+
+fn accuracies(all: &[Runs]) -> Table {
+    let mut table = Table::new([
+        "setting",
+        "method",
+        "seeds",
+        "transductive",
+        "ensemble",
+        "support",
+        "ensemble, support",
+        "outer steps × tasks",
+        "minutes of training",
+    ]);
+    for setting in Setting::ALL {
+        for runs in all.iter().filter(|runs| runs.setting == setting) {
+            let shown = |ensemble, of| {
+                let Measured { value, ci95 } = runs.accuracy(ensemble, of);
+                if value.is_finite() { format!("{value:.2} ± {ci95:.2}") } else { "–".into() }
+            };
+            table.row([
+                setting.to_string(),
+                runs.method.to_string(),
+                runs.tests(false).len().to_string(),
+                shown(false, transductive),
+                shown(true, transductive),
+                shown(false, support),
+                shown(true, support),
+                format!("{:.0} × {}", runs.mean(|run| run.steps as f64), runs.records[0].meta_batch),
+                significant(runs.mean(|run| run.seconds) / 60.0, 3),
+            ]);
+        }
+    }
+    table
+}
+
+fn published() -> Table {
+    let settings = Setting::ALL.map(|setting| setting.to_string());
+    let mut table = Table::of(["published".to_string()].into_iter().chain(settings).collect());
+    for (source, accuracies) in PUBLISHED {
+        table.row([source.to_string()].into_iter().chain(accuracies.map(|accuracy| format!("{accuracy:?}"))));
+    }
+    table
+}
+
+fn validations(results: &[Completed<Run, Record>]) -> Table {
+    let mut table = Table::new(["setting", "method", "seed", "step", "seconds", "accuracy"]);
+    for Completed { piece, record } in results {
+        for validation in &record.validations {
+            table.row([
+                piece.setting.key().to_string(),
+                piece.method.key().to_string(),
+                piece.config.seed.to_string(),
+                validation.step.to_string(),
+                validation.seconds.to_string(),
+                validation.accuracy.to_string(),
+            ]);
+        }
+    }
+    table
+}
+
+/// A panel for each setting, with the mean curve of each method.
+fn curves(all: &[Runs]) -> Illustration {
+    let panels = Setting::ALL.into_iter().filter_map(|setting| {
+        let runs: Vec<&Runs> = all.iter().filter(|runs| runs.setting == setting).collect();
+        let ends = runs.iter().flat_map(|runs| &runs.records).filter_map(|run| run.validations.last());
+        let lowest = ends.map(|validation| validation.accuracy).reduce(f64::min)?;
+        let accuracy = Axis::linear("validation accuracy (%)").range((lowest - 5.0).max(0.0), 100.0);
+        let panel = Panel::new(Axis::linear("hours of training"), accuracy).titled(setting.to_string());
+        Some(runs.into_iter().fold(panel, |panel, runs| panel.with(curve(runs))))
+    });
+    Illustration {
+        name: "curves",
+        caption: "Validation accuracy against hours of training: means over seeds, with bands from the lowest to the highest."
+            .into(),
+        figure: Figure { panels: panels.collect() },
+    }
+}
+
+/// The mean over the runs at each validation that all of them have.
+fn curve(runs: &Runs) -> Series {
+    let count = runs.records.iter().map(|run| run.validations.len()).min().unwrap_or_default();
+    let point = |at: usize| {
+        let of = |value: fn(&super::Validation) -> f64| {
+            runs.records.iter().map(|run| value(&run.validations[at])).collect::<Vec<_>>()
+        };
+        let (hours, accuracies) = (of(|it| it.seconds / 3600.0), of(|it| it.accuracy));
+        ([mean(&hours), mean(&accuracies)], min_max(&accuracies))
+    };
+    let (points, band) = (0..count).map(point).unzip();
+    Series::line(runs.method.to_string(), points).band(band)
+}

@@ -1,0 +1,143 @@
+//! One training run and its tests: the best checkpoint and the ensemble of the best, in both modes of batch norm.
+
+use crate::config::Config;
+use crate::data::Part;
+use crate::run::{RunDir, ValidationRecord};
+use crate::study::folder::{read, write_json};
+use crate::study::training::{TrainingProgress, start_or_resume};
+use crate::study::{Error, Measured, Workspace};
+use crate::task::BatchNorm;
+use crate::train::{self, Evaluation, Trainer};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The most checkpoints in the ensemble.
+pub const ENSEMBLE: usize = 5;
+/// Share of a run's time that is training; the rest is tests.
+const TRAINING: f64 = 0.9;
+
+/// Result of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Outer step at which it diverged, if it did. Then there is no test.
+    pub diverged: Option<u64>,
+    /// Its validations.
+    pub validations: Vec<Validation>,
+    /// Outer steps.
+    pub steps: u64,
+    /// Tasks of an outer step.
+    pub meta_batch: usize,
+    /// Gradient evaluations.
+    pub evaluations: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Its tests.
+    pub tests: Vec<Test>,
+}
+
+/// A validation of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// Outer steps.
+    pub step: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Accuracy in percent.
+    pub accuracy: f64,
+}
+
+/// Test accuracies of one checkpoint or of an ensemble, percent, with their 95 % intervals over episodes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Test {
+    /// The outer steps of the checkpoints, best first.
+    pub checkpoints: Vec<u64>,
+    /// Number of episodes.
+    pub episodes: usize,
+    /// Batch norm with the statistics of the query set.
+    pub transductive: Measured,
+    /// Batch norm with the statistics of the support set.
+    pub support: Measured,
+}
+
+/// Trains according to `config` in the folder called `name`, and tests. An interrupted run continues at its last checkpoint, and with the
+/// tests that it lacks.
+///
+/// # Errors
+/// Returns an error if the run fails; divergence is no error, and is recorded.
+pub fn train_and_test(config: &Config, name: &str, workspace: &mut Workspace) -> Result<Record, Error> {
+    let folder = workspace.folder()?.join(name);
+    let mut watcher = TrainingProgress::new(workspace, TRAINING);
+    let mut trainer = start_or_resume(&folder, config, &mut watcher)?;
+    let diverged = match trainer.run(&mut watcher) {
+        Err(train::Error::Diverged { step, .. }) => Some(step),
+        ended => ended.map(|_| None)?,
+    };
+    let tests = match diverged {
+        Some(_) => Vec::new(),
+        None => {
+            trainer.check_saved()?;
+            tests(&trainer, workspace)?
+        }
+    };
+    let state = trainer.training_state();
+    Ok(Record {
+        diverged,
+        validations: validations(trainer.run_dir())?,
+        steps: state.step,
+        meta_batch: config.outer.meta_batch,
+        evaluations: state.evaluations.total(),
+        seconds: state.seconds,
+        tests,
+    })
+}
+
+/// The validations in the run's journal.
+fn validations(run: &RunDir) -> Result<Vec<Validation>, Error> {
+    let clock: BTreeMap<u64, f64> = run.clock()?.map(|record| (record.step, record.seconds)).collect();
+    let validation = |record: ValidationRecord| {
+        let (step, accuracy) = (record.step, record.validation_accuracy.filter(|value| value.is_finite())?);
+        Some(Validation { step, seconds: *clock.get(&step)?, accuracy })
+    };
+    let records = run.metrics()?.filter_map(|record| match record {
+        crate::run::Record::Validation(record) => validation(record),
+        crate::run::Record::Step(_) => None,
+    });
+    Ok(records.collect())
+}
+
+/// Tests the best checkpoint by validation, and the ensemble of the best. Each is stored in the run's folder as soon as it is done.
+fn tests(trainer: &Trainer, workspace: &mut Workspace) -> Result<Vec<Test>, Error> {
+    let (config, learner, run) = (trainer.config(), trainer.learner(), trainer.run_dir());
+    let kept = run.best_steps()?.len().clamp(1, ENSEMBLE);
+    let best = run.best_checkpoints(kept, config.checkpoint.keep_best)?;
+    let members = best.iter().map(|saved| saved.theta(&learner.leaves(), &learner.opened.device));
+    let members = members.collect::<Result<Vec<_>, _>>()?;
+    let steps: Vec<u64> = best.iter().map(|saved| saved.training_state.step).collect();
+
+    let file = run.path().join("tests.json");
+    let mut tests: Vec<Test> = read(&file)?.unwrap_or_default();
+    let loader = trainer.episodes().images()?;
+    let evaluation = Evaluation::new(config, Part::Test, config.eval.test_episodes);
+    for size in [1, kept] {
+        if tests.iter().any(|test| test.checkpoints == steps[..size] && test.episodes == evaluation.episodes)
+        {
+            continue;
+        }
+        let (before, all) = (if size == 1 { 0 } else { 1 }, (1 + kept) as f64);
+        let modes = [BatchNorm::Transductive, BatchNorm::Support];
+        let [transductive, support] =
+            learner.evaluate(&members[..size], loader, &evaluation, modes, |done| {
+                let done = before as f64 + size as f64 * done as f64 / evaluation.episodes as f64;
+                workspace.progress(TRAINING + (1.0 - TRAINING) * done / all);
+            });
+        let measured = |accuracy: train::Accuracy| Measured { value: accuracy.mean, ci95: accuracy.ci95 };
+        tests.push(Test {
+            checkpoints: steps[..size].to_vec(),
+            episodes: evaluation.episodes,
+            transductive: measured(transductive),
+            support: measured(support),
+        });
+        write_json(&file, &tests)?;
+    }
+    Ok(tests)
+}
