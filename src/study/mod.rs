@@ -22,6 +22,7 @@ mod registry;
 mod report_page;
 mod run;
 pub mod sweep;
+pub mod theory;
 mod training;
 
 pub use chosen::{Listed, index};
@@ -39,8 +40,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Every study, in the order of `study list`.
-pub static ALL: [StudyEntry; 6] = [
+pub static ALL: [StudyEntry; 7] = [
     StudyEntry::of::<quadratic::Options>(),
+    StudyEntry::of::<theory::Options>(),
     StudyEntry::of::<bias::Options>(),
     StudyEntry::of::<few_shot::Options>(),
     StudyEntry::of::<omniglot::Options>(),

@@ -1,78 +1,24 @@
 //! Studies: their claims hold, their numbers agree with the engine's, and they continue after an interruption.
 
 use crate::common::{Outcome, Running, TINY, metaburn, names, run};
+use bilevel::Params;
 use bilevel::hypergradient::{Draw, Memory, estimate};
 use bilevel::readback::read;
-use bilevel::{Bilevel, Dual, Params, Rates};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor};
 use metaburn::study::quadratic::Quadratic;
 use metaburn::study::quadratic::family::{Family, Task};
+use metaburn::study::quadratic::problem::QuadraticProblem;
 use metaburn::study::{Observer, Verdict, run as run_study};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// The quadratic family as a bi-level problem: T tasks of one parameter.
-#[derive(Clone)]
-struct Engine {
-    tasks: Vec<Task>,
-    rate: f64,
-}
-
-impl Engine {
-    /// A number of each task: `[tasks, 1, 1]`.
-    fn each(&self, number: impl Fn(&Task) -> f64) -> Dual<3> {
-        let numbers: Vec<f64> = self.tasks.iter().map(number).collect();
-        let shape = [numbers.len(), 1, 1];
-        Dual::constant(Tensor::from_data(TensorData::new(numbers, shape), (&Device::flex(), DType::F64)))
-    }
-
-    /// The loss, its pieces made of `relu`: with m = min(z, A), u the part of z from A to A + 1 and w that
-    /// beyond, ½am² + a(−u³/6 + u²/2 + Au) + (a/2 + aA)w.
-    fn loss(&self, x: &Dual<3>) -> Dual<1> {
-        let from = x.clone() - self.each(|task| task.offset / task.curvature);
-        let distance = from.clone().relu() + from.scale(-1.0).relu();
-        let beyond = (distance.clone() - self.each(|task| task.radius)).relu();
-        let far = (distance.clone() - self.each(|task| task.radius + 1.0)).relu();
-        let (within, between) = (distance - beyond.clone(), beyond - far.clone());
-        let square = between.clone() * between.clone();
-        let cube = square.clone() * between.clone();
-        let a = || self.each(|task| task.curvature);
-        let middle = square.scale(0.5) - cube.scale(1.0 / 6.0) + self.each(|task| task.radius) * between;
-        let outside = self.each(|task| task.curvature * (0.5 + task.radius)) * far;
-        let loss = a() * (within.clone() * within).scale(0.5) + a() * middle + outside;
-        loss.reshape([self.tasks.len()])
-    }
-}
-
-impl Bilevel for Engine {
-    fn tasks(&self) -> usize {
-        self.tasks.len()
-    }
-
-    fn inner_rates(&self, _step: usize, _outer: &Params) -> Rates {
-        Rates::Scalar(self.rate)
-    }
-
-    fn inner_loss(&self, _step: usize, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
-        self.loss(&fast[0])
-    }
-
-    fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
-        self.loss(&fast.constant()[0]).primal
-    }
-
-    fn select(&self, tasks: &[usize]) -> Self {
-        Self { tasks: tasks.iter().map(|task| self.tasks[*task]).collect(), ..self.clone() }
-    }
-}
-
 #[test]
 fn the_quadratic_family_s_gradients_are_the_engine_s() {
     let task = |curvature, offset| Task { curvature, offset, radius: 2.0 };
     let family = Family { tasks: [task(0.5, 0.0), task(1.5, 3.0)], rate: 0.1, steps: 10 };
-    let engine = Engine { tasks: family.tasks.to_vec(), rate: family.rate };
+    let engine = QuadraticProblem::of(&family);
     // Inside, in the bends and far outside, of both tasks.
     for theta in [-6.3, -2.4, 0.1, 2.0, 3.5, 4.6, 20.0] {
         let outer = Params::new(vec![Tensor::full([1, 1, 1], theta, (&Device::flex(), DType::F64))]);

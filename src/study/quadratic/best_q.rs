@@ -1,7 +1,7 @@
 //! Third experiment: q* by theory and the best measured q, over inner rates.
 
 use super::cost::{EXPONENT, START, TARGET, predicted, q_star};
-use super::descent::{Plan, descend, log_spaced};
+use super::descent::{Plan, SIZES, descend, log_spaced};
 use super::trace::reached;
 use super::{Quadratic, SEED, evaluations};
 use crate::report::{Axis, Figure, Panel, Series, Table, short};
@@ -41,7 +41,7 @@ pub fn search(study: &Quadratic, index: usize) -> Rate {
     let rate = RATES[0] * (RATES[1] / RATES[0]).powf(share);
     let family = Quadratic::wide(rate);
     let samples = log_spaced(study.search_steps / 10, study.search_steps, SAMPLES);
-    let plan = Plan { starts: study.starts, start: START, samples, seed: SEED + 2 };
+    let plan = Plan { starts: study.starts, start: START, sizes: SIZES, samples, seed: SEED + 2 };
     let tried = (1..=study.values).map(|number| {
         let q = number as f64 / study.values as f64;
         let steps = reached(&descend(&family, q, &plan), &plan.samples, TARGET);

@@ -1,7 +1,7 @@
 //! First experiment: where estimators converge. With q = 0 the limit is not stationary, by the margin for which b_2 is
 //! chosen; with any q > 0 it is.
 
-use super::descent::Plan;
+use super::descent::{Plan, SIZES};
 use super::family::Family;
 use super::trace::{Sample, Trace, find};
 use super::{CURVATURES, Estimator, INNER_STEPS, Quadratic, SEED, sample_steps};
@@ -32,7 +32,7 @@ pub fn trace(study: &Quadratic, estimator: Estimator) -> Trace {
     };
     let family = Family::with_margin(CURVATURES, RATE, INNER_STEPS, MARGIN);
     let samples = sample_steps(study.convergence_steps);
-    let plan = Plan { starts: study.starts, start: START, samples, seed: SEED };
+    let plan = Plan { starts: study.starts, start: START, sizes: SIZES, samples, seed: SEED };
     Trace::record(&family, q, &plan, SMALL)
 }
 

@@ -10,7 +10,7 @@
 //! (C_det + q·C_rnd)·S times a factor that does not depend on q: exponent p = 1 in `docs/mathematics.md`, "Choosing
 //! q". The reference code uses p = ½.
 
-use super::descent::{Plan, STEP};
+use super::descent::{Plan, SIZES, STEP};
 use super::family::Family;
 use super::trace::{Sample, Trace, find};
 use super::{Estimator, INNER_STEPS, Quadratic, SEED, evaluations, sample_steps};
@@ -38,7 +38,7 @@ pub fn trace(study: &Quadratic, estimator: Estimator) -> Trace {
         Estimator::Exact => 1.0,
     };
     let samples = sample_steps(study.cost_steps);
-    let plan = Plan { starts: study.starts, start: START, samples, seed: SEED + 1 };
+    let plan = Plan { starts: study.starts, start: START, sizes: SIZES, samples, seed: SEED + 1 };
     Trace::record(&family, q, &plan, TARGET)
 }
 

@@ -1,6 +1,6 @@
 //! Stochastic descents on one family from many random starts.
 //!
-//! θ_{k+1} = θ_k − c/(k+1) · G_k, where G_k is UFOM's estimate on one task drawn at random: g_0 + (ξ/q)(g_r
+//! θ_{k+1} = θ_k − η_{k+1} G_k with step sizes η_k = c/k or c/√k, where G_k is UFOM's estimate on one task drawn at random: g_0 + (ξ/q)(g_r
 //! − g_0), ξ ~ Bernoulli(q). q = 0 is the first-order method, q = 1 the exact gradient. The draws of a
 //! start do not depend on q, so that comparisons between values of q have less variance.
 
@@ -10,8 +10,30 @@ use bilevel::stats::mean;
 use rand::RngExt;
 use rayon::prelude::*;
 
-/// Step size constant c.
+/// Step size constant c of this study.
 pub const STEP: f64 = 10.0;
+
+/// Step sizes of this study.
+pub const SIZES: StepSizes = StepSizes::Harmonic(STEP);
+
+/// η_k, the size of outer step k = 1, 2, …
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum StepSizes {
+    /// c/k.
+    Harmonic(f64),
+    /// c/√k.
+    Root(f64),
+}
+
+impl StepSizes {
+    /// η_k, k = `step` ≥ 1.
+    pub fn at(self, step: u64) -> f64 {
+        match self {
+            Self::Harmonic(c) => c / step as f64,
+            Self::Root(c) => c / (step as f64).sqrt(),
+        }
+    }
+}
 
 /// Starts, steps and seed of the descents.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +42,8 @@ pub struct Plan {
     pub starts: usize,
     /// θ_0 is uniform on this interval.
     pub start: [f64; 2],
+    /// Sizes of the outer steps.
+    pub sizes: StepSizes,
     /// Outer steps after which ∇M is evaluated, ascending; the last one ends the descent.
     pub samples: Vec<u64>,
     /// Seed of all random draws.
@@ -52,7 +76,7 @@ fn one(family: &Family, q: f64, plan: &Plan, start: u64) -> Vec<f64> {
             let [first_order, exact] = family.gradients((bits & 1) as usize, theta);
             let correction = if uniform < q { (exact - first_order) / q } else { 0.0 };
             step += 1;
-            theta -= STEP / step as f64 * (first_order + correction);
+            theta -= plan.sizes.at(step) * (first_order + correction);
         }
         slopes.push(family.slope(theta));
     }
@@ -67,10 +91,27 @@ pub fn step_to_target(slopes: &[&Vec<f64>], samples: &[u64], target: f64) -> Opt
     let square =
         |index: usize| mean(&slopes.iter().map(|values| values[index] * values[index]).collect::<Vec<_>>());
     let points: Vec<[f64; 2]> = tail.map(|(index, step)| [(*step as f64).ln(), square(index).ln()]).collect();
-    let [x, y] = [0, 1].map(|axis| mean(&points.iter().map(|point| point[axis]).collect::<Vec<_>>()));
-    let covariance: f64 = points.iter().map(|point| (point[0] - x) * (point[1] - y)).sum();
-    let slope = covariance / points.iter().map(|point| (point[0] - x).powi(2)).sum::<f64>();
+    let Line { slope, middle: [x, y] } = Line::through(&points);
     (slope < 0.0).then(|| (x + (2.0 * target.ln() - y) / slope).exp())
+}
+
+/// A straight line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// Its slope.
+    pub slope: f64,
+    /// A point on it: the mean of the points that it was fitted to.
+    pub middle: [f64; 2],
+}
+
+impl Line {
+    /// The least-squares fit to `points`.
+    pub fn through(points: &[[f64; 2]]) -> Self {
+        let [x, y] = [0, 1].map(|axis| mean(&points.iter().map(|point| point[axis]).collect::<Vec<_>>()));
+        let covariance: f64 = points.iter().map(|point| (point[0] - x) * (point[1] - y)).sum();
+        let slope = covariance / points.iter().map(|point| (point[0] - x).powi(2)).sum::<f64>();
+        Self { slope, middle: [x, y] }
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod convergence;
 mod cost;
 pub mod descent;
 pub mod family;
+pub mod problem;
 mod trace;
 
 use super::{About, Completed, Conclusion, ConfigSource, Error, Scale, Study, StudyOptions, Workspace};

@@ -84,6 +84,16 @@ impl Draw {
         draw
     }
 
+    /// The exact gradient of every task, [observed](Self::observed): g_0 … g_r are reported too.
+    pub fn every_depth(tasks: usize, steps: usize) -> Self {
+        let mut draw = Self::new(tasks, steps);
+        for task in 0..tasks {
+            (0..steps).for_each(|depth| draw.add(task, depth, 0.0));
+            draw.add(task, steps, 1.0);
+        }
+        draw.observed()
+    }
+
     /// Adds `weight`·g_k to `task`'s estimate, k = `depth`, and includes the products that g_k needs.
     pub fn add(&mut self, task: usize, depth: usize, weight: f64) {
         *self.weights[depth][task].get_or_insert(0.0) += weight;

@@ -111,7 +111,7 @@ impl ErrorAnalysis {
         let mut samples =
             Samples { walks: Vec::new(), curvatures: vec![Vec::new(); steps], errors: Vec::new() };
         for tasks in all.chunks(TASKS_AT_ONCE) {
-            let draw = every_depth(tasks.len(), steps);
+            let draw = Draw::every_depth(tasks.len(), steps);
             samples.add(workers.estimate(&problem.select(tasks), outer, &draw, memory), steps);
         }
         samples.analysis()
@@ -133,16 +133,6 @@ impl ErrorAnalysis {
         let systematic = self.systematic.map_or(0.0, |systematic| systematic.value.max(0.0));
         (self.error() - systematic).max(0.0)
     }
-}
-
-/// A draw of exact gradients for `tasks` tasks that also reports every g_k.
-fn every_depth(tasks: usize, steps: usize) -> Draw {
-    let mut draw = Draw::new(tasks, steps);
-    for task in 0..tasks {
-        (0..steps).for_each(|depth| draw.add(task, depth, 0.0));
-        draw.add(task, steps, 1.0);
-    }
-    draw.observed()
 }
 
 /// Values collected task by task.
