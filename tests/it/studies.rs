@@ -8,6 +8,7 @@ use burn::tensor::{DType, Device, Tensor};
 use metaburn::study::quadratic::Quadratic;
 use metaburn::study::quadratic::family::{Family, Task};
 use metaburn::study::quadratic::problem::QuadraticProblem;
+use metaburn::study::theory::Theory;
 use metaburn::study::{Observer, Verdict, run as run_study};
 use serde_json::{Value, json};
 use std::fs;
@@ -90,6 +91,36 @@ fn the_quadratic_study_s_claims_hold_and_its_work_is_done_once() {
     assert!(error.contains("starts is 120 there and 50 here") && error.contains("--out"), "{error}");
 }
 
+#[test]
+fn the_study_of_theory_finds_the_bounds_attained_and_first_order_biased() {
+    let folder = TempDir::new().unwrap();
+    let study = Theory { starts: 300, steps: 10_000, draws: 40, longest: 50 };
+    let mut count = Count::default();
+    let finished = run_study(&study, folder.path(), "metaburn study theory", &mut count).unwrap();
+    // Problems with bounds, descents, curves of cost times second moment, memory plans, and the report.
+    assert_eq!(count.0.len(), 3 + 4 + 3 + 3 + 1, "{:?}", count.0);
+    assert_eq!(finished.claims.len(), 5 + 7 + 8 + 4);
+    assert_eq!(finished.count(Verdict::Failed), 0, "{:#?}", finished.claims);
+    for wanted in [
+        "quadratic family: first-order's bias",
+        "waves: first-order's bias",
+        "which holds for one parameter only",
+        "truncated gradients, K ≥ 1",
+        "steps c/√k: E(∇M)² does not fall",
+        "steps c/k: E(∇M)² does not fall",
+        "bound of order ln T/√T",
+        "recompute: most iterates",
+        "iterates stored beyond",
+        "inner steps recomputed",
+        "difference between their gradients",
+    ] {
+        let claim = finished.claims.iter().find(|claim| claim.claim.contains(wanted)).unwrap();
+        assert_eq!(claim.verdict, Verdict::Held, "{claim:?}");
+    }
+    assert_eq!(names(&folder.path().join("data")), ["bias.csv", "memory.csv", "rates.csv", "trade-off.csv"]);
+    assert_eq!(names(&folder.path().join("figures")).len(), 8);
+}
+
 /// A study of bias that takes about a second.
 fn bias(folder: &Path, more: &str) -> Outcome {
     run(folder, &format!("study bias {TINY} --set inner.steps=3 --set inner.rate=0.1 --tasks 4 {more}"))
@@ -135,7 +166,7 @@ fn a_study_of_bias_reads_a_kept_run() {
 #[test]
 fn every_study_is_listed() {
     let list = run(Path::new("."), "study list").ok().stdout;
-    let names = ["quadratic: ", "bias: ", "few-shot: ", "hypercleaning: ", "hyperparameters: "];
+    let names = ["quadratic: ", "theory: ", "bias: ", "few-shot: ", "hypercleaning: ", "hyperparameters: "];
     for words in names.into_iter().chain(["with --quick"]) {
         assert!(list.contains(words), "{list}");
     }

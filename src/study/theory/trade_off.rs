@@ -6,8 +6,8 @@
 //! step coins:   (C_det + p C_rnd) E v_r² (1 − 2αa + α²a²/p)^r   on a quadratic loss of one parameter and curvature a
 //! ```
 //!
-//! with C_det = r + 1 and C_rnd = r gradient evaluations. The first holds for any problem with equality; the second is
-//! [step coins' growth of the second moment](crate::study::theory), one factor for each inner step.
+//! with C_det = r + 1 and C_rnd = r gradient evaluations. The first holds for any problem; in the second, each inner step
+//! multiplies the second moment by one factor (`docs/mathematics.md`, "Step coins").
 
 use super::problem::{Known, Waves};
 use super::{SEED, Theory, rate};
