@@ -30,7 +30,7 @@ const INNER_STEPS: usize = 10;
 /// Inner rate on waves.
 const WAVES_RATE: f64 = 0.03;
 /// Tasks of a meta-batch on the quadratic family, half of each kind.
-const QUADRATIC_TASKS: usize = 64;
+const QUADRATIC_TASKS: usize = 256;
 /// Probabilities tried: this many from the first to the last, evenly spaced in their logarithms.
 const PROBABILITIES: usize = 13;
 const RANGE: [f64; 2] = [0.05, 1.0];

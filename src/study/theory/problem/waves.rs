@@ -23,7 +23,7 @@ const SIZE: usize = 4;
 /// The number of waves: two bases.
 const WAVES: usize = 2 * SIZE;
 /// Tasks with random phases, beside the one that attains the bound.
-const RANDOM_TASKS: usize = 63;
+const RANDOM_TASKS: usize = 255;
 /// L, of every task.
 const CURVATURE: f64 = 2.0;
 
