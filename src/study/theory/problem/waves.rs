@@ -40,7 +40,7 @@ pub struct Waves {
 impl Waves {
     /// The task that attains the bound, and tasks with random phases.
     pub fn new() -> Self {
-        let mut random = generator(super::super::SEED, "waves", 0);
+        let mut random = generator(crate::study::theory::SEED, "waves", 0);
         let mut basis = || {
             let mut vectors: Vec<[f64; SIZE]> = Vec::new();
             while vectors.len() < SIZE {
