@@ -114,7 +114,7 @@ mod predict_command {
         assert_eq!(pixels([0, 158, 115]), right * frame);
         assert_eq!(pixels([230, 118, 0]), (WAYS * 4 - right) * (frame + corner));
         let failed = predict(&folder, "--query photos --picture nowhere/answers.png");
-        assert_eq!(failed.code, Some(1));
+        assert_eq!(failed.code, Some(2));
         assert!(
             failed.stdout == table && failed.stderr.contains("--picture: cannot write nowhere/answers.png")
         );

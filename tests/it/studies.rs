@@ -166,7 +166,15 @@ fn a_study_of_bias_reads_a_kept_run() {
 #[test]
 fn every_study_is_listed() {
     let list = run(Path::new("."), "study list").ok().stdout;
-    let names = ["quadratic: ", "theory: ", "bias: ", "few-shot: ", "hypercleaning: ", "hyperparameters: "];
+    let names = [
+        "quadratic: ",
+        "theory: ",
+        "bias: ",
+        "few-shot: ",
+        "omniglot: ",
+        "hypercleaning: ",
+        "hyperparameters: ",
+    ];
     for words in names.into_iter().chain(["with --quick"]) {
         assert!(list.contains(words), "{list}");
     }
