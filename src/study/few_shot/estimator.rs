@@ -10,7 +10,7 @@ struct Entry {
     name: &'static str,
     /// Its name in figures and tables.
     label: &'static str,
-    /// The configuration key of its number, if it can have one.
+    /// What its number is, if it can have one: a configuration key, or [`UNTIL`].
     number: Option<&'static str>,
     /// Whether it estimates its probabilities while running if no number is given.
     adapts: bool,
@@ -31,7 +31,11 @@ impl Entry {
     }
 }
 
-const ESTIMATORS: [Entry; 9] = [
+/// First-order at first, then exact. Its number is the outer step of the change.
+const ANNEALED: &str = "annealed";
+const UNTIL: &str = "until";
+
+const ESTIMATORS: [Entry; 10] = [
     Entry::biased("first-order", "first-order", None),
     Entry::biased("truncated", "truncated", Some("truncate")),
     Entry::unbiased("ufom", "UFOM", Some("q")),
@@ -39,6 +43,7 @@ const ESTIMATORS: [Entry; 9] = [
     Entry::adaptive("step-coins", "step coins", Some("p")),
     Entry::adaptive("telescoping", "telescoping", Some("survival")),
     Entry::unbiased("exact", "exact", None),
+    Entry::biased(ANNEALED, "first-order, then exact", Some(UNTIL)),
     Entry::biased("reptile", "Reptile", None),
     Entry::biased("implicit", "implicit", None),
 ];
@@ -65,6 +70,10 @@ impl EstimatorChoice {
     /// The configuration keys that choose it, for the whole run. Adaptive estimators count costs in gradient evaluations, not in seconds,
     /// so that runs are reproducible.
     pub fn assignments(&self) -> Vec<String> {
+        if let (ANNEALED, Some(until)) = (self.entry.name, &self.number) {
+            let schedule = format!("estimator.schedule=[\"first-order until {until}\"]");
+            return vec!["estimator.name=\"exact\"".into(), schedule];
+        }
         let name = format!("estimator.name=\"{}\"", self.entry.name);
         let number = self.entry.number.zip(self.number.as_ref());
         let number = number.map(|(key, number)| format!("estimator.{key}={number}"));
@@ -85,6 +94,7 @@ impl FromStr for EstimatorChoice {
         };
         let Some(entry) = ESTIMATORS.into_iter().find(|entry| entry.name == name) else {
             let names = ESTIMATORS.map(|entry| match entry.number {
+                Some(UNTIL) => format!("{}-STEP", entry.name),
                 Some(number) => format!("{0} or {0}-{1}", entry.name, number.to_uppercase()),
                 None => entry.name.into(),
             });
@@ -92,6 +102,9 @@ impl FromStr for EstimatorChoice {
         };
         match number {
             Some(_) if entry.number.is_none() => Err(format!("{name} takes no number")),
+            None if entry.name == ANNEALED => {
+                Err("annealed needs the outer step until which it is first-order, as in annealed-1000".into())
+            }
             _ => Ok(Self { entry, number: number.map(String::from) }),
         }
     }
@@ -121,7 +134,12 @@ mod tests {
         }
         assert_eq!(read("telescoping").assignments().len(), 3);
         assert_eq!(read("step-coins-0.5").assignments()[2], "estimator.p=0.5");
-        for (key, words) in [("best", "first-order, "), ("exact-2", "no number"), ("ufom-nan", "ufom-Q")] {
+        for (key, words) in [
+            ("best", "first-order, "),
+            ("exact-2", "no number"),
+            ("annealed", "annealed-1000"),
+            ("ufom-nan", "ufom-Q"),
+        ] {
             assert!(key.parse::<EstimatorChoice>().unwrap_err().contains(words), "{key}");
         }
     }
@@ -129,13 +147,15 @@ mod tests {
     #[test]
     fn every_estimator_has_a_valid_configuration() {
         for entry in ESTIMATORS {
-            let number = (entry.name == "truncated").then(|| "1".to_string());
+            let number = ["truncated", ANNEALED].contains(&entry.name).then(|| "1".to_string());
             let estimator = EstimatorChoice { entry, number };
             // Implicit gradients need a proximal term.
             let more = (entry.name == "implicit").then(|| "inner.proximal=1".to_string());
             let assignments: Vec<String> = estimator.assignments().into_iter().chain(more).collect();
             let config = Config::load(None, &assignments).unwrap();
-            assert_eq!(config.estimator.last().name().to_string(), entry.name);
+            let last = if entry.name == ANNEALED { "exact" } else { entry.name };
+            assert_eq!(config.estimator.last().name().to_string(), last);
+            assert_eq!(config.estimator.earlier().len(), usize::from(entry.name == ANNEALED));
         }
     }
 }

@@ -221,7 +221,8 @@ impl Study for FewShot {
         usage: "Without a configuration, it trains on the built-in characters (with --data, on Omniglot) in 10 inner \
                 steps at rate 0.005: 20-way 1-shot, with --quick 5-way. Every run has the configuration's budget of \
                 gradient evaluations. Estimators are named as in estimator.name, some with a number: ufom-0.2 has q = \
-                0.2, step-coins-0.5 p = 0.5, telescoping-0.5 that survival, truncated-3 that depth.",
+                0.2, step-coins-0.5 p = 0.5, telescoping-0.5 that survival, truncated-3 that depth, and annealed-1000 is \
+                first-order until outer step 1000, then exact.",
         example: "metaburn study few-shot configs/omniglot-5way-1shot.toml --estimators first-order,exact --seeds 5",
         durations: ["30 minutes", "4 minutes"],
     };
