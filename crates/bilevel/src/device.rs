@@ -75,7 +75,21 @@ pub struct Error {
 pub const ALL: [Backend; 5] =
     [Backend::Cuda, Backend::Vulkan, Backend::Wgpu, Backend::Flex, Backend::Ndarray];
 
+/// The variables in which launchers number the processes of a machine: Open MPI, MPICH and Intel MPI, Slurm.
+#[cfg(any(feature = "wgpu", feature = "cuda", test))]
+const LOCAL_RANKS: [&str; 3] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"];
+
+/// Which of `count` ≥ 1 GPUs this process uses: processes that a launcher started on the same machine take them in turn. `variable`
+/// reads an environment variable.
+#[cfg(any(feature = "wgpu", feature = "cuda", test))]
+fn own_gpu(count: usize, variable: impl Fn(&str) -> Option<String>) -> usize {
+    let number = LOCAL_RANKS.into_iter().find_map(|name| variable(name)?.trim().parse::<usize>().ok());
+    number.unwrap_or_default() % count
+}
+
 /// Opens `backend`. [`Backend::Auto`] opens the first hardware GPU in the order of [`ALL`], or flex if there is none.
+///
+/// On a machine with several GPUs of a kind, processes that `mpirun` or `srun` started together take one each, in turn.
 ///
 /// # Errors
 /// Returns an error, with the reason, if the backend was not compiled in or has no device.
@@ -177,8 +191,11 @@ fn vulkan() -> Result<Opened, String> {
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<Opened, String> {
     let missing = "no CUDA device was found; is NVIDIA's driver installed (`nvidia-smi`)?";
-    let devices = quietly(|| Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec())?;
-    let device = devices.into_iter().next().ok_or(missing)?;
+    let mut devices = quietly(|| Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec())?;
+    if devices.is_empty() {
+        return Err(missing.into());
+    }
+    let device = devices.swap_remove(own_gpu(devices.len(), |name| std::env::var(name).ok()));
     let description =
         quietly(|| device.identity())?.map_or_else(|| "CUDA device".into(), |identity| identity.name);
     Ok(Opened { backend: Backend::Cuda, description, device, workers: Workers::TOGETHER, is_gpu: true })
@@ -200,8 +217,15 @@ fn graphics(
                    (Debian's mesa-vulkan-drivers has a software one)";
     let found = quietly(|| Device::enumerate(devices).into_vec())?;
     let cpu = device_of_kind(DeviceKind::Cpu);
-    let kinds = [DeviceKind::DiscreteGpu(0), DeviceKind::IntegratedGpu(0), DeviceKind::VirtualGpu(0)];
-    let known = kinds.map(device_of_kind).into_iter().find(|device| found.contains(device));
+    let kinds = [DeviceKind::DiscreteGpu, DeviceKind::IntegratedGpu, DeviceKind::VirtualGpu];
+    let known = kinds.into_iter().find_map(|kind| {
+        let numbered = (0..).map(|number| device_of_kind(kind(number)));
+        let mut same: Vec<Device> = numbered.take_while(|device| found.contains(device)).collect();
+        if same.is_empty() {
+            return None;
+        }
+        Some(same.swap_remove(own_gpu(same.len(), |name| std::env::var(name).ok())))
+    });
     let other = || found.iter().find(|device| **device != cpu).or(found.first()).cloned();
     let device = known.or_else(other).ok_or(missing)?;
     let software = device == cpu;
@@ -222,4 +246,26 @@ fn not_built(feature: &str) -> String {
 fn quietly<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     let _quiet = crate::quiet_stderr::QuietStderr::begin();
     crate::panics::catch(work).map_err(|reason| format!("opening it failed: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_a_machine_take_its_gpus_in_turn() {
+        let gpu = |count, set: &[(&str, &str)]| {
+            own_gpu(count, |name| {
+                let found = set.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_string())
+            })
+        };
+        assert_eq!(gpu(4, &[]), 0, "started alone");
+        assert_eq!(gpu(4, &[("OMPI_COMM_WORLD_LOCAL_RANK", "3")]), 3);
+        assert_eq!(gpu(4, &[("SLURM_LOCALID", "6")]), 2, "more processes than GPUs");
+        assert_eq!(gpu(1, &[("MPI_LOCALRANKID", "2")]), 0, "the launcher shows each its own GPU only");
+        // Slurm started mpirun, whose own number counts.
+        assert_eq!(gpu(4, &[("SLURM_LOCALID", "0"), ("OMPI_COMM_WORLD_LOCAL_RANK", "1")]), 1);
+        assert_eq!(gpu(4, &[("SLURM_LOCALID", "?")]), 0);
+    }
 }
