@@ -1,5 +1,6 @@
 //! `metaburn data …`: downloads datasets, previews their images and measures their difficulty.
 
+use super::output::LARGEST_PICTURE;
 use super::progress::Terminal;
 use super::setup::{PartName, Setup};
 use super::{CommandError, Outcome, output};
@@ -18,9 +19,6 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
-
-/// Largest size of a contact sheet, in pixels.
-const LARGEST_SHEET: u64 = 400_000_000;
 
 /// Download, preview and describe datasets
 #[derive(Subcommand)]
@@ -147,8 +145,8 @@ impl Preview {
         // The gaps between the images are negligible.
         let drawing = (sampler.set().size() as u64 * u64::from(self.scale)).pow(2);
         let pixels = drawing * shown.len() as u64 * u64::from(self.drawings);
-        if pixels > LARGEST_SHEET {
-            let (pixels, limit) = (pixels / 1_000_000, LARGEST_SHEET / 1_000_000);
+        if pixels > LARGEST_PICTURE {
+            let (pixels, limit) = (pixels / 1_000_000, LARGEST_PICTURE / 1_000_000);
             let reason = format!(
                 "the contact sheet would have {pixels} million pixels, and the limit is {limit} million"
             );

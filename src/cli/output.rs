@@ -4,6 +4,9 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// The most pixels of a picture that a command draws.
+pub const LARGEST_PICTURE: u64 = 400_000_000;
+
 /// Whether messages are left to another process.
 static SILENT: AtomicBool = AtomicBool::new(false);
 

@@ -1,5 +1,6 @@
 //! `metaburn predict`: classifies new images, given a few labelled ones of each class.
 
+use super::output::LARGEST_PICTURE;
 use super::progress::Terminal;
 use super::setup::Machine;
 use super::{Outcome, output};
@@ -13,9 +14,6 @@ use metaburn::train::Watcher;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// Largest picture, in pixels.
-const LARGEST_PICTURE: u64 = 400_000_000;
 
 /// Classify images, given a few labelled examples of each class
 ///

@@ -236,6 +236,13 @@ fn set<O: StudyOptions>(options: &mut O, name: &str, value: &OsStr) -> Result<()
     (option.ok_or("the study has no such option")?.set)(options, value)
 }
 
+/// Adds `value` to `list` unless it is there.
+pub fn add<T: PartialEq>(list: &mut Vec<T>, value: T) {
+    if !list.contains(&value) {
+        list.push(value);
+    }
+}
+
 /// `value` as text, parsed.
 pub fn parsed<T: FromStr<Err: ToString>>(value: &OsStr) -> Result<T, String> {
     let text = value.to_str().ok_or("it is not valid UTF-8")?;

@@ -87,6 +87,13 @@ fn own_gpu(count: usize, variable: impl Fn(&str) -> Option<String>) -> usize {
     number.unwrap_or_default() % count
 }
 
+/// The one of these GPUs, all of a kind, that this process uses; `None` if there is none.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn own(mut gpus: Vec<Device>) -> Option<Device> {
+    let count = gpus.len();
+    (count > 0).then(|| gpus.swap_remove(own_gpu(count, |name| std::env::var(name).ok())))
+}
+
 /// Opens `backend`. [`Backend::Auto`] opens the first hardware GPU in the order of [`ALL`], or flex if there is none.
 ///
 /// On a machine with several GPUs of a kind, processes that `mpirun` or `srun` started together take one each, in turn.
@@ -191,11 +198,8 @@ fn vulkan() -> Result<Opened, String> {
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<Opened, String> {
     let missing = "no CUDA device was found; is NVIDIA's driver installed (`nvidia-smi`)?";
-    let mut devices = quietly(|| Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec())?;
-    if devices.is_empty() {
-        return Err(missing.into());
-    }
-    let device = devices.swap_remove(own_gpu(devices.len(), |name| std::env::var(name).ok()));
+    let devices = quietly(|| Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec())?;
+    let device = own(devices).ok_or(missing)?;
     let description =
         quietly(|| device.identity())?.map_or_else(|| "CUDA device".into(), |identity| identity.name);
     Ok(Opened { backend: Backend::Cuda, description, device, workers: Workers::TOGETHER, is_gpu: true })
@@ -220,11 +224,7 @@ fn graphics(
     let kinds = [DeviceKind::DiscreteGpu, DeviceKind::IntegratedGpu, DeviceKind::VirtualGpu];
     let known = kinds.into_iter().find_map(|kind| {
         let numbered = (0..).map(|number| device_of_kind(kind(number)));
-        let mut same: Vec<Device> = numbered.take_while(|device| found.contains(device)).collect();
-        if same.is_empty() {
-            return None;
-        }
-        Some(same.swap_remove(own_gpu(same.len(), |name| std::env::var(name).ok())))
+        own(numbered.take_while(|device| found.contains(device)).collect())
     });
     let other = || found.iter().find(|device| **device != cpu).or(found.first()).cloned();
     let device = known.or_else(other).ok_or(missing)?;

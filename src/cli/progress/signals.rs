@@ -1,5 +1,5 @@
-//! Ctrl-C, SIGTERM and SIGUSR1, which launchers and schedulers send before the time is up. During training, the first signal makes the run stop and save; a second one, or any signal at
-//! another time, ends the program at once.
+//! Ctrl-C, SIGTERM and SIGUSR1, which launchers and schedulers send before the time is up. During training, the first signal
+//! makes the run stop and save; a second Ctrl-C or SIGTERM, or either at another time, ends the program at once.
 
 use super::super::exit;
 use super::super::output::say;

@@ -17,7 +17,7 @@ mod training_run;
 pub use accuracy_curve::Validation;
 pub use estimator::EstimatorChoice;
 
-use super::registry::{default_config, parsed, whole};
+use super::registry::{add, default_config, parsed, whole};
 use super::{
     About, Completed, Conclusion, ConfigSource, Error, OptionInfo, Scale, Study, StudyOption, StudyOptions,
     Workspace,
@@ -143,10 +143,7 @@ impl StudyOptions for Options {
                 )
             },
             set: |options, name| {
-                let estimator = parsed(name)?;
-                if !options.estimators.contains(&estimator) {
-                    options.estimators.push(estimator);
-                }
+                add(&mut options.estimators, parsed(name)?);
                 Ok(())
             },
         },

@@ -8,7 +8,7 @@ mod benchmark;
 mod report;
 mod trained;
 
-use super::registry::{parsed, whole};
+use super::registry::{add, parsed, whole};
 use super::{
     About, Completed, Conclusion, ConfigSource, Error, OptionInfo, Scale, Study, StudyOption, StudyOptions,
     Workspace,
@@ -82,14 +82,20 @@ impl StudyOptions for Options {
                     "Which of 5w1s,5w5s,20w1s,20w5s (ways and shots); default all, with --quick 5w1s,20w1s",
                 )
             },
-            set: |options, name| add(&mut options.settings, parsed(name)?),
+            set: |options, name| {
+                add(&mut options.settings, parsed(name)?);
+                Ok(())
+            },
         },
         StudyOption {
             info: OptionInfo {
                 is_list: true,
                 ..OptionInfo::new("methods", "NAMES", "Which of recipe,maml,first-order; default all")
             },
-            set: |options, name| add(&mut options.methods, parsed(name)?),
+            set: |options, name| {
+                add(&mut options.methods, parsed(name)?);
+                Ok(())
+            },
         },
         StudyOption {
             info: OptionInfo::new(
@@ -120,14 +126,6 @@ impl StudyOptions for Options {
         let seeds = self.seeds.unwrap_or(default_seeds);
         Ok(Omniglot { configs, settings: chosen(self.settings), methods, seeds })
     }
-}
-
-/// Adds `value` to a list without repetitions.
-fn add<T: PartialEq>(list: &mut Vec<T>, value: T) -> Result<(), String> {
-    if !list.contains(&value) {
-        list.push(value);
-    }
-    Ok(())
 }
 
 /// The configuration of `method` on `setting`, with the user's overrides.
