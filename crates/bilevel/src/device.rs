@@ -6,6 +6,8 @@ use crate::kernel::instruction_set;
 use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
 use burn::tensor::DeviceKind;
+use std::fs;
+use std::path::Path;
 
 choice! {
     /// A Burn backend: what computes the tensors, and on which kind of device.
@@ -113,6 +115,8 @@ fn own(mut gpus: Vec<Device>) -> Option<Device> {
 pub fn open(backend: Backend) -> Result<Opened, Error> {
     let error = |reason| Error { backend, reason };
     match backend {
+        // Looking for GPUs loads all drivers; Mesa's software renderer takes 100 MB.
+        Backend::Auto if !may_have_gpu() => open(Backend::Flex),
         Backend::Auto => {
             // One at a time, so that the same card is not opened by two backends at once.
             let gpus = [Backend::Cuda, Backend::Vulkan, Backend::Wgpu].into_iter();
@@ -128,6 +132,22 @@ pub fn open(backend: Backend) -> Result<Opened, Error> {
         Backend::Vulkan => vulkan().map_err(error),
         Backend::Cuda => cuda().map_err(error),
     }
+}
+
+/// Whether this machine may have a GPU. On Linux, a GPU that can compute has a device file.
+fn may_have_gpu() -> bool {
+    !cfg!(target_os = "linux")
+        || ["/dev", "/dev/dri"].into_iter().any(|folder| has_gpu_file(Path::new(folder)))
+}
+
+/// Whether `folder` has a device file of a GPU: NVIDIA's driver, AMD's, Windows' (in WSL), ARM's, or any driver of the kernel.
+fn has_gpu_file(folder: &Path) -> bool {
+    const BEGINNINGS: [&str; 7] = ["nvidia", "nvhost", "nvgpu", "kfd", "dxg", "mali", "renderD"];
+    let names = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.into_iter().any(|name| BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)))
 }
 
 /// The kind of processor: its instruction set for the kernels, and the features that other libraries choose theirs by. Two
@@ -251,6 +271,26 @@ fn quietly<R>(work: impl FnOnce() -> R) -> Result<R, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gpus_are_known_by_their_device_files() {
+        let folder = std::env::temp_dir().join(format!("bilevel-device-files-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let with = |name: &str| {
+            fs::write(folder.join(name), "").unwrap();
+            let found = has_gpu_file(&folder);
+            fs::remove_file(folder.join(name)).unwrap();
+            found
+        };
+        for name in ["nvidia0", "renderD128", "dxg", "mali0"] {
+            assert!(with(name), "{name}");
+        }
+        for name in ["card0", "null", "tty"] {
+            assert!(!with(name), "{name}");
+        }
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(!has_gpu_file(&folder), "a folder that is missing has none");
+    }
 
     #[test]
     fn processes_of_a_machine_take_its_gpus_in_turn() {
