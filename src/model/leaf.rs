@@ -8,7 +8,7 @@ use bilevel::choice;
 use burn::tensor::Tensor;
 
 /// A parameter of a network.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Leaf {
     /// Its name in files, as in PyTorch: `conv1.weight`.
     pub name: String,

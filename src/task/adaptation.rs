@@ -139,7 +139,7 @@ pub(super) struct Plan {
 }
 
 /// The source of a weight of the network.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Weight {
     /// Adapts: φ's next leaf. It starts at the leaf of θ with this index; `None` for a prototype.
     Adapts(Option<usize>),
@@ -195,6 +195,20 @@ impl Plan {
         // The head is the last layer, so its rates are the last.
         plan.rates.start = plan.rates.start.max(plan.rates.end.saturating_sub(adapting));
         plan
+    }
+
+    /// Whether both say the same. Rates given for each weight are tensors, whose values are not looked at: they say no.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let have_like_rates = match (&self.inner_rates, &other.inner_rates) {
+            (InnerRates::Fixed(Rates::Scalar(own)), InnerRates::Fixed(Rates::Scalar(other))) => own == other,
+            // What is learned is part of θ.
+            (InnerRates::Learned { each: own, .. }, InnerRates::Learned { each: other, .. }) => own == other,
+            _ => false,
+        };
+        have_like_rates
+            && self.leaves == other.leaves
+            && self.weights == other.weights
+            && (&self.rates, self.head) == (&other.rates, other.head)
     }
 
     /// V(θ) except for prototypes, which `prototypes` returns: the weight and the bias of the head for `ways` classes.

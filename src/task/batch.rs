@@ -39,6 +39,11 @@ impl Batch {
         self.targets.dims()[1]
     }
 
+    /// The batch with each tensor replaced by what `replace` returns for it.
+    pub(super) fn with_data(&self, replace: &mut dyn FnMut(Tensor<3>) -> Tensor<3>) -> Self {
+        Self { input: replace(self.input.clone()), targets: replace(self.targets.clone()) }
+    }
+
     /// The tasks with indices `tasks`, in that order. Selecting all tasks in order copies nothing.
     pub(super) fn select(&self, tasks: &[usize]) -> Self {
         if is_everything(tasks, self.input.dims()[0]) {

@@ -236,6 +236,17 @@ impl Bilevel for FewShot {
     fn select(&self, tasks: &[usize]) -> Self {
         Self { support: self.support.select(tasks), query: self.query.select(tasks), ..self.clone() }
     }
+
+    fn with_data(&self, replace: &mut dyn FnMut(Tensor<3>) -> Tensor<3>) -> Option<Self> {
+        let (support, query) = (self.support.with_data(replace), self.query.with_data(replace));
+        Some(Self { support, query, ..self.clone() })
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.architecture, &other.architecture)
+            && self.plan.is_like(&other.plan)
+            && (self.batch_norm, self.loss) == (other.batch_norm, other.loss)
+    }
 }
 
 /// Logits `[tasks, n, ways]` of `features` by a head: its weight and bias.

@@ -24,6 +24,7 @@ mod few_shot_study;
 mod figures;
 mod golden;
 mod gpu;
+mod graphs;
 mod gradients;
 mod hostile;
 mod hyper_cleaning;

@@ -7,6 +7,7 @@
 use crate::choice;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 choice! {
     /// A part of an outer step.
@@ -20,6 +21,8 @@ choice! {
         Products = "products",
         /// The mean over tasks, clipping, and the optimiser.
         Update = "update",
+        /// Graphs of recorded launches, each counted as one.
+        Replays = "graph replays",
         /// Everything else.
         Rest = "rest",
     }
@@ -49,6 +52,14 @@ impl Phase {
 /// The number of launches of each kernel in each phase.
 pub type Launches = BTreeMap<(Phase, String), u64>;
 
+/// Graphs replayed by this process.
+static REPLAYED: AtomicU64 = AtomicU64::new(0);
+
+/// Counts a graph as replayed.
+pub(crate) fn replayed() {
+    REPLAYED.fetch_add(1, Ordering::Relaxed);
+}
+
 /// Runs `work` and counts the kernels that this process launches meanwhile, on all threads. CPU backends launch none.
 #[cfg(feature = "cube")]
 pub fn count<R>(work: impl FnOnce() -> R) -> (R, Launches) {
@@ -67,11 +78,16 @@ pub fn count<R>(work: impl FnOnce() -> R) -> (R, Launches) {
     }
 
     let counter = Arc::new(Counter::default());
+    let replayed = REPLAYED.load(Ordering::Relaxed);
     let observation = LaunchObservation::new(counter.clone());
     let result = work();
     drop(observation);
     let counts = std::mem::take(&mut *counter.0.lock().unwrap_or_else(PoisonError::into_inner));
     let mut launches = Launches::new();
+    let replays = REPLAYED.load(Ordering::Relaxed) - replayed;
+    if replays > 0 {
+        launches.insert((Phase::Replays, "graph".into()), replays);
+    }
     for ((phase, kernel), count) in counts {
         *launches.entry((phase, short_name(kernel))).or_default() += count;
     }

@@ -11,7 +11,9 @@
 //! Only the finished hypergradient is clipped: clipping inside the backward walk would bias the estimate.
 
 use crate::estimator::{Estimator, EstimatorSchedule, Observation, State};
-use crate::hypergradient::{Evaluations, IterateSize, LossWeights, Memory, MemoryPlan, Workers};
+use crate::hypergradient::{
+    Evaluations, IterateSize, LossWeights, Memory, MemoryPlan, Recordings, Stopped, Workers,
+};
 use crate::launches::Phase;
 use crate::losses::OuterLosses;
 use crate::optimizer::{LeafSettings, Optimizer, OptimizerState, OuterOptimizer};
@@ -135,6 +137,7 @@ pub struct OuterLoop {
     workers: Workers,
     memory: MemoryPlan,
     ranks: Arc<dyn Ranks>,
+    recordings: Recordings,
     steps: u64,
     evaluations: Evaluations,
 }
@@ -235,6 +238,7 @@ impl OuterLoop {
             workers: Workers::TOGETHER,
             memory: MemoryPlan::default(),
             ranks: Arc::new(Alone),
+            recordings: Recordings::new(true),
             steps: 0,
             evaluations: Evaluations::default(),
         }
@@ -266,6 +270,17 @@ impl OuterLoop {
         Self { ranks, ..self }
     }
 
+    /// Sets whether the launches of outer steps are recorded and replayed as graphs, on devices and for problems that allow it.
+    /// They are by default; the results are the same.
+    pub fn graphs(self, enabled: bool) -> Self {
+        Self { recordings: Recordings::new(enabled), ..self }
+    }
+
+    /// Why no more graphs are recorded, if so.
+    pub fn graphs_stopped(&self) -> Option<Stopped> {
+        self.recordings.stopped()
+    }
+
     /// Sets the settings of each leaf of θ, in the order of the leaves.
     ///
     /// # Panics
@@ -290,7 +305,7 @@ impl OuterLoop {
     ///
     /// # Panics
     /// Panics if the device was lost, which Burn reports by panicking, and in the cases of [`Self::launch`].
-    pub fn step<P: Bilevel>(&mut self, problem: &P) -> Result<CompletedStep, Diverged> {
+    pub fn step<P: Bilevel + 'static>(&mut self, problem: &P) -> Result<CompletedStep, Diverged> {
         let pending = self.launch(problem, self.steps);
         let [mut completed] = resolve([pending]);
         if let Some(what) = completed.fault() {
@@ -306,7 +321,7 @@ impl OuterLoop {
     ///
     /// # Panics
     /// Panics if there are more ranks than tasks, or another rank has ended.
-    pub fn launch<P: Bilevel>(&mut self, problem: &P, draw: u64) -> PendingStep {
+    pub fn launch<P: Bilevel + 'static>(&mut self, problem: &P, draw: u64) -> PendingStep {
         let share = self.share(problem.tasks());
         if share.is_all() {
             return self.launch_share(problem, share, draw);
@@ -329,7 +344,7 @@ impl OuterLoop {
     ///
     /// # Panics
     /// Panics if the problem has another number of tasks, or another rank has ended.
-    pub fn launch_share<P: Bilevel>(&mut self, problem: &P, share: Share, draw: u64) -> PendingStep {
+    pub fn launch_share<P: Bilevel + 'static>(&mut self, problem: &P, share: Share, draw: u64) -> PendingStep {
         assert_eq!(problem.tasks(), share.own().len(), "the problem must have the tasks of the share");
         let rate = self.rate();
         let (number, tasks) = (draw, share.tasks());
@@ -341,7 +356,8 @@ impl OuterLoop {
         let memory = self.plan_of(problem, tasks);
         let began = Instant::now();
         let own: Vec<usize> = share.own().collect();
-        let estimate = self.workers.estimate(problem, &self.theta, &draw.select(&own), memory);
+        let own = draw.select(&own);
+        let estimate = self.recordings.estimate(&self.workers, problem, &self.theta, &own, memory);
         let estimate = estimate.within(share.clone());
         let before = self.snapshot();
         let (estimates, losses) = (estimate.gradient.clone(), estimate.outer_loss.clone());

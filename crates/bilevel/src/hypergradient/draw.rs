@@ -241,6 +241,24 @@ impl Draw {
         self.observes
     }
 
+    /// Whether all tasks take the same products with the same factors, and sum the same gradients with the same weights.
+    pub(super) fn is_uniform(&self) -> bool {
+        fn are_equal<V: PartialEq>(row: &[V]) -> bool {
+            row.windows(2).all(|pair| pair[0] == pair[1])
+        }
+        self.probes.is_empty()
+            && self.factors.iter().all(|row| are_equal(row))
+            && self.weights.iter().all(|row| are_equal(row))
+    }
+
+    /// Whether the backward walks of both are the same.
+    pub(super) fn is_same_walk(&self, other: &Self) -> bool {
+        self.factors == other.factors
+            && self.weights == other.weights
+            && self.losses == other.losses
+            && self.clip == other.clip
+    }
+
     /// The cost of the estimate if every iterate is stored.
     pub fn cost(&self) -> Evaluations {
         let tasks = self.tasks as u64;

@@ -48,27 +48,48 @@ struct Segment {
 }
 
 impl<'a, P: Bilevel> Iterates<'a, P> {
-    /// The iterates that `draw` needs at θ = `outer` (with the problem's task axis).
-    pub fn new(memory: Memory, problem: &'a P, outer: &'a Params, draw: &Draw) -> Self {
+    /// The iterates that `draw` needs at θ = `outer` (with the problem's task axis). φ_0 … φ_r of all tasks may have been
+    /// `computed` before.
+    pub fn new(
+        memory: Memory,
+        problem: &'a P,
+        outer: &'a Params,
+        draw: &Draw,
+        computed: Option<Vec<Params>>,
+    ) -> Self {
         let all: Vec<usize> = (0..problem.tasks()).collect();
         let mut required: Vec<Required> = (1..=draw.steps())
             .map(|step| Required { steps: step - 1, tasks: draw.required(step - 1) })
             .filter(|required| !required.tasks.is_empty())
             .collect();
         required.push(Required { steps: draw.steps(), tasks: all.clone() });
-        let start = Iterate { steps: 0, tasks: all, fast: problem.start(outer) };
-        let stored_bytes = start.fast.bytes();
-        let segments = vec![Segment { range: 0..required.len(), start }];
-        Self {
+        let mut iterates = Self {
             problem,
             outer,
             required,
-            segments,
+            segments: Vec::new(),
             slots: memory.slots(),
             steps_computed: 0,
-            stored_bytes,
+            stored_bytes: 0,
             peak_bytes: 0,
+        };
+        let count = iterates.required.len();
+        let Some(computed) = computed else {
+            let start = Iterate { steps: 0, tasks: all, fast: problem.start(outer) };
+            iterates.push_segment(Segment { range: 0..count, start });
+            iterates.peak_bytes = 0;
+            return iterates;
+        };
+        for at in 0..count {
+            let steps = iterates.required[at].steps;
+            let start = Iterate { steps, tasks: all.clone(), fast: computed[steps].clone() };
+            iterates.push_segment(Segment { range: at..at + 1, start });
         }
+        // As many bytes as without: those of the required tasks.
+        let one = computed[0].bytes() / problem.tasks().max(1) as u64;
+        let before = &iterates.required[..count - 1];
+        iterates.peak_bytes = before.iter().map(|required| one * required.tasks.len() as u64).sum();
+        iterates
     }
 
     /// The last required iterate that has not been returned yet.

@@ -79,6 +79,7 @@ mod memory;
 mod parallel;
 mod pool;
 mod probe;
+mod recording;
 mod revolve;
 mod walk;
 
@@ -91,6 +92,7 @@ pub use loss_weights::LossWeights;
 pub use memory::{IterateSize, Memory, MemoryPlan};
 pub use parallel::Workers;
 pub use probe::Probe;
+pub use recording::{Recordings, Stopped};
 
 use crate::{params::Params, problem::Bilevel, ranks::Share};
 use burn::tensor::Tensor;
@@ -221,10 +223,24 @@ pub fn places(tasks: &[usize], all: &[usize]) -> Vec<usize> {
 /// iterates are stored. [`Workers::estimate`] does the same on several threads. For an example, see the
 /// [module](self).
 pub fn estimate<P: Bilevel>(problem: &P, outer: &Params, draw: &Draw, memory: Memory) -> Estimate {
+    estimate_from(problem, outer, draw, memory, None)
+}
+
+/// The same with what `forward` has computed already.
+fn estimate_from<P: Bilevel>(
+    problem: &P,
+    outer: &Params,
+    draw: &Draw,
+    memory: Memory,
+    forward: Option<walk::Forward>,
+) -> Estimate {
     let theta = outer.repeat(problem.tasks());
-    let outer = constants::extended(problem, &theta);
+    let outer = match &forward {
+        Some(forward) => forward.outer.clone(),
+        None => constants::extended(problem, &theta),
+    };
     let mut estimate = match draw.method() {
-        Method::Unroll => walk::estimate(memory, problem, &outer, draw),
+        Method::Unroll => walk::estimate(memory, problem, &outer, draw, forward),
         Method::Displacement => displacement::estimate(problem, &outer, draw.steps()),
         Method::Implicit(solver) => implicit::estimate(solver, problem, &outer, draw.steps()),
     };

@@ -1,5 +1,6 @@
 //! The backward walk through the inner loop, shared by all unrolled estimators.
 
+use super::inner_loop::descend;
 use super::iterates::{Iterate, Iterates};
 use super::{Draw, Estimate, Increment, Memory, PartialGradient, Probe, places};
 use crate::launches::Phase;
@@ -7,10 +8,17 @@ use crate::{params::Params, problem::Bilevel, ranks::Share};
 use burn::tensor::Tensor;
 
 /// Computes the estimate described by `draw` at θ = `outer` (with the problem's task axis) by one inner loop and one
-/// backward walk.
-pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Params, draw: &Draw) -> Estimate {
+/// backward walk. With `forward` the inner loop, with all its iterates, and the gradient at its end are given.
+pub fn estimate<P: Bilevel>(
+    memory: Memory,
+    problem: &P,
+    outer: &Params,
+    draw: &Draw,
+    forward: Option<Forward>,
+) -> Estimate {
     let losses = draw.losses();
-    let mut iterates = Iterates::new(memory, problem, outer, draw);
+    let (computed, mut begun) = forward.map(|forward| (forward.iterates, forward.start)).unzip();
+    let mut iterates = Iterates::new(memory, problem, outer, draw, computed);
     let mut walk: Option<Walk<P>> = None;
     let mut sum = WeightedSum::new(draw);
     let (mut increments, mut probes) = (Vec::new(), Vec::new());
@@ -19,7 +27,10 @@ pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Params, draw: &
     let mut depth = 0;
     while let Some(Iterate { steps, tasks, fast }) = iterates.next_back() {
         let Some(walk) = &mut walk else {
-            let start = Walk::begin(problem, outer, steps, &fast, losses.get(steps));
+            let start = match begun.take() {
+                Some(begun) => Walk::from(problem, outer, begun),
+                None => Walk::begin(problem, outer, steps, &fast, losses.get(steps)),
+            };
             slope = draw.observes().then(|| start.vector.clone());
             walk = Some(start);
             continue;
@@ -57,6 +68,42 @@ pub fn estimate<P: Bilevel>(memory: Memory, problem: &P, outer: &Params, draw: &
         increments,
         evaluations,
         iterate_bytes: iterates.peak_bytes(),
+    }
+}
+
+/// The part of an estimate before its first product.
+pub struct Forward {
+    /// θ and the problem's constants, with the problem's task axis.
+    pub outer: Params,
+    /// φ_0 … φ_r of all tasks.
+    iterates: Vec<Params>,
+    /// The gradient of the outer loss at φ_r, and the loss of each task.
+    start: (Passed, Tensor<1>),
+}
+
+/// Runs `steps` inner steps at θ = `outer`, which has the problem's task axis and constants, and takes the gradient of the
+/// outer loss after them, times `weight`.
+pub fn forward<P: Bilevel>(problem: &P, outer: Params, steps: usize, weight: f64) -> Forward {
+    let mut iterates = vec![problem.start(&outer)];
+    for step in 1..=steps {
+        let next = descend(problem, &outer, step, iterates[step - 1].clone()).0;
+        iterates.push(next);
+    }
+    let start = Passed::at(problem, &outer, steps, &iterates[steps], weight);
+    Forward { outer, iterates, start }
+}
+
+impl Forward {
+    /// The same, with copies of the gradient and the loss. `copy` copies parameters and the values of tasks.
+    pub fn with_own_start(&self, copy: impl Fn(&Params, &Tensor<1>) -> (Params, Tensor<1>)) -> Self {
+        let (Passed { vector, direct }, loss) = &self.start;
+        // As one stack of leaves: one launch copies them all.
+        let leaves = vector.leaves().len();
+        let all = direct.iter().fold(vector.clone(), |all, direct| all.and(direct.clone()));
+        let (all, loss) = copy(&all, loss);
+        let direct = direct.as_ref().map(|_| all.part(leaves..all.leaves().len()));
+        let start = (Passed { vector: all.part(0..leaves), direct }, loss);
+        Self { outer: self.outer.clone(), iterates: self.iterates.clone(), start }
     }
 }
 
@@ -189,7 +236,15 @@ pub struct Walk<'a, P> {
 impl<'a, P: Bilevel> Walk<'a, P> {
     /// Starts at φ_r = `fast`, r = `steps`, with v_r and h_0 for an outer loss with this `weight`.
     pub fn begin(problem: &'a P, outer: &'a Params, steps: usize, fast: &Params, weight: f64) -> Self {
-        let (Passed { vector, direct }, outer_loss) = Passed::at(problem, outer, steps, fast, weight);
+        Self::from(problem, outer, Passed::at(problem, outer, steps, fast, weight))
+    }
+
+    /// Starts with v_r, h_0 and the outer loss at φ_r.
+    fn from(
+        problem: &'a P,
+        outer: &'a Params,
+        (Passed { vector, direct }, outer_loss): (Passed, Tensor<1>),
+    ) -> Self {
         Self { problem, outer, vector, direct, outer_loss }
     }
 

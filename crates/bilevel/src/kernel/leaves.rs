@@ -67,6 +67,47 @@ pub fn add_scaled(x: Option<&[Tensor<3>]>, y: &[Tensor<3>], factors: &[f64]) -> 
     }
 }
 
+/// Copies of tensors `[tasks, rows, columns]` in memory of their own, which can be written over.
+///
+/// Burn's tensors are values: operations on them make new ones. What a recorded graph reads must stay in its place instead.
+#[derive(Clone, Debug)]
+pub struct Copies {
+    /// The copies.
+    pub tensors: Vec<Tensor<3>>,
+    #[cfg_attr(not(feature = "cube"), allow(dead_code))]
+    allocations: Vec<Tensor<3>>,
+}
+
+impl Copies {
+    /// Copies of `x`, whose tensors may differ in their tasks; `None` where there is no kernel for it.
+    pub fn new(x: &[Tensor<3>]) -> Option<Self> {
+        #[cfg(feature = "cube")]
+        return (!x.is_empty() && x.iter().all(suits)).then(|| {
+            let mut tensors = from(Dispatch::copy(into(x)));
+            let allocations = tensors.split_off(x.len());
+            Self { tensors, allocations }
+        });
+        #[cfg(not(feature = "cube"))]
+        {
+            let _ = x;
+            None
+        }
+    }
+
+    /// Writes `x` over the copies. All clones of [`Self::tensors`] then have its values.
+    ///
+    /// # Panics
+    /// Panics if the shapes differ from those of the copies.
+    pub fn overwrite(&self, x: &[Tensor<3>]) {
+        let shapes = |tensors: &[Tensor<3>]| tensors.iter().map(|tensor| tensor.dims()).collect::<Vec<_>>();
+        assert_eq!(shapes(x), shapes(&self.tensors), "what is written must have the shapes of the copies");
+        #[cfg(feature = "cube")]
+        {
+            let _ = Dispatch::overwrite(into(x), into(&self.allocations));
+        }
+    }
+}
+
 /// The mean over tasks; the results have one task.
 pub fn mean(x: &[Tensor<3>]) -> Option<Vec<Tensor<3>>> {
     #[cfg(feature = "cube")]
@@ -118,14 +159,17 @@ pub fn adam(
 #[cfg(feature = "cube")]
 fn are_joint<const N: usize>(operands: [&[Tensor<3>]; N]) -> bool {
     let first = operands[0];
-    let suits = |leaf: &Tensor<3>| {
-        let device = leaf.device();
-        !device.is_autodiff() && cube::supports(&device, leaf.dtype())
-    };
     let same = |other: &&[Tensor<3>]| {
         other.len() == first.len() && other.iter().zip(first).all(|(a, b)| a.dims() == b.dims())
     };
     !first.is_empty() && operands.iter().all(|leaves| same(leaves) && leaves.iter().all(suits))
+}
+
+/// Whether there are kernels for this leaf: it is outside autodiff graphs, on a device and of a type that has them.
+#[cfg(feature = "cube")]
+fn suits(leaf: &Tensor<3>) -> bool {
+    let device = leaf.device();
+    !device.is_autodiff() && cube::supports(&device, leaf.dtype())
 }
 
 #[cfg(feature = "cube")]
@@ -148,6 +192,15 @@ trait Leaves: Backend {
         #[extension_type] y: Tensors<Self>,
         factor: f32,
         #[extension_type] factors: Tensors<Self>,
+    ) -> Vec<FloatTensor<Self>>;
+
+    /// Copies, followed by the allocations that they lie in; see [`Copies::new`].
+    fn copy(#[extension_type] x: Tensors<Self>) -> Vec<FloatTensor<Self>>;
+
+    /// The `allocations`, after [`Copies::overwrite`].
+    fn overwrite(
+        #[extension_type] x: Tensors<Self>,
+        #[extension_type] allocations: Tensors<Self>,
     ) -> Vec<FloatTensor<Self>>;
 
     /// See [`mean`].
@@ -177,6 +230,16 @@ impl Leaves for Cube {
         let (x, y, factors) = (x.present(), y.present(), factors.present());
         let x = (!x.is_empty()).then_some(&x[..]);
         cube::leaves::add_scaled(x, &y, factor, factors.first())
+    }
+
+    fn copy(x: Tensors<Self>) -> Vec<FloatTensor<Self>> {
+        cube::leaves::copy(&x.present())
+    }
+
+    fn overwrite(x: Tensors<Self>, allocations: Tensors<Self>) -> Vec<FloatTensor<Self>> {
+        let allocations = allocations.present();
+        cube::leaves::overwrite(&x.present(), &allocations);
+        allocations
     }
 
     fn mean(x: Tensors<Self>) -> Vec<FloatTensor<Self>> {

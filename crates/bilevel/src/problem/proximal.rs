@@ -66,4 +66,12 @@ impl<P: Bilevel> Bilevel for Proximal<P> {
     fn select(&self, tasks: &[usize]) -> Self {
         Self { problem: self.problem.select(tasks), strength: self.strength }
     }
+
+    fn with_data(&self, replace: &mut dyn FnMut(Tensor<3>) -> Tensor<3>) -> Option<Self> {
+        Some(Self { problem: self.problem.with_data(replace)?, strength: self.strength })
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.strength == other.strength && self.problem.is_like(&other.problem)
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! A unit computes one value. It finds its leaf among those of the launch by its place in the allocation.
 
-use super::stack::{Joint, Stack};
+use super::stack::{Joint, Stack, dims, places};
 use crate::kernel::leaves::AdamStep;
 use burn::tensor::DType;
 use burn_cubecl::cubecl;
@@ -37,7 +37,7 @@ pub fn add_scaled(
     let mut all = Vec::with_capacity(y.len());
     for (at, y) in y.chunks(size).enumerate() {
         let x = x.map(|x| &x[at * size..][..y.len()]);
-        let joint = Joint::new(&y[0], y.iter().map(super::stack::dims));
+        let joint = Joint::new(&y[0], y.iter().map(dims));
         let mut leaves = SequenceArg::new();
         for (index, own) in y.iter().enumerate() {
             let own = Stack::new(own);
@@ -71,22 +71,77 @@ pub fn add_scaled(
     all
 }
 
+/// Values of tensors that are copied into one allocation. A larger tensor has an allocation of its own.
+const COPIED_TOGETHER: usize = 1 << 22;
+
+/// The tensors `x`, which may differ in their tasks, in groups that share an allocation.
+fn copied_together(x: &[CubeTensor]) -> Vec<&[CubeTensor]> {
+    let size = group(&x[0], 1);
+    let (mut groups, mut first, mut values) = (Vec::new(), 0, 0);
+    for (at, tensor) in x.iter().enumerate() {
+        let count: usize = dims(tensor).iter().product();
+        if at > first && (at - first == size || values + count > COPIED_TOGETHER) {
+            groups.push(&x[first..at]);
+            (first, values) = (at, 0);
+        }
+        values += count;
+    }
+    groups.push(&x[first..]);
+    groups
+}
+
+/// Copies of `x`, which may differ in their tasks, followed by the allocations that they lie in, as [`overwrite`] takes them.
+pub fn copy(x: &[CubeTensor]) -> Vec<CubeTensor> {
+    let (mut copies, mut allocations) = (Vec::with_capacity(x.len()), Vec::new());
+    for group in copied_together(x) {
+        let joint = Joint::new(&x[0], group.iter().map(dims));
+        allocations.push(joint.whole());
+        copies.extend(joint.tensors);
+    }
+    overwrite(x, &allocations);
+    copies.extend(allocations);
+    copies
+}
+
+/// Writes `x` over copies, made by [`copy`], of tensors of the same shapes, which lie in these `allocations`.
+pub fn overwrite(x: &[CubeTensor], allocations: &[CubeTensor]) {
+    for (group, allocation) in copied_together(x).into_iter().zip(allocations) {
+        let shapes: Vec<[usize; 3]> = group.iter().map(dims).collect();
+        let (places, length) = places(&x[0], &shapes);
+        let mut leaves = SequenceArg::new();
+        for (leaf, (start, count)) in group.iter().zip(&places) {
+            let leaf = Stack::new(leaf);
+            let size = leaf.dims[1] * leaf.dims[2];
+            leaves.push(OneLaunch::new(leaf.argument(), leaf.stride, *start, start + count, size));
+        }
+        let client = &x[0].client;
+        let units = CubeDim::new(client, length);
+        copy_kernel::launch(
+            client,
+            calculate_cube_count_elemwise(client, length, units),
+            units,
+            leaves,
+            allocation.clone().into_buffer_arg(),
+        );
+    }
+}
+
 /// The mean over tasks; the results have one task.
 pub fn mean(x: &[CubeTensor]) -> Vec<CubeTensor> {
     let mut all = Vec::with_capacity(x.len());
     for x in x.chunks(group(&x[0], 1)) {
-        let tasks = super::stack::dims(&x[0])[0];
+        let tasks = dims(&x[0])[0];
         let joint = Joint::new(
             &x[0],
             x.iter().map(|leaf| {
-                let [_, rows, columns] = super::stack::dims(leaf);
+                let [_, rows, columns] = dims(leaf);
                 [1, rows, columns]
             }),
         );
         let mut leaves = SequenceArg::new();
         for (leaf, (start, count)) in x.iter().zip(&joint.places) {
             let leaf = Stack::new(leaf);
-            leaves.push(OneLaunch::new(leaf.argument(), leaf.stride, *start, start + count));
+            leaves.push(OneLaunch::new(leaf.argument(), leaf.stride, *start, start + count, *count));
         }
         let client = &x[0].client;
         let units = CubeDim::new(client, joint.length);
@@ -107,7 +162,7 @@ pub fn mean(x: &[CubeTensor]) -> Vec<CubeTensor> {
 /// The inner product of x and y for each task, `[tasks]`.
 pub fn dot(x: &[CubeTensor], y: &[CubeTensor]) -> CubeTensor {
     let size = group(&x[0], 2);
-    let tasks = super::stack::dims(&x[0])[0];
+    let tasks = dims(&x[0])[0];
     let client = &x[0].client;
     let columns = x.len().div_ceil(size) * PARTS;
     let vector = |length: usize| {
@@ -156,7 +211,7 @@ pub fn adam(
     for (at, theta) in theta.chunks(size).enumerate() {
         let range = at * size..at * size + theta.len();
         // θ, then both moments, of the same shapes.
-        let joint = Joint::new(&theta[0], theta.iter().cycle().take(3 * theta.len()).map(super::stack::dims));
+        let joint = Joint::new(&theta[0], theta.iter().cycle().take(3 * theta.len()).map(dims));
         let mut leaves = SequenceArg::new();
         for (index, at) in range.enumerate() {
             let [theta, gradient] = [&theta[index], &gradient[at]].map(Stack::new);
@@ -215,6 +270,8 @@ struct One {
     /// Its place among the results.
     start: usize,
     end: usize,
+    /// Values of a task.
+    size: usize,
 }
 
 /// A leaf of two operands.
@@ -282,6 +339,17 @@ fn add_scaled_kernel(
                 value += leaf.x[task * leaf.x_stride + place];
             }
             out[at] = value;
+        }
+    }
+}
+
+#[cube(launch)]
+fn copy_kernel(leaves: Sequence<One>, out: &mut [f32]) {
+    let at = ABSOLUTE_POS;
+    for leaf in leaves {
+        if at >= leaf.start && at < leaf.end {
+            let task = (at - leaf.start) / leaf.size;
+            out[at] = leaf.x[task * leaf.x_stride + (at - leaf.start) % leaf.size];
         }
     }
 }

@@ -57,16 +57,8 @@ impl Joint {
     /// Tensors of these shapes, on the device of `like`.
     pub fn new(like: &CubeTensor, shapes: impl Iterator<Item = [usize; 3]>) -> Self {
         let size = size_of::<f32>();
-        // A tensor begins where a kernel's argument may begin.
-        let alignment = (like.client.properties().memory.alignment as usize).div_ceil(size);
         let shapes: Vec<[usize; 3]> = shapes.collect();
-        let mut length: usize = 0;
-        let place = |shape: &[usize; 3]| {
-            let (start, count) = (length.next_multiple_of(alignment), shape.iter().product::<usize>());
-            length = start + count;
-            (start, count)
-        };
-        let places: Vec<(usize, usize)> = shapes.iter().map(place).collect();
+        let (places, length) = places(like, &shapes);
         let (client, device) = (&like.client, &like.device);
         let handle = client.empty(length * size);
         let bytes = handle.size_in_used();
@@ -88,6 +80,27 @@ impl Joint {
     pub fn argument(&self) -> BufferArg {
         self.whole.clone().into_buffer_arg()
     }
+
+    /// The values of all tensors, `[1, 1, length]`.
+    pub fn whole(&self) -> CubeTensor {
+        let Self { whole, length, .. } = self;
+        let (client, device, handle) = (whole.client.clone(), whole.device.clone(), whole.handle.clone());
+        CubeTensor::new_contiguous(client, device, [1, 1, *length].into(), handle, DType::F32)
+    }
+}
+
+/// The place of each tensor's first value in an allocation for tensors of these `shapes`, the number of its values, and the length
+/// of the allocation.
+pub fn places(like: &CubeTensor, shapes: &[[usize; 3]]) -> (Vec<(usize, usize)>, usize) {
+    // A tensor begins where a kernel's argument may begin.
+    let alignment = (like.client.properties().memory.alignment as usize).div_ceil(size_of::<f32>());
+    let mut length: usize = 0;
+    let place = |shape: &[usize; 3]| {
+        let (start, count) = (length.next_multiple_of(alignment), shape.iter().product::<usize>());
+        length = start + count;
+        (start, count)
+    };
+    (shapes.iter().map(place).collect(), length)
 }
 
 /// A [`Joint`] of N tensors.
