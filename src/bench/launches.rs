@@ -1,8 +1,9 @@
 //! The kernels that an outer step launches on a GPU backend, and the host's time for them.
 
+use super::usage::thread_ms;
 use super::{Error, OuterStep, Timed};
 use bilevel::Choice;
-use bilevel::launches::{self, Phase};
+use bilevel::launches::{self, Launches, Phase};
 use bilevel::stats::median;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,21 @@ pub struct LaunchCounts {
     pub host_ms: f64,
     /// The parts of a step that launch anything.
     pub phases: Vec<PhaseCounts>,
+    /// The same step with recorded graphs, unless they are turned off or the device cannot record them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with_graphs: Option<GraphCounts>,
+}
+
+/// The launches of an outer step that replays graphs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GraphCounts {
+    /// Launches of a step, a graph counted as one.
+    pub total: f64,
+    /// Graphs among them.
+    pub graphs: f64,
+    /// Median CPU time of the thread that issues them, in milliseconds; `None` if unknown. A graph cannot be queued without being
+    /// run, so waiting for the device is not counted.
+    pub host_ms: Option<f64>,
 }
 
 /// The launches of one part of an outer step.
@@ -50,10 +66,11 @@ impl LaunchCounts {
         if step.learner().opened.is_cpu() {
             return Ok(None);
         }
-        let (taken, counts) = launches::count(|| (0..COUNTED).try_for_each(|_| step.take().map(|_| ())));
-        taken?;
+        step.record_graphs(false);
+        let counts = Self::count(step)?;
         let host_ms =
             (0..TIMED).map(|_| launches::without_device(|| step.queue())).collect::<Result<Vec<_>, _>>()?;
+        let with_graphs = if step.wants_graphs() { GraphCounts::measure(step)? } else { None };
         let phases = Phase::ALL.iter().map(|phase| {
             let own = counts.iter().filter(|((of, _), _)| of == phase);
             let mut kernels: Vec<KernelCount> = own
@@ -68,6 +85,38 @@ impl LaunchCounts {
         });
         let phases: Vec<_> = phases.filter(|phase| phase.total > 0.0).collect();
         let total = phases.iter().map(|phase| phase.total).sum();
-        Ok(Some(Self { total, host_ms: median(&host_ms), phases }))
+        Ok(Some(Self { total, host_ms: median(&host_ms), phases, with_graphs }))
+    }
+
+    /// The launches of [`COUNTED`] steps.
+    fn count(step: &mut OuterStep) -> Result<Launches, Error> {
+        let (taken, counts) = launches::count(|| (0..COUNTED).try_for_each(|_| step.take().map(|_| ())));
+        taken.map(|()| counts)
+    }
+}
+
+impl GraphCounts {
+    /// `None` if the device cannot record graphs.
+    fn measure(step: &mut OuterStep) -> Result<Option<Self>, Error> {
+        step.record_graphs(true);
+        // The first asks, the second records and replays.
+        for _ in 0..2 {
+            step.take()?;
+        }
+        if step.graphs_stopped() {
+            return Ok(None);
+        }
+        let counts = LaunchCounts::count(step)?;
+        let per_step = |count: u64| count as f64 / COUNTED as f64;
+        let replays = counts.iter().filter(|((phase, _), _)| *phase == Phase::Replays);
+        let graphs = per_step(replays.map(|(_, count)| count).sum());
+        let mut used = Vec::with_capacity(TIMED);
+        for _ in 0..TIMED {
+            let before = thread_ms();
+            step.queue()?;
+            used.extend(before.zip(thread_ms()).map(|(before, after)| after - before));
+        }
+        let host_ms = (used.len() == TIMED).then(|| median(&used));
+        Ok(Some(Self { total: per_step(counts.values().sum()), graphs, host_ms }))
     }
 }

@@ -21,6 +21,7 @@ pub struct OuterStep {
     outer: OuterLoop,
     memory: Memory,
     loss: f64,
+    wants_graphs: bool,
 }
 
 impl OuterStep {
@@ -42,7 +43,22 @@ impl OuterStep {
         let config = &Config { estimator: config.estimator.last().clone().into(), ..config.clone() };
         let outer = learner.outer_loop(config, learner.initialise(config.seed));
         let memory = outer.plan(&problems[0]);
-        Ok(Self { learner, problems, outer, memory, loss: f64::NAN })
+        Ok(Self { learner, problems, outer, memory, loss: f64::NAN, wants_graphs: config.graphs })
+    }
+
+    /// Sets whether launches are recorded as graphs.
+    pub(super) fn record_graphs(&mut self, enabled: bool) {
+        self.outer.record_graphs(enabled);
+    }
+
+    /// Whether no graphs are recorded although they should be.
+    pub(super) fn graphs_stopped(&self) -> bool {
+        self.outer.graphs_stopped().is_some()
+    }
+
+    /// Whether the configuration asks for graphs.
+    pub(super) fn wants_graphs(&self) -> bool {
+        self.wants_graphs
     }
 
     /// Queues one outer step and returns the milliseconds that this took; then waits until the device has finished it.

@@ -37,6 +37,16 @@ impl Busy {
     }
 }
 
+/// CPU time that the current thread has used, in milliseconds; `None` if unknown.
+pub fn thread_ms() -> Option<f64> {
+    parse_thread(&fs::read_to_string("/proc/thread-self/schedstat").ok()?)
+}
+
+/// CPU milliseconds, parsed from `/proc/thread-self/schedstat`: nanoseconds running, nanoseconds waiting, time slices.
+fn parse_thread(schedstat: &str) -> Option<f64> {
+    Some(schedstat.split_whitespace().next()?.parse::<u64>().ok()? as f64 / 1e6)
+}
+
 /// Peak resident bytes, parsed from `/proc/self/status`.
 fn parse_peak(status: &str) -> Option<u64> {
     let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -70,8 +80,14 @@ mod tests {
         assert_eq!(parse_peak(status), Some(12 * 1024));
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 99 0 0 0 40 2 0 0 20 0 3 0 5 6 7";
         assert_eq!(own_ticks(stat), Some(42));
+        assert_eq!(parse_thread("2500000 7 3\n"), Some(2.5));
         assert_eq!(all_ticks("cpu  1 2 4 8 16 32 64 128 0 0\ncpu0 1"), Some(1 + 2 + 4 + 32 + 64 + 128));
-        assert!(parse_peak("").is_none() && own_ticks("7 (a").is_none() && all_ticks("cpu  1 2").is_none());
+        assert!(
+            parse_peak("").is_none()
+                && parse_thread("").is_none()
+                && own_ticks("7 (a").is_none()
+                && all_ticks("cpu  1 2").is_none()
+        );
     }
 
     #[test]

@@ -180,6 +180,10 @@ fn launches(counts: &LaunchCounts) -> String {
         "  {} launches a step, queued in {:.1} ms of the host's time",
         counts.total, counts.host_ms
     )];
+    if let Some(with) = counts.with_graphs {
+        let queued = with.host_ms.map(|host_ms| format!(", queued in {host_ms:.1} ms")).unwrap_or_default();
+        lines.push(format!("  {} with graphs, {} of them graphs{queued}", with.total, with.graphs));
+    }
     for phase in &counts.phases {
         lines.push(format!("  {:>7}  {}", phase.total, phase.phase));
         let kernels = phase.kernels.iter();

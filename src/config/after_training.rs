@@ -46,8 +46,16 @@ const OTHER_DATA: &[&str] =
     &["data.source", "data.split", "data.validation", "data.rotations", "data.invert"];
 
 /// Keys that say where and how a run is computed, and not what. They may always change.
-const PLACE: &[&str] =
-    &["backend", "threads", "deterministic", "estimator.costs", "data.path", "data.list", "data.cache"];
+const PLACE: &[&str] = &[
+    "backend",
+    "threads",
+    "graphs",
+    "deterministic",
+    "estimator.costs",
+    "data.path",
+    "data.list",
+    "data.cache",
+];
 
 impl Purpose {
     /// The keys that may change, and sections of such keys (with a dot at the end).
@@ -72,7 +80,7 @@ impl Config {
     pub fn described(&self) -> Value {
         let mut settings = serde_json::json!(self);
         if let Some(settings) = settings.as_object_mut() {
-            ["backend", "threads"].iter().for_each(|key| drop(settings.remove(*key)));
+            ["backend", "threads", "graphs"].iter().for_each(|key| drop(settings.remove(*key)));
         }
         if let Some(data) = settings.get_mut("data").and_then(Value::as_object_mut) {
             ["path", "list", "cache"].iter().for_each(|key| drop(data.remove(*key)));

@@ -29,6 +29,8 @@ pub struct Config {
     /// Number of CPU threads, 1 to 1024; `None` for one per core. It does not change results.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// Whether a GPU replays the launches of outer steps as graphs. It does not change results.
+    pub graphs: bool,
     /// Whether equal configurations must give the same bits on the same machine.
     pub deterministic: bool,
     /// The images and the split of their classes; `None` if the task has none. See [`Config::images`].
@@ -125,7 +127,7 @@ impl Config {
 
     /// Checks every section. The result is valid only if `checker` has no faults afterwards.
     pub(super) fn check(checker: &mut Checker) -> Self {
-        let Root { seed, backend, threads, deterministic } = root::check(checker);
+        let Root { seed, backend, threads, graphs, deterministic } = root::check(checker);
         let task = task::check(checker);
         let data = match task.kind {
             TaskKind::Classification => Some(data::check(checker)),
@@ -150,6 +152,7 @@ impl Config {
             seed,
             backend,
             threads,
+            graphs,
             deterministic,
             data,
             task,

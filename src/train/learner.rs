@@ -70,7 +70,8 @@ impl Learner {
         let rates = self.adaptation.rates_in(&*self.architecture);
         let of = |leaf| if rates.contains(&leaf) { inner_rates } else { LeafSettings::default() };
         let leaves = (0..theta.leaves().len()).map(of).collect();
-        outer_loop(config, theta, self.opened.workers).ranks(self.ranks.clone()).leaf_settings(leaves)
+        let outer = outer_loop(config, theta, self.opened.workers).graphs(config.graphs);
+        outer.ranks(self.ranks.clone()).leaf_settings(leaves)
     }
 
     /// Number of weights that adapt to an episode.

@@ -84,6 +84,7 @@ pub struct Trainer {
     /// Whether rank 0 wants to try a failed save again.
     retries: bool,
     warned_of_dropped: bool,
+    noted_graphs: bool,
 }
 
 /// State of a run, apart from its outer loop.
@@ -280,6 +281,7 @@ impl Trainer {
             unsaved: None,
             retries: false,
             warned_of_dropped: false,
+            noted_graphs: false,
         })
     }
 
@@ -320,6 +322,7 @@ impl Trainer {
                 return Ok(Ended::Stopped);
             }
             pending.push(self.launch(&mut batches));
+            self.note_graphs(watcher);
             if self.may_wait(&pending, target) {
                 continue;
             }
@@ -340,6 +343,14 @@ impl Trainer {
             self.save(watcher)?;
         }
         Ok(Ended::Finished)
+    }
+
+    /// Says once if launches are not recorded as graphs although they should be.
+    fn note_graphs(&mut self, watcher: &mut dyn Watcher) {
+        if let Some(reason) = self.outer.graphs_stopped().filter(|_| !self.noted_graphs) {
+            watcher.note(&format!("{reason}: kernels are launched one by one"));
+            self.noted_graphs = true;
+        }
     }
 
     /// The meta-batches, starting with the next step's.

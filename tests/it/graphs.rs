@@ -18,7 +18,8 @@ const TINY: &str = "data.image_size=9 model.filters=2 model.blocks=2 outer.meta_
 
 /// Everything that outer steps leave behind, as bits.
 fn bits(params: &Params) -> Vec<u32> {
-    let values = params.leaves().iter().flat_map(|leaf| leaf.clone().into_data().iter::<f32>().collect::<Vec<_>>());
+    let values =
+        params.leaves().iter().flat_map(|leaf| leaf.clone().into_data().iter::<f32>().collect::<Vec<_>>());
     values.map(f32::to_bits).collect()
 }
 
@@ -47,7 +48,8 @@ fn take(settings: &[&str], count: u64, graphs: bool) -> Taken {
             (2 * step..2 * step + 2).map(|index| sampler.episode(Part::Train, index, &shape)).collect();
         let problem = learner.at_step(learner.problem(&episodes), step);
         let (launched, counts) = launches::count(|| outer.launch(&problem, step));
-        taken.replays += counts.iter().filter(|((phase, _), _)| *phase == Phase::Replays).map(|(_, n)| n).sum::<u64>();
+        taken.replays +=
+            counts.iter().filter(|((phase, _), _)| *phase == Phase::Replays).map(|(_, n)| n).sum::<u64>();
         taken.launches = counts.values().sum();
         pending.push((launched, bits(outer.theta())));
         if pending.len() == 2 {
@@ -77,7 +79,12 @@ fn outer_steps_by_graphs_have_the_same_bits() {
         &["estimator.name=adaptive", "estimator.costs=counted"],
         &["estimator.name=exact", "inner.adapts=head"],
         &["estimator.name=step-coins", "inner.head=prototype", "model.batch_norm=support"],
-        &["estimator.name=exact", "inner.rates=per-tensor-and-step", "inner.adapts=all-but-norm", "outer.losses=all"],
+        &[
+            "estimator.name=exact",
+            "inner.rates=per-tensor-and-step",
+            "inner.adapts=all-but-norm",
+            "outer.losses=all",
+        ],
         &["estimator.name=exact", "inner.head_only_until=6"],
         &["estimator.name=exact", "memory.plan=recompute", "inner.proximal=0.1"],
     ];

@@ -272,8 +272,14 @@ impl OuterLoop {
 
     /// Sets whether the launches of outer steps are recorded and replayed as graphs, on devices and for problems that allow it.
     /// They are by default; the results are the same.
-    pub fn graphs(self, enabled: bool) -> Self {
-        Self { recordings: Recordings::new(enabled), ..self }
+    pub fn graphs(mut self, enabled: bool) -> Self {
+        self.record_graphs(enabled);
+        self
+    }
+
+    /// The same for a loop that has taken steps. It forgets what was recorded.
+    pub fn record_graphs(&mut self, enabled: bool) {
+        self.recordings = Recordings::new(enabled);
     }
 
     /// Why no more graphs are recorded, if so.
@@ -344,7 +350,12 @@ impl OuterLoop {
     ///
     /// # Panics
     /// Panics if the problem has another number of tasks, or another rank has ended.
-    pub fn launch_share<P: Bilevel + 'static>(&mut self, problem: &P, share: Share, draw: u64) -> PendingStep {
+    pub fn launch_share<P: Bilevel + 'static>(
+        &mut self,
+        problem: &P,
+        share: Share,
+        draw: u64,
+    ) -> PendingStep {
         assert_eq!(problem.tasks(), share.own().len(), "the problem must have the tasks of the share");
         let rate = self.rate();
         let (number, tasks) = (draw, share.tasks());

@@ -12,6 +12,9 @@ keys! {
     BACKEND: Fixed<OneOf<Backend>> = "backend", one_of(), Is(|| Backend::Auto);
     /// Number of CPU threads. It does not change results.
     THREADS: Open<Count> = "threads", between(1, 1024), Otherwise("one per core");
+    /// Whether a GPU records the kernel launches of outer steps as graphs and replays them, which saves most of the host's time and
+    /// keeps the memory of what it computes. It does not change results.
+    GRAPHS: Fixed<Flag> = "graphs", Flag, Is(|| true);
     /// Whether equal configurations must give the same bits on the same machine. Costs are then counted, not
     /// measured, and GPUs are refused, because their kernels are chosen by measured times.
     DETERMINISTIC: Fixed<Flag> = "deterministic", Flag, Is(|| false);
@@ -22,12 +25,13 @@ pub struct Root {
     pub seed: u64,
     pub backend: Backend,
     pub threads: Option<usize>,
+    pub graphs: bool,
     pub deterministic: bool,
 }
 
 /// Checks the top-level keys.
 pub fn check(checker: &mut Checker) -> Root {
-    let (seed, threads) = (checker.get(&SEED), checker.find(&THREADS));
+    let (seed, threads, graphs) = (checker.get(&SEED), checker.find(&THREADS), checker.get(&GRAPHS));
     let (backend, deterministic) = (checker.get(&BACKEND), checker.get(&DETERMINISTIC));
     if deterministic && matches!(backend, Backend::Wgpu | Backend::Vulkan | Backend::Cuda) {
         let reason = format!(
@@ -38,5 +42,5 @@ pub fn check(checker: &mut Checker) -> Root {
     }
     // Without this, "auto" could choose a GPU.
     let backend = if deterministic && backend == Backend::Auto { Backend::Flex } else { backend };
-    Root { seed, backend, threads, deterministic }
+    Root { seed, backend, threads, graphs, deterministic }
 }

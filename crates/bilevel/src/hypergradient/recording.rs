@@ -22,6 +22,7 @@ use crate::params::Params;
 use crate::problem::Bilevel;
 use burn::tensor::{Graph, Tensor, capture};
 use std::any::Any;
+use std::fmt;
 use std::thread::{self, ThreadId};
 
 /// Graphs kept. Each has the memory of all that it computes.
@@ -48,13 +49,22 @@ pub struct Recordings {
     kept: Vec<Recording>,
 }
 
-/// Why nothing more is recorded.
+/// Why no more graphs are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// The device refused.
+    /// The device cannot record.
     Refused,
     /// Graphs had to make room for others before they were worth it.
     Unsteady,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Refused => "this device cannot record graphs",
+            Self::Unsteady => "outer steps differ too much for graphs",
+        })
+    }
 }
 
 /// What is recorded.
@@ -117,9 +127,7 @@ impl Recordings {
         let recorded = work.as_ref().and_then(|work| self.run(work, problem, theta));
         match recorded {
             Some(Output::Whole(estimate)) => *estimate,
-            Some(Output::Forward(forward)) => {
-                estimate_from(problem, theta, draw, memory, Some(*forward))
-            }
+            Some(Output::Forward(forward)) => estimate_from(problem, theta, draw, memory, Some(*forward)),
             None => workers.estimate(problem, theta, draw, memory),
         }
     }
@@ -200,19 +208,16 @@ impl Work {
             (Self::Whole { draw, memory }, Self::Whole { draw: other_draw, memory: other_memory }) => {
                 memory == other_memory && draw.is_same_walk(other_draw)
             }
-            (
-                Self::Forward { steps, weight },
-                Self::Forward { steps: other_steps, weight: other_weight },
-            ) => steps == other_steps && weight == other_weight,
+            (Self::Forward { steps, weight }, Self::Forward { steps: other_steps, weight: other_weight }) => {
+                steps == other_steps && weight == other_weight
+            }
             _ => false,
         }
     }
 
     fn compute<P: Bilevel>(&self, problem: &P, theta: &Params) -> Output {
         match self {
-            Self::Whole { draw, memory } => {
-                Output::Whole(Box::new(estimate(problem, theta, draw, *memory)))
-            }
+            Self::Whole { draw, memory } => Output::Whole(Box::new(estimate(problem, theta, draw, *memory))),
             Self::Forward { steps, weight } => {
                 let outer = constants::extended(problem, &theta.repeat(problem.tasks()));
                 Output::Forward(Box::new(forward(problem, outer, *steps, *weight)))

@@ -108,6 +108,21 @@ impl Copies {
     }
 }
 
+/// The values of all `x`, one after the other.
+pub fn concatenate(x: &[Tensor<1>]) -> Option<Tensor<1>> {
+    #[cfg(feature = "cube")]
+    {
+        let leaf = |x: &Tensor<1>| x.clone().reshape([x.dims()[0], 1, 1]);
+        let x: Vec<Tensor<3>> = x.iter().map(leaf).collect();
+        (!x.is_empty() && x.iter().all(suits)).then(|| Tensor::from_dispatch(Dispatch::concatenate(into(&x))))
+    }
+    #[cfg(not(feature = "cube"))]
+    {
+        let _ = x;
+        None
+    }
+}
+
 /// The mean over tasks; the results have one task.
 pub fn mean(x: &[Tensor<3>]) -> Option<Vec<Tensor<3>>> {
     #[cfg(feature = "cube")]
@@ -203,6 +218,9 @@ trait Leaves: Backend {
         #[extension_type] allocations: Tensors<Self>,
     ) -> Vec<FloatTensor<Self>>;
 
+    /// See [`concatenate`].
+    fn concatenate(#[extension_type] x: Tensors<Self>) -> FloatTensor<Self>;
+
     /// See [`mean`].
     fn mean(#[extension_type] x: Tensors<Self>) -> Vec<FloatTensor<Self>>;
 
@@ -240,6 +258,10 @@ impl Leaves for Cube {
         let allocations = allocations.present();
         cube::leaves::overwrite(&x.present(), &allocations);
         allocations
+    }
+
+    fn concatenate(x: Tensors<Self>) -> FloatTensor<Self> {
+        cube::leaves::concatenate(&x.present())
     }
 
     fn mean(x: Tensors<Self>) -> Vec<FloatTensor<Self>> {

@@ -107,23 +107,45 @@ pub fn copy(x: &[CubeTensor]) -> Vec<CubeTensor> {
 pub fn overwrite(x: &[CubeTensor], allocations: &[CubeTensor]) {
     for (group, allocation) in copied_together(x).into_iter().zip(allocations) {
         let shapes: Vec<[usize; 3]> = group.iter().map(dims).collect();
-        let (places, length) = places(&x[0], &shapes);
-        let mut leaves = SequenceArg::new();
-        for (leaf, (start, count)) in group.iter().zip(&places) {
-            let leaf = Stack::new(leaf);
-            let size = leaf.dims[1] * leaf.dims[2];
-            leaves.push(OneLaunch::new(leaf.argument(), leaf.stride, *start, start + count, size));
-        }
-        let client = &x[0].client;
-        let units = CubeDim::new(client, length);
-        copy_kernel::launch(
-            client,
-            calculate_cube_count_elemwise(client, length, units),
-            units,
-            leaves,
-            allocation.clone().into_buffer_arg(),
-        );
+        copy_to(group, &places(&x[0], &shapes).0, allocation);
     }
+}
+
+/// The values of all `x`, one after the other, `[values]`.
+pub fn concatenate(x: &[CubeTensor]) -> CubeTensor {
+    let mut length = 0;
+    let places = x.iter().map(|x| {
+        let (start, count) = (length, dims(x).iter().product::<usize>());
+        length += count;
+        (start, count)
+    });
+    let places: Vec<(usize, usize)> = places.collect();
+    let (client, device) = (x[0].client.clone(), x[0].device.clone());
+    let handle = client.empty(length * size_of::<f32>());
+    let all = CubeTensor::new_contiguous(client, device, [length].into(), handle, DType::F32);
+    let size = group(&x[0], 1);
+    x.chunks(size).zip(places.chunks(size)).for_each(|(x, places)| copy_to(x, places, &all));
+    all
+}
+
+/// Writes each of `x` to its place in `out`: the first value's, and the number of values.
+fn copy_to(x: &[CubeTensor], places: &[(usize, usize)], out: &CubeTensor) {
+    let mut leaves = SequenceArg::new();
+    for (leaf, (start, count)) in x.iter().zip(places) {
+        let leaf = Stack::new(leaf);
+        let size = leaf.dims[1] * leaf.dims[2];
+        leaves.push(OneLaunch::new(leaf.argument(), leaf.stride, *start, start + count, size));
+    }
+    let client = &out.client;
+    let end = places.last().map_or(0, |(start, count)| start + count);
+    let units = CubeDim::new(client, end);
+    copy_kernel::launch(
+        client,
+        calculate_cube_count_elemwise(client, end, units),
+        units,
+        leaves,
+        out.clone().into_buffer_arg(),
+    );
 }
 
 /// The mean over tasks; the results have one task.
