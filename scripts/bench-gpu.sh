@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Times outer steps on this machine's GPU with wgpu, vulkan and cuda, and with JAX and PyTorch on the same
+# Checks this machine's GPU with wgpu, vulkan and cuda, and times outer steps on it, and with JAX and PyTorch on the same
 # card if they are available: scripts/bench-gpu.sh [--quick] [OPTIONS]
 #
 # METABURN: the metaburn program, with the backends to measure. If unset, it is built with FEATURES
@@ -23,6 +23,8 @@ if [[ " $* " == *" --quick "* ]]; then
     arguments+=(--rounds 1)
 fi
 status=0
+python3 scripts/check_gpu.py "$METABURN" || status=$?
+echo
 python3 scripts/compare.py "${arguments[@]}" "$@" || status=$?
 
 echo

@@ -311,7 +311,7 @@ impl OuterLoop {
     ///
     /// # Panics
     /// Panics if the device was lost, which Burn reports by panicking, and in the cases of [`Self::launch`].
-    pub fn step<P: Bilevel + 'static>(&mut self, problem: &P) -> Result<CompletedStep, Diverged> {
+    pub fn step<P: Bilevel>(&mut self, problem: &P) -> Result<CompletedStep, Diverged> {
         let pending = self.launch(problem, self.steps);
         let [mut completed] = resolve([pending]);
         if let Some(what) = completed.fault() {
@@ -327,7 +327,7 @@ impl OuterLoop {
     ///
     /// # Panics
     /// Panics if there are more ranks than tasks, or another rank has ended.
-    pub fn launch<P: Bilevel + 'static>(&mut self, problem: &P, draw: u64) -> PendingStep {
+    pub fn launch<P: Bilevel>(&mut self, problem: &P, draw: u64) -> PendingStep {
         let share = self.share(problem.tasks());
         if share.is_all() {
             return self.launch_share(problem, share, draw);
@@ -350,7 +350,7 @@ impl OuterLoop {
     ///
     /// # Panics
     /// Panics if the problem has another number of tasks, or another rank has ended.
-    pub fn launch_share<P: Bilevel + 'static>(
+    pub fn launch_share<P: Bilevel>(
         &mut self,
         problem: &P,
         share: Share,

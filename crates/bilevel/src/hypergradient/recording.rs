@@ -115,7 +115,7 @@ impl Recordings {
     }
 
     /// As [`Workers::estimate`], by graphs where that is possible.
-    pub fn estimate<P: Bilevel + 'static>(
+    pub fn estimate<P: Bilevel>(
         &mut self,
         workers: &Workers,
         problem: &P,
@@ -133,7 +133,7 @@ impl Recordings {
     }
 
     /// The results of `work`, or of its inner loop, in memory of their own; `None` if it is not recorded.
-    fn run<P: Bilevel + 'static>(&mut self, work: &Work, problem: &P, theta: &Params) -> Option<Output> {
+    fn run<P: Bilevel>(&mut self, work: &Work, problem: &P, theta: &Params) -> Option<Output> {
         let (inputs, shapes) = inputs_of(problem, theta)?;
         self.kept.iter_mut().for_each(|kept| kept.idle += 1);
         if let Some(found) = self.kept.iter_mut().find(|kept| kept.suits(work, problem, &shapes)) {
@@ -250,7 +250,7 @@ fn copied(params: &Params, values: &Tensor<1>) -> (Params, Tensor<1>) {
 
 impl Recording {
     /// Records `work` on copies of `inputs`: θ, of this many leaves, and the data of `problem`. `None` if that is not possible.
-    fn new<P: Bilevel + 'static>(
+    fn new<P: Bilevel>(
         work: &Work,
         problem: &P,
         leaves: usize,
@@ -279,7 +279,7 @@ impl Recording {
     }
 
     /// Whether this is that `work` on a problem like `problem`, with inputs of these shapes.
-    fn suits<P: Bilevel + 'static>(&self, work: &Work, problem: &P, shapes: &[[usize; 3]]) -> bool {
+    fn suits<P: Bilevel>(&self, work: &Work, problem: &P, shapes: &[[usize; 3]]) -> bool {
         self.thread == thread::current().id()
             && self.work.is(work)
             && self.inputs.tensors.iter().map(|tensor| tensor.dims()).eq(shapes.iter().copied())

@@ -19,7 +19,7 @@ use crate::dual::Dual;
 use crate::params::Params;
 use burn::tensor::Tensor;
 
-/// One meta-batch of a bi-level problem.
+/// One meta-batch of a bi-level problem. It owns its data.
 ///
 /// MAML on one-dimensional tasks L_in(φ) = L_out(φ) = ½(φ − a)², each with its own target a:
 ///
@@ -48,7 +48,7 @@ use burn::tensor::Tensor;
 ///     }
 /// }
 /// ```
-pub trait Bilevel: Send + Sync {
+pub trait Bilevel: Send + Sync + 'static {
     /// T, the number of tasks.
     fn tasks(&self) -> usize;
 
