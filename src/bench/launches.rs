@@ -103,7 +103,7 @@ impl GraphCounts {
         for _ in 0..2 {
             step.take()?;
         }
-        if step.graphs_stopped() {
+        if step.graphs_refused() {
             return Ok(None);
         }
         let counts = LaunchCounts::count(step)?;

@@ -51,9 +51,9 @@ impl OuterStep {
         self.outer.record_graphs(enabled);
     }
 
-    /// Whether no graphs are recorded although they should be.
-    pub(super) fn graphs_stopped(&self) -> bool {
-        self.outer.graphs_stopped().is_some()
+    /// Whether recording a graph has failed.
+    pub(super) fn graphs_refused(&self) -> bool {
+        self.outer.graphs_refused()
     }
 
     /// Whether the configuration asks for graphs.

@@ -82,7 +82,7 @@ pub enum Error {
     Parted { step: u64, ranks: String, path: PathBuf },
     #[error(
         "computing failed after outer step {step}: {reason}. If memory ran out, lower outer.meta_batch, task.queries \
-         or model.filters, or set memory.plan = \"snapshots\"; the last checkpoint is kept, and `metaburn resume {}` \
+         or model.filters, or set memory.plan = \"snapshots\" or, on a GPU, graphs = false; the last checkpoint is kept, and `metaburn resume {}` \
          continues from it",
         quoted(path)
     )]

@@ -347,8 +347,8 @@ impl Trainer {
 
     /// Says once if launches are not recorded as graphs although they should be.
     fn note_graphs(&mut self, watcher: &mut dyn Watcher) {
-        if let Some(reason) = self.outer.graphs_stopped().filter(|_| !self.noted_graphs) {
-            watcher.note(&format!("{reason}: kernels are launched one by one"));
+        if self.outer.graphs_refused() && !self.noted_graphs {
+            watcher.note("recording graphs failed on this device: kernels are launched one by one");
             self.noted_graphs = true;
         }
     }

@@ -140,9 +140,10 @@ fn may_have_gpu() -> bool {
         || ["/dev", "/dev/dri"].into_iter().any(|folder| has_gpu_file(Path::new(folder)))
 }
 
-/// Whether `folder` has a device file of a GPU: NVIDIA's driver, AMD's, Windows' (in WSL), ARM's, or any driver of the kernel.
+/// Whether `folder` has a device file of a GPU: of NVIDIA's driver, AMD's, Qualcomm's, Windows' (in WSL), ARM's, or any
+/// driver of the kernel.
 fn has_gpu_file(folder: &Path) -> bool {
-    const BEGINNINGS: [&str; 7] = ["nvidia", "nvhost", "nvgpu", "kfd", "dxg", "mali", "renderD"];
+    const BEGINNINGS: [&str; 8] = ["nvidia", "nvhost", "nvgpu", "kfd", "kgsl", "dxg", "mali", "renderD"];
     let names = fs::read_dir(folder)
         .into_iter()
         .flatten()

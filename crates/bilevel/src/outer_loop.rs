@@ -11,9 +11,7 @@
 //! Only the finished hypergradient is clipped: clipping inside the backward walk would bias the estimate.
 
 use crate::estimator::{Estimator, EstimatorSchedule, Observation, State};
-use crate::hypergradient::{
-    Evaluations, IterateSize, LossWeights, Memory, MemoryPlan, Recordings, Stopped, Workers,
-};
+use crate::hypergradient::{Evaluations, IterateSize, LossWeights, Memory, MemoryPlan, Recordings, Workers};
 use crate::launches::Phase;
 use crate::losses::OuterLosses;
 use crate::optimizer::{LeafSettings, Optimizer, OptimizerState, OuterOptimizer};
@@ -270,8 +268,9 @@ impl OuterLoop {
         Self { ranks, ..self }
     }
 
-    /// Sets whether the launches of outer steps are recorded and replayed as graphs, on devices and for problems that allow it.
-    /// They are by default; the results are the same.
+    /// Sets whether the launches of outer steps are recorded and replayed as graphs, on devices and for problems that
+    /// allow it. They are by default; the results are the same. Without it, use one loop at a time with CUDA: no other
+    /// thread may allocate memory there while this one records, in the first steps.
     pub fn graphs(mut self, enabled: bool) -> Self {
         self.record_graphs(enabled);
         self
@@ -282,9 +281,9 @@ impl OuterLoop {
         self.recordings = Recordings::new(enabled);
     }
 
-    /// Why no more graphs are recorded, if so.
-    pub fn graphs_stopped(&self) -> Option<Stopped> {
-        self.recordings.stopped()
+    /// Whether recording a graph has failed on this device, so that launches are issued one by one.
+    pub fn graphs_refused(&self) -> bool {
+        self.recordings.refused()
     }
 
     /// Sets the settings of each leaf of θ, in the order of the leaves.
@@ -350,12 +349,7 @@ impl OuterLoop {
     ///
     /// # Panics
     /// Panics if the problem has another number of tasks, or another rank has ended.
-    pub fn launch_share<P: Bilevel>(
-        &mut self,
-        problem: &P,
-        share: Share,
-        draw: u64,
-    ) -> PendingStep {
+    pub fn launch_share<P: Bilevel>(&mut self, problem: &P, share: Share, draw: u64) -> PendingStep {
         assert_eq!(problem.tasks(), share.own().len(), "the problem must have the tasks of the share");
         let rate = self.rate();
         let (number, tasks) = (draw, share.tasks());

@@ -92,7 +92,7 @@ pub use loss_weights::LossWeights;
 pub use memory::{IterateSize, Memory, MemoryPlan};
 pub use parallel::Workers;
 pub use probe::Probe;
-pub use recording::{Recordings, Stopped};
+pub use recording::Recordings;
 
 use crate::{params::Params, problem::Bilevel, ranks::Share};
 use burn::tensor::Tensor;

@@ -1,16 +1,16 @@
 //! Estimates whose kernel launches are recorded once, as a graph, and then replayed as a whole.
 //!
-//! On a GPU the host takes tens of microseconds for each launch, which bounds the speed of small problems. What repeats
-//! from one outer step to the next is recorded when it is asked for the second time:
+//! On a GPU the host takes tens of microseconds for each launch, which bounds the speed of small problems. What
+//! repeats from one outer step to the next is recorded when it is asked for the second time:
 //!
 //! | recorded | for |
 //! |---|---|
 //! | the whole estimate | draws that treat all tasks alike and report no statistics: exact, truncated, first-order, and UFOM with one coin for all tasks |
-//! | the inner loop, and the gradient of the outer loss after it | all other draws. Their products differ from step to step, and are launched one by one |
+//! | the inner loop, and the gradient of the outer loss after it | all other draws, if all iterates are stored. Their products differ from step to step, and are launched one by one |
 //!
-//! A graph reads and writes the same memory at every replay. So it has copies of θ and of the problem's
-//! [data](Bilevel::with_data), which are overwritten before each replay, and what outlives the outer step is copied out. Results are those
-//! without graphs, bit for bit. A device that refuses to record is not asked again.
+//! Draws without a backward walk (Reptile, implicit) are not recorded. A graph reads and writes the same memory at
+//! every replay. So it has copies of θ and of the problem's [data](Bilevel::with_data), which are overwritten before
+//! each replay, and what outlives the outer step is copied out. Results are those without graphs, bit for bit.
 
 #![allow(unsafe_code)] // `Graph::replay`: see `Recording::replay`
 
@@ -22,49 +22,33 @@ use crate::params::Params;
 use crate::problem::Bilevel;
 use burn::tensor::{Graph, Tensor, capture};
 use std::any::Any;
-use std::fmt;
 use std::thread::{self, ThreadId};
 
-/// Graphs kept. Each has the memory of all that it computes.
+/// Graphs kept. Each keeps the memory of all that it computes.
 const KEPT: usize = 2;
 
-/// Pieces of work remembered that were asked for once.
+/// Pieces of work that were asked for and are remembered.
 const REMEMBERED: usize = 8;
 
-/// Estimates for which a recorded inner loop was not needed, after which whole estimates are recorded again.
+/// A recorded inner loop stands in for a whole estimate, until this many estimates came for which it was not needed.
 const IDLE: u64 = 16;
 
-/// A graph that was replayed less often, and then had to make room for another, was not worth its recording.
-const WORTHWHILE: u64 = 8;
+/// A recording costs as much as some five estimates: this many are free, and one more for every hundred estimates.
+const FREE: u64 = 4;
 
 /// The graphs of an outer loop.
 pub struct Recordings {
     /// Whether anything is recorded.
     enabled: bool,
-    /// Why nothing more is recorded, if so.
-    stopped: Option<Stopped>,
-    /// What was asked for once, the latest last.
+    /// Whether a recording failed. Then no other is tried.
+    refused: bool,
+    /// What was asked for, the latest last.
     asked: Vec<Asked>,
-    /// The latest last.
     kept: Vec<Recording>,
-}
-
-/// Why no more graphs are recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    /// The device cannot record.
-    Refused,
-    /// Graphs had to make room for others before they were worth it.
-    Unsteady,
-}
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Refused => "this device cannot record graphs",
-            Self::Unsteady => "outer steps differ too much for graphs",
-        })
-    }
+    /// Recordings made.
+    made: u64,
+    /// Estimates asked for.
+    estimates: u64,
 }
 
 /// What is recorded.
@@ -98,20 +82,19 @@ struct Recording {
     graph: Graph<Output, Box<dyn FnMut() -> Output + Send>>,
     /// The thread on whose stream it was recorded.
     thread: ThreadId,
-    replays: u64,
-    /// Estimates since it was the best there is.
+    /// Estimates since it was last needed.
     idle: u64,
 }
 
 impl Recordings {
     /// No graphs yet; if not `enabled`, there never are.
     pub fn new(enabled: bool) -> Self {
-        Self { enabled, stopped: None, asked: Vec::new(), kept: Vec::new() }
+        Self { enabled, refused: false, asked: Vec::new(), kept: Vec::new(), made: 0, estimates: 0 }
     }
 
-    /// Why nothing more is recorded, if so.
-    pub fn stopped(&self) -> Option<Stopped> {
-        self.stopped
+    /// Whether a recording failed, so that launches are issued one by one.
+    pub fn refused(&self) -> bool {
+        self.refused
     }
 
     /// As [`Workers::estimate`], by graphs where that is possible.
@@ -123,8 +106,9 @@ impl Recordings {
         draw: &Draw,
         memory: Memory,
     ) -> Estimate {
-        let work = Work::of(draw, memory).filter(|_| self.enabled && *workers == Workers::TOGETHER);
-        let recorded = work.as_ref().and_then(|work| self.run(work, problem, theta));
+        let is_on = self.enabled && !self.refused && *workers == Workers::TOGETHER;
+        let work = Work::of(draw, memory).filter(|_| is_on);
+        let recorded = work.and_then(|work| self.run(work, memory, problem, theta));
         match recorded {
             Some(Output::Whole(estimate)) => *estimate,
             Some(Output::Forward(forward)) => estimate_from(problem, theta, draw, memory, Some(*forward)),
@@ -132,49 +116,86 @@ impl Recordings {
         }
     }
 
-    /// The results of `work`, or of its inner loop, in memory of their own; `None` if it is not recorded.
-    fn run<P: Bilevel>(&mut self, work: &Work, problem: &P, theta: &Params) -> Option<Output> {
-        let (inputs, shapes) = inputs_of(problem, theta)?;
+    /// The results of `work`, or of its inner loop, valid until the next replay but for what outlives an outer step;
+    /// `None` if neither is recorded.
+    fn run<P: Bilevel>(&mut self, work: Work, memory: Memory, problem: &P, theta: &Params) -> Option<Output> {
+        let inputs = inputs_of(problem, theta)?;
+        self.estimates += 1;
         self.kept.iter_mut().for_each(|kept| kept.idle += 1);
-        if let Some(found) = self.kept.iter_mut().find(|kept| kept.suits(work, problem, &shapes)) {
-            found.idle = 0;
-            return Some(found.replay(&inputs));
+        let is_new = !self.asks_again(&work, &inputs);
+        if let Some(at) = self.find(&work, problem, &inputs) {
+            self.kept[at].idle = 0;
+            return self.kept[at].replay(&inputs);
         }
-        // Draws that differ from step to step treat all tasks alike now and then. These few are not worth a graph.
-        let stand_in = work.forward();
-        let suits = |kept: &Recording| kept.idle <= IDLE && kept.suits(&stand_in, problem, &shapes);
-        if let Some(found) = self.kept.iter_mut().find(|kept| suits(kept)) {
-            return Some(found.replay(&inputs));
-        }
-        if self.stopped.is_some() || !self.asks_again(work, shapes) {
-            return None;
-        }
-        if self.kept.len() == KEPT && self.kept.remove(0).replays < WORTHWHILE {
-            self.stopped = Some(Stopped::Unsteady);
-            return None;
-        }
-        match Recording::new(work, problem, theta.leaves().len(), &inputs) {
-            Some(made) => {
-                self.kept.push(made);
-                self.kept.last_mut().map(|made| made.replay(&inputs))
+        // Draws that differ from step to step treat all tasks alike now and then: these few are not worth a graph.
+        let inner = work.inner_loop().filter(|_| memory == Memory::Store);
+        if let Some(inner) = inner {
+            if let Some(at) = self.find(&inner, problem, &inputs)
+                && (is_new || self.kept[at].idle <= IDLE || !self.may_record())
+            {
+                if is_new {
+                    self.kept[at].idle = 0;
+                }
+                return self.kept[at].replay(&inputs);
             }
-            None => {
-                self.stopped = Some(Stopped::Refused);
-                None
+            if is_new && self.asks_again(&inner, &inputs) {
+                return self.record(inner, problem, theta, &inputs);
             }
         }
+        if is_new { None } else { self.record(work, problem, theta, &inputs) }
     }
 
-    /// Whether this work was asked for before. It is remembered.
-    fn asks_again(&mut self, work: &Work, shapes: Vec<[usize; 3]>) -> bool {
-        let known = self.asked.iter().any(|asked| asked.work.is(work) && asked.shapes == shapes);
-        if !known {
-            if self.asked.len() == REMEMBERED {
-                self.asked.remove(0);
-            }
-            self.asked.push(Asked { work: work.clone(), shapes });
+    /// Whether another recording is worth its cost.
+    fn may_record(&self) -> bool {
+        self.made < FREE + self.estimates / 100
+    }
+
+    /// Records `work` and replays it.
+    fn record<P: Bilevel>(
+        &mut self,
+        work: Work,
+        problem: &P,
+        theta: &Params,
+        inputs: &[Tensor<3>],
+    ) -> Option<Output> {
+        if !self.may_record() {
+            return None;
         }
-        known
+        if self.kept.len() == KEPT {
+            let (idle, _) = self.kept.iter().enumerate().max_by_key(|(_, kept)| kept.idle)?;
+            self.kept.swap_remove(idle);
+        }
+        self.made += 1;
+        let made = Recording::new(work, problem, theta.leaves().len(), inputs);
+        let output = made.and_then(|mut made| {
+            let output = made.replay(inputs);
+            self.kept.push(made);
+            output
+        });
+        if output.is_none() {
+            self.kept.clear();
+            self.refused = true;
+        }
+        output
+    }
+
+    fn find<P: Bilevel>(&self, work: &Work, problem: &P, inputs: &[Tensor<3>]) -> Option<usize> {
+        self.kept.iter().position(|kept| kept.is_of(work, problem, inputs))
+    }
+
+    /// Whether this work was asked for lately, with inputs of these shapes. It is remembered.
+    fn asks_again(&mut self, work: &Work, inputs: &[Tensor<3>]) -> bool {
+        let is_it = |asked: &Asked| asked.work.is(work) && asked.shapes == shapes(inputs);
+        let known = self.asked.iter().position(is_it);
+        let asked = match known {
+            Some(at) => self.asked.remove(at),
+            None => Asked { work: work.clone(), shapes: shapes(inputs) },
+        };
+        if self.asked.len() == REMEMBERED {
+            self.asked.remove(0);
+        }
+        self.asked.push(asked);
+        known.is_some()
     }
 }
 
@@ -188,18 +209,14 @@ impl Work {
         if draw.is_uniform() && !draw.observes() && draw.offset().is_none() {
             return Some(whole);
         }
-        (memory == Memory::Store).then(|| whole.forward())
+        whole.inner_loop().filter(|_| memory == Memory::Store)
     }
 
-    /// Its inner loop and outer gradient only.
-    fn forward(&self) -> Self {
-        match self {
-            Self::Whole { draw, .. } => {
-                let steps = draw.steps();
-                Self::Forward { steps, weight: draw.losses().get(steps) }
-            }
-            Self::Forward { .. } => self.clone(),
-        }
+    /// The inner loop and outer gradient of a whole estimate.
+    fn inner_loop(&self) -> Option<Self> {
+        let Self::Whole { draw, .. } = self else { return None };
+        let steps = draw.steps();
+        Some(Self::Forward { steps, weight: draw.losses().get(steps) })
     }
 
     /// Whether both are the same work.
@@ -227,35 +244,36 @@ impl Work {
 }
 
 impl Output {
-    /// The same, with copies of what outlives the outer step.
-    fn copied(&self) -> Self {
-        match self {
+    /// The same, with copies of what outlives the outer step; `None` if they cannot be made. The copies are made by
+    /// launches that read `inputs` too: they fail if writing the inputs has failed, which no replay would notice.
+    fn copied(&self, inputs: &Copies) -> Option<Self> {
+        Some(match self {
             Self::Whole(estimate) => {
-                let (gradient, outer_loss) = copied(&estimate.gradient, &estimate.outer_loss);
+                let (gradient, outer_loss) = copied(&estimate.gradient, &estimate.outer_loss, inputs)?;
                 Self::Whole(Box::new(Estimate { gradient, outer_loss, ..(**estimate).clone() }))
             }
-            Self::Forward(forward) => Self::Forward(Box::new(forward.with_own_start(copied))),
-        }
+            Self::Forward(forward) => Self::Forward(Box::new(
+                forward.with_own_start(|params, values| copied(params, values, inputs))?,
+            )),
+        })
     }
 }
 
 /// Copies of `params` and of `values [tasks]`.
-fn copied(params: &Params, values: &Tensor<1>) -> (Params, Tensor<1>) {
+fn copied(params: &Params, values: &Tensor<1>, inputs: &Copies) -> Option<(Params, Tensor<1>)> {
     let tasks = values.dims();
-    let all = params.clone().and(Params::new(vec![values.clone().reshape([tasks[0], 1, 1])]));
-    let mut leaves = Copies::new(all.leaves()).map_or(all.into_leaves(), |copies| copies.tensors);
-    let values = leaves.pop().unwrap_or_else(|| unreachable!("`values` are the last leaf"));
-    (Params::new(leaves), values.reshape(tasks))
+    let mut all = vec![values.clone().reshape([tasks[0], 1, 1])];
+    all.extend(inputs.marks());
+    let others = all.len();
+    all.extend(params.leaves().iter().cloned());
+    let mut copies = Copies::new(&all)?.tensors;
+    let leaves = copies.split_off(others);
+    Some((Params::new(leaves), copies.swap_remove(0).reshape(tasks)))
 }
 
 impl Recording {
-    /// Records `work` on copies of `inputs`: θ, of this many leaves, and the data of `problem`. `None` if that is not possible.
-    fn new<P: Bilevel>(
-        work: &Work,
-        problem: &P,
-        leaves: usize,
-        inputs: &[Tensor<3>],
-    ) -> Option<Self> {
+    /// Records `work` on copies of `inputs`: θ, of this many leaves, and the data of `problem`. `None` if that fails.
+    fn new<P: Bilevel>(work: Work, problem: &P, leaves: usize, inputs: &[Tensor<3>]) -> Option<Self> {
         let copies = Copies::new(inputs)?;
         let (theta, data) = copies.tensors.split_at(leaves);
         let on_copies = || {
@@ -268,43 +286,45 @@ impl Recording {
         let closure: Box<dyn FnMut() -> Output + Send> = Box::new(move || computed.compute(&own, &theta));
         let graph = capture(&device, closure);
         graph.is_hardware().then(|| Self {
-            work: work.clone(),
+            work,
             problem: Box::new(problem),
             inputs: copies,
             graph,
             thread: thread::current().id(),
-            replays: 0,
             idle: 0,
         })
     }
 
-    /// Whether this is that `work` on a problem like `problem`, with inputs of these shapes.
-    fn suits<P: Bilevel>(&self, work: &Work, problem: &P, shapes: &[[usize; 3]]) -> bool {
+    /// Whether this is `work` on a problem like `problem`, with inputs of these shapes.
+    fn is_of<P: Bilevel>(&self, work: &Work, problem: &P, inputs: &[Tensor<3>]) -> bool {
         self.thread == thread::current().id()
             && self.work.is(work)
-            && self.inputs.tensors.iter().map(|tensor| tensor.dims()).eq(shapes.iter().copied())
+            && shapes(&self.inputs.tensors) == shapes(inputs)
             && self.problem.downcast_ref::<P>().is_some_and(|own| own.is_like(problem))
     }
 
-    /// Its results for these inputs, in memory of their own.
-    fn replay(&mut self, inputs: &[Tensor<3>]) -> Output {
+    /// Its results for these inputs, with copies of what outlives the outer step.
+    fn replay(&mut self, inputs: &[Tensor<3>]) -> Option<Output> {
         self.inputs.overwrite(inputs);
-        self.replays += 1;
         launches::replayed();
-        // SAFETY: a replay reads and writes the buffers that the closure used. The closure, which the graph owns, holds those of
-        // the inputs, and the graph those of the output. `suits` lets only the recording thread in, whose stream orders
+        // SAFETY: a replay reads and writes the buffers that the closure used. Those of the inputs live in the closure,
+        // which the graph owns, those of the output in the graph, and what lay between is on memory pages that the
+        // runtime reserves as long as the graph lives. `is_of` lets only the recording thread in, whose stream orders
         // the writes above before the replay, and the copies below after it; no other thread knows these buffers.
-        unsafe { self.graph.replay() }.copied()
+        unsafe { self.graph.replay() }.copied(&self.inputs)
     }
 }
 
-/// θ followed by the data of `problem`, and their shapes; `None` if the problem cannot be recorded.
-fn inputs_of<P: Bilevel>(problem: &P, theta: &Params) -> Option<(Vec<Tensor<3>>, Vec<[usize; 3]>)> {
+/// θ followed by the data of `problem`; `None` if the problem cannot be recorded.
+fn inputs_of<P: Bilevel>(problem: &P, theta: &Params) -> Option<Vec<Tensor<3>>> {
     let mut inputs = theta.leaves().to_vec();
     problem.with_data(&mut |data| {
         inputs.push(data.clone());
         data
     })?;
-    let shapes = inputs.iter().map(|tensor| tensor.dims()).collect();
-    Some((inputs, shapes))
+    problem.is_like(problem).then_some(inputs)
+}
+
+fn shapes(tensors: &[Tensor<3>]) -> Vec<[usize; 3]> {
+    tensors.iter().map(|tensor| tensor.dims()).collect()
 }

@@ -94,16 +94,20 @@ pub fn forward<P: Bilevel>(problem: &P, outer: Params, steps: usize, weight: f64
 }
 
 impl Forward {
-    /// The same, with copies of the gradient and the loss. `copy` copies parameters and the values of tasks.
-    pub fn with_own_start(&self, copy: impl Fn(&Params, &Tensor<1>) -> (Params, Tensor<1>)) -> Self {
+    /// The same, with copies of the gradient and the loss, by `copy` for parameters and the values of tasks; `None` if
+    /// it returns that.
+    pub fn with_own_start(
+        &self,
+        copy: impl Fn(&Params, &Tensor<1>) -> Option<(Params, Tensor<1>)>,
+    ) -> Option<Self> {
         let (Passed { vector, direct }, loss) = &self.start;
         // As one stack of leaves: one launch copies them all.
         let leaves = vector.leaves().len();
         let all = direct.iter().fold(vector.clone(), |all, direct| all.and(direct.clone()));
-        let (all, loss) = copy(&all, loss);
+        let (all, loss) = copy(&all, loss)?;
         let direct = direct.as_ref().map(|_| all.part(leaves..all.leaves().len()));
         let start = (Passed { vector: all.part(0..leaves), direct }, loss);
-        Self { outer: self.outer.clone(), iterates: self.iterates.clone(), start }
+        Some(Self { outer: self.outer.clone(), iterates: self.iterates.clone(), start })
     }
 }
 

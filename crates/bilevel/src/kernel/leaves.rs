@@ -74,7 +74,6 @@ pub fn add_scaled(x: Option<&[Tensor<3>]>, y: &[Tensor<3>], factors: &[f64]) -> 
 pub struct Copies {
     /// The copies.
     pub tensors: Vec<Tensor<3>>,
-    #[cfg_attr(not(feature = "cube"), allow(dead_code))]
     allocations: Vec<Tensor<3>>,
 }
 
@@ -92,6 +91,11 @@ impl Copies {
             let _ = x;
             None
         }
+    }
+
+    /// One value of each allocation, `[1, 1, 1]`. An operation on all of them fails if writing the copies has failed.
+    pub fn marks(&self) -> impl Iterator<Item = Tensor<3>> {
+        self.allocations.iter().map(|allocation| allocation.clone().narrow(2, 0, 1))
     }
 
     /// Writes `x` over the copies. All clones of [`Self::tensors`] then have its values.

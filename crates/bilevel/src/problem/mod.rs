@@ -90,8 +90,8 @@ pub trait Bilevel: Send + Sync + 'static {
     /// The same problem with other data: each tensor `[tasks, …]` that differs from one meta-batch to the next is replaced by
     /// what `replace` returns for it, in a fixed order.
     ///
-    /// With this and [`is_like`](Self::is_like) an [`OuterLoop`](crate::OuterLoop) can record the launches of an outer step on a GPU
-    /// and replay them for other meta-batches. By default `None`: then nothing is recorded.
+    /// With this and [`is_like`](Self::is_like) an [`OuterLoop`](crate::OuterLoop) can record the launches of an outer
+    /// step on a GPU and replay them for other meta-batches. By default `None`: then nothing is recorded.
     fn with_data(&self, _replace: &mut dyn FnMut(Tensor<3>) -> Tensor<3>) -> Option<Self>
     where
         Self: Sized,
