@@ -84,8 +84,7 @@ impl Trainer {
         let own = Some(pending.share.places(&finite)).filter(|places| !places.is_empty());
         let own = own.map(|places| pending.estimates.select(&places));
         let gradient = pending.share.mean(&finite, own, self.outer.theta());
-        let gradient = self.outer.apply(gradient, pending.rate);
-        let squares = read_all(vec![gradient, self.outer.theta().clone().squared_norm()]).concat();
+        let squares = read_all(self.outer.apply(gradient, pending.rate).to_vec()).concat();
         let losses: Vec<f64> = finite.iter().map(|task| step.losses[*task]).collect();
         (step.loss, step.gradient_norm, step.weights) = (mean(&losses), squares[0].sqrt(), squares[1]);
         // The observation includes the tasks left out, so it is not finite.

@@ -372,8 +372,12 @@ fn adam_on_all_leaves_takes_burns_steps_and_resumes() {
     let theta = params(&wgpu(), DType::F32, 1, &rows, 1);
     let estimator = bilevel::estimator::StepCoinsSettings::default();
     let mut outer = OuterLoop::new(theta, estimator, settings).leaf_settings(vec![default; rows.len()]);
-    let square = values(outer.apply(params(&wgpu(), DType::F32, 3, &rows, 10).mean(), 0.1));
-    assert!(square[0].is_finite() && square[0] > 0.0);
+    let mean = params(&wgpu(), DType::F32, 3, &rows, 10).mean();
+    let squares = outer.apply(mean.clone(), 0.1).map(values);
+    for (square, params) in squares.into_iter().zip([&mean, outer.theta()]) {
+        let expected: f64 = params.leaves().iter().flat_map(|leaf| values(leaf.clone())).map(|x| x * x).sum();
+        assert!((square[0] / expected - 1.0).abs() < 1e-5, "{square:?}, expected {expected}");
+    }
 }
 
 #[test]
@@ -381,7 +385,7 @@ fn an_outer_step_launches_few_kernels() {
     if lacks_wgpu() {
         return;
     }
-    for (config, most) in [("A", [146.0, 266.0]), ("L", [146.0, 266.0]), ("B", [261.0, 501.0])] {
+    for (config, most) in [("A", [145.0, 265.0]), ("L", [145.0, 265.0]), ("B", [260.0, 500.0])] {
         // The number depends on the network and on inner steps, not on tasks, images or filters.
         let line = format!(
             "bench --json --launches --config {config} --backend wgpu --reps 1 --estimator exact \
@@ -400,7 +404,7 @@ fn an_outer_step_launches_few_kernels() {
         assert!(host_ms(launches) > 0.0, "{launches}");
         let graphs = &launches["with_graphs"];
         assert_eq!(graphs["graphs"], 1.0, "{launches}");
-        assert!(graphs["total"].as_f64().unwrap() <= 12.0, "{launches}");
+        assert!(graphs["total"].as_f64().unwrap() <= 11.0, "{launches}");
         assert!(host_ms(graphs) > 0.0, "{launches}");
     }
 }

@@ -366,10 +366,9 @@ impl OuterLoop {
         let estimate = estimate.within(share.clone());
         let before = self.snapshot();
         let (estimates, losses) = (estimate.gradient.clone(), estimate.outer_loss.clone());
-        let (gradient, weights) = Phase::Update.run(|| {
+        let [gradient, weights] = Phase::Update.run(|| {
             let all: Vec<usize> = (0..tasks).collect();
-            let gradient = self.apply(share.mean(&all, Some(estimates.clone()), &self.theta), rate);
-            (gradient, self.theta.clone().squared_norm())
+            self.apply(share.mean(&all, Some(estimates.clone()), &self.theta), rate)
         });
         let spent = estimate.evaluations;
         self.count(spent);
@@ -397,19 +396,23 @@ impl OuterLoop {
     }
 
     /// Updates θ and the optimiser with `mean`, the mean of the estimates, clipped, at learning rate `rate`, times the factor of
-    /// each leaf, and raises the leaves to their floors. Returns ‖mean‖² before clipping, `[1]`. The counters are left to
-    /// [`Self::count`].
-    pub fn apply(&mut self, mean: Params, rate: f64) -> Tensor<1> {
-        let square = mean.clone().squared_norm();
-        let mean = match self.settings.clip {
-            Some(limit) => clipped(mean, square.clone(), limit),
-            None => mean,
-        };
+    /// each leaf, and raises the leaves to their floors. Returns ‖mean‖² before clipping, and ‖θ‖² after the step, each
+    /// `[1]`. The counters are left to [`Self::count`].
+    pub fn apply(&mut self, mean: Params, rate: f64) -> [Tensor<1>; 2] {
+        let unclipped = mean.clone();
+        let clipped = self.settings.clip.map(|limit| {
+            let square = mean.clone().squared_norm();
+            (clipped(mean.clone(), square.clone(), limit), square)
+        });
+        let (mean, square) = clipped.map_or((mean, None), |(mean, square)| (mean, Some(square)));
         let rates: Vec<f64> = self.leaf_settings.iter().map(|leaf| rate * leaf.rate_factor).collect();
         let mut settings = self.leaf_settings.iter();
         let stepped = self.optimizer.step(self.theta.clone(), mean, &rates);
         self.theta = stepped.map(|leaf| settings.next().copied().unwrap_or_default().raise(leaf));
-        square
+        match square {
+            Some(square) => [square, self.theta.clone().squared_norm()],
+            None => Params::squared_norms([&unclipped, &self.theta]),
+        }
     }
 
     /// Adds one outer step of cost `spent` to the counters.

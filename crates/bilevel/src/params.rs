@@ -190,7 +190,7 @@ impl Params {
     /// # Panics
     /// Panics if there are no leaves.
     pub fn dot(self, other: Self) -> Tensor<1> {
-        if let Some(products) = leaves::dot(&self.0, &other.0) {
+        if let Some([products]) = leaves::dots([[&self.0, &other.0]]) {
             return products;
         }
         let products = self.zip(other, |a, b| {
@@ -206,6 +206,12 @@ impl Params {
     /// The squared Euclidean norm, per task: `[tasks]`.
     pub fn squared_norm(self) -> Tensor<1> {
         self.clone().dot(self)
+    }
+
+    /// The squared Euclidean norms of several parameters, each per task: `[tasks]`.
+    pub(crate) fn squared_norms<const N: usize>(all: [&Self; N]) -> [Tensor<1>; N] {
+        let together = leaves::dots(all.map(|params| [&params.0[..]; 2]));
+        together.unwrap_or_else(|| all.map(|params| params.clone().squared_norm()))
     }
 
     /// Concatenates along the task axis.

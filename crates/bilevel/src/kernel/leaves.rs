@@ -10,6 +10,7 @@ use burn::tensor::Tensor;
 
 /// A step of Adam.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "cube"), allow(dead_code))]
 pub struct AdamStep {
     /// β_1
     pub beta_1: f32,
@@ -138,13 +139,22 @@ pub fn mean(x: &[Tensor<3>]) -> Option<Vec<Tensor<3>>> {
     }
 }
 
-/// The inner product of x and y for each task, `[tasks]`.
-pub fn dot(x: &[Tensor<3>], y: &[Tensor<3>]) -> Option<Tensor<1>> {
+/// The inner product of each pair of stacks x and y, of which there are one or two, for each task: `[tasks]`.
+pub fn dots<const N: usize>(pairs: [[&[Tensor<3>]; 2]; N]) -> Option<[Tensor<1>; N]> {
     #[cfg(feature = "cube")]
-    return are_joint([x, y]).then(|| Tensor::from_dispatch(Dispatch::dot(into(x), into(y))));
+    {
+        if !pairs.iter().all(|pair| are_joint(*pair)) {
+            return None;
+        }
+        let all = |side: usize| pairs.iter().flat_map(|pair| pair[side]).cloned().collect::<Vec<_>>();
+        let counts = pairs.map(|[x, _]| x.len()).to_vec();
+        let products = from(Dispatch::dots(into(&all(0)), into(&all(1)), counts));
+        let product = |product: Tensor<3>| product.flatten(0, 2);
+        <[Tensor<1>; N]>::try_from(products.into_iter().map(product).collect::<Vec<_>>()).ok()
+    }
     #[cfg(not(feature = "cube"))]
     {
-        let _ = (x, y);
+        let _ = pairs;
         None
     }
 }
@@ -228,8 +238,12 @@ trait Leaves: Backend {
     /// See [`mean`].
     fn mean(#[extension_type] x: Tensors<Self>) -> Vec<FloatTensor<Self>>;
 
-    /// See [`dot`].
-    fn dot(#[extension_type] x: Tensors<Self>, #[extension_type] y: Tensors<Self>) -> FloatTensor<Self>;
+    /// See [`dots`]: the leaves of all stacks, and their number in each.
+    fn dots(
+        #[extension_type] x: Tensors<Self>,
+        #[extension_type] y: Tensors<Self>,
+        leaves_of_stacks: Vec<usize>,
+    ) -> Vec<FloatTensor<Self>>;
 
     /// See [`adam`]: θ, its first moments and its second, one after the other. Without moments they are empty.
     fn adam(
@@ -272,8 +286,8 @@ impl Leaves for Cube {
         cube::leaves::mean(&x.present())
     }
 
-    fn dot(x: Tensors<Self>, y: Tensors<Self>) -> FloatTensor<Self> {
-        cube::leaves::dot(&x.present(), &y.present())
+    fn dots(x: Tensors<Self>, y: Tensors<Self>, leaves_of_stacks: Vec<usize>) -> Vec<FloatTensor<Self>> {
+        cube::leaves::dots(&x.present(), &y.present(), &leaves_of_stacks)
     }
 
     fn adam(

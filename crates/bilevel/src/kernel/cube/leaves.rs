@@ -181,23 +181,31 @@ pub fn mean(x: &[CubeTensor]) -> Vec<CubeTensor> {
     all
 }
 
-/// The inner product of x and y for each task, `[tasks]`.
-pub fn dot(x: &[CubeTensor], y: &[CubeTensor]) -> CubeTensor {
+/// The inner products of one or two stacks x with y, for each task: `[tasks, 1, 1]` of each stack. The stacks have these
+/// numbers of leaves.
+pub fn dots(x: &[CubeTensor], y: &[CubeTensor], leaves_of_stacks: &[usize]) -> Vec<CubeTensor> {
     let size = group(&x[0], 2);
-    let tasks = dims(&x[0])[0];
     let client = &x[0].client;
+    // The row of partial sums of the first task of each leaf's stack, and the row after its last task's.
+    let (mut rows, mut shapes) = (Vec::with_capacity(x.len()), Vec::with_capacity(2));
+    let (mut tasks, mut first) = (0, 0);
+    for count in leaves_of_stacks {
+        let own = dims(&x[first])[0];
+        rows.extend((0..*count).map(|_| (tasks, tasks + own)));
+        shapes.push([own, 1, 1]);
+        (tasks, first) = (tasks + own, first + count);
+    }
     let columns = x.len().div_ceil(size) * PARTS;
-    let vector = |length: usize| {
-        let handle = client.empty(length * size_of::<f32>());
-        CubeTensor::new_contiguous(client.clone(), x[0].device.clone(), [length].into(), handle, DType::F32)
-    };
-    let (partial, total) = (vector(tasks * columns), vector(tasks));
-    for (at, (x, y)) in x.chunks(size).zip(y.chunks(size)).enumerate() {
+    let handle = client.empty(tasks * columns * size_of::<f32>());
+    let (device, shape) = (x[0].device.clone(), [tasks * columns].into());
+    let partial = CubeTensor::new_contiguous(client.clone(), device, shape, handle, DType::F32);
+    let chunks = x.chunks(size).zip(y.chunks(size)).zip(rows.chunks(size));
+    for (at, ((x, y), rows)) in chunks.enumerate() {
         let mut leaves = SequenceArg::new();
-        for (x, y) in x.iter().zip(y) {
+        for ((x, y), (first, end)) in x.iter().zip(y).zip(rows) {
             let (x, y) = (Stack::new(x), Stack::new(y));
             let count = x.dims[1] * x.dims[2];
-            leaves.push(TwoLaunch::new(x.argument(), y.argument(), x.stride, y.stride, 0, count, count));
+            leaves.push(TwoLaunch::new(x.argument(), y.argument(), x.stride, y.stride, *first, *end, count));
         }
         partial_dot_kernel::launch(
             client,
@@ -209,16 +217,19 @@ pub fn dot(x: &[CubeTensor], y: &[CubeTensor]) -> CubeTensor {
             at * PARTS,
         );
     }
+    let (second, total) = (shapes[0][0], Joint::new(&x[0], shapes.into_iter()));
     total_kernel::launch(
         client,
         CubeCount::Static((tasks as u32).div_ceil(UNITS as u32), 1, 1),
         CubeDim::new_1d(UNITS as u32),
         partial.into_buffer_arg(),
-        total.clone().into_buffer_arg(),
+        total.argument(),
         tasks,
         columns,
+        second,
+        total.places.get(1).map_or(0, |(start, _)| start - second),
     );
-    total
+    total.tensors
 }
 
 /// One step of Adam: θ, and its moments, after it. Without moments they are zero.
@@ -303,7 +314,7 @@ struct Two {
     y: Box<[f32]>,
     x_stride: usize,
     y_stride: usize,
-    /// Its place among the results.
+    /// Its place among the results; the rows of results that it is part of, for inner products.
     start: usize,
     end: usize,
     /// Values of a task.
@@ -392,16 +403,19 @@ fn mean_kernel(leaves: Sequence<One>, out: &mut [f32], tasks: usize, share: f32)
 
 #[cube(launch)]
 fn partial_dot_kernel(leaves: Sequence<Two>, out: &mut [f32], columns: usize, first: usize) {
-    let task = CUBE_POS_Y as usize;
+    let row = CUBE_POS_Y as usize;
     let part = CUBE_POS_X as usize;
     let unit = UNIT_POS_X as usize;
     let mut shared = Shared::<[f32]>::new_slice(UNITS);
     let mut sum = 0.0f32;
     for leaf in leaves {
-        let mut at = part * UNITS + unit;
-        while at < leaf.size {
-            sum += leaf.x[task * leaf.x_stride + at] * leaf.y[task * leaf.y_stride + at];
-            at += comptime!(PARTS * UNITS);
+        if row >= leaf.start && row < leaf.end {
+            let task = row - leaf.start;
+            let mut at = part * UNITS + unit;
+            while at < leaf.size {
+                sum += leaf.x[task * leaf.x_stride + at] * leaf.y[task * leaf.y_stride + at];
+                at += comptime!(PARTS * UNITS);
+            }
         }
     }
     shared[unit] = sum;
@@ -411,19 +425,24 @@ fn partial_dot_kernel(leaves: Sequence<Two>, out: &mut [f32], columns: usize, fi
         for at in 0..UNITS {
             total += shared[at];
         }
-        out[task * columns + first + part] = total;
+        out[row * columns + first + part] = total;
     }
 }
 
+/// Adds the columns of each row. The rows from `second` on belong `gap` further in `out`.
 #[cube(launch)]
-fn total_kernel(partial: &[f32], out: &mut [f32], tasks: usize, columns: usize) {
-    let task = ABSOLUTE_POS;
-    if task < tasks {
+fn total_kernel(partial: &[f32], out: &mut [f32], tasks: usize, columns: usize, second: usize, gap: usize) {
+    let row = ABSOLUTE_POS;
+    if row < tasks {
         let mut total = 0.0f32;
         for at in 0..columns {
-            total += partial[task * columns + at];
+            total += partial[row * columns + at];
         }
-        out[task] = total;
+        let mut place = row;
+        if row >= second {
+            place += gap;
+        }
+        out[place] = total;
     }
 }
 
