@@ -182,7 +182,7 @@ fn launches(counts: &LaunchCounts) -> String {
     )];
     if let Some(with) = counts.with_graphs {
         let queued = with.host_ms.map(|host_ms| format!(", queued in {host_ms:.1} ms")).unwrap_or_default();
-        lines.push(format!("  {} with graphs, {} of them graphs{queued}", with.total, with.graphs));
+        lines.push(format!("  {} with graphs (graph replays: {}){queued}", with.total, with.graphs));
     }
     for phase in &counts.phases {
         lines.push(format!("  {:>7}  {}", phase.total, phase.phase));

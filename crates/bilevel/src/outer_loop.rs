@@ -269,14 +269,14 @@ impl OuterLoop {
     }
 
     /// Sets whether the launches of outer steps are recorded and replayed as graphs, on devices and for problems that
-    /// allow it. They are by default; the results are the same. Without it, use one loop at a time with CUDA: no other
-    /// thread may allocate memory there while this one records, in the first steps.
+    /// allow it. They are by default; the results are the same. With CUDA, no other thread may allocate memory on the device
+    /// while a loop records, in its first steps: run one loop at a time, or turn graphs off.
     pub fn graphs(mut self, enabled: bool) -> Self {
         self.record_graphs(enabled);
         self
     }
 
-    /// The same for a loop that has taken steps. It forgets what was recorded.
+    /// As [`Self::graphs`], for a loop that has taken steps. What was recorded is dropped.
     pub fn record_graphs(&mut self, enabled: bool) {
         self.recordings = Recordings::new(enabled);
     }

@@ -94,8 +94,8 @@ pub fn forward<P: Bilevel>(problem: &P, outer: Params, steps: usize, weight: f64
 }
 
 impl Forward {
-    /// The same, with copies of the gradient and the loss, by `copy` for parameters and the values of tasks; `None` if
-    /// it returns that.
+    /// The same, with copies of the gradient and the loss. `copy` copies parameters and the values of tasks; the result is
+    /// `None` if `copy` returns `None`.
     pub fn with_own_start(
         &self,
         copy: impl Fn(&Params, &Tensor<1>) -> Option<(Params, Tensor<1>)>,
