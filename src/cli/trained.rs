@@ -37,10 +37,10 @@ struct Overrides {
     /// Number of inner steps [default: the run's inner.eval_steps]
     #[arg(long, value_name = "N")]
     steps: Option<u32>,
-    /// Number of classes in an episode [default: the run's task.ways]
+    /// Number of classes in an episode [default: the run's eval.ways]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     ways: Option<u32>,
-    /// Support images per class [default: the run's task.shots]
+    /// Support images per class [default: the run's eval.shots]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     shots: Option<u32>,
     /// Query images per class [default: the run's eval.queries]
@@ -142,12 +142,21 @@ impl Selection {
         }
         assignments.extend(self.resources.assignments());
         assignments.extend(set.iter().cloned());
-        let numbers = [
-            ("inner.eval_steps", steps),
-            ("task.ways", ways),
-            ("task.shots", shots),
-            ("eval.queries", queries),
-        ];
+        // Keys of the episodes that the run is measured on, which may be those that it trains on.
+        let ways_key = if own.eval.ways.is_some() { "eval.ways" } else { "task.ways" };
+        let shots_key = if own.eval.shots.is_some() { "eval.shots" } else { "task.shots" };
+        for (key, of_training, option) in
+            [(ways_key, "task.ways", "--ways"), (shots_key, "task.shots", "--shots")]
+        {
+            if key != of_training && self.sets(of_training) {
+                return Err(format!(
+                    "--set {of_training}: this run is measured on episodes of their own size, which {key} sets; use {option} instead"
+                )
+                .into());
+            }
+        }
+        let numbers =
+            [("inner.eval_steps", steps), (ways_key, ways), (shots_key, shots), ("eval.queries", queries)];
         let numbers =
             numbers.iter().filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={value}")));
         assignments.extend(numbers);

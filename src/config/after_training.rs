@@ -35,6 +35,8 @@ const TRAINING: &[&str] = &[
 const EVALUATION: &[&str] = &[
     "task.ways",
     "task.shots",
+    "eval.ways",
+    "eval.shots",
     "eval.queries",
     "eval.test_episodes",
     "inner.eval_steps",

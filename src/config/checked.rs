@@ -146,7 +146,7 @@ impl Config {
         fit::check_inner(checker, task.kind, model.batch_norm, &inner);
         let divergence = divergence::check(checker);
         let checkpoint = checkpoint::check(checker);
-        let eval = eval::check(checker, &task, data.as_ref());
+        let eval = eval::check(checker, &task, data.as_ref(), inner.head);
         let records = records::check(checker);
         Self {
             seed,

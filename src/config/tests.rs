@@ -148,6 +148,7 @@ fn every_variant_round_trips() {
         "estimator.name = 'reptile'",
         "estimator = { name = 'implicit', iterations = 3, damping = 0.5 }\ninner.proximal = 2",
         "estimator.name = 'implicit'\ninner.adapts = 'head'",
+        "task.ways = 30\ninner.head = 'shared'\neval = { ways = 5, shots = 2 }",
     ] {
         let budget = if text.contains("outer") { "" } else { BUDGET };
         let text = text.replace("outer = {", "outer = { steps = 3,");
@@ -160,6 +161,10 @@ fn every_variant_round_trips() {
 fn defaults_follow_the_keys_they_depend_on() {
     let config = with_budget("inner.steps = 4\ntask.queries = 9");
     assert_eq!((config.inner.eval_steps, config.eval.queries), (4, 9));
+    assert_eq!((config.eval.ways, config.eval.shots), (None, None), "as in training");
+    // Validation classes need only suffice for the episodes of validation.
+    let few = with_budget("task.ways = 60\ninner.head = 'prototype'\neval.ways = 5\ndata.validation = 5");
+    assert_eq!((few.task.ways, few.eval.ways), (60, Some(5)));
     assert_eq!(with_budget("outer.optimizer = 'adamw'").outer.weight_decay, 0.01);
     let memory = with_budget("inner.steps = 10\nmemory.plan = 'snapshots'").memory;
     assert_eq!(memory, MemoryPlan::Snapshots { snapshots: 4 });
@@ -324,7 +329,7 @@ fn unknown_key_suggests_the_most_similar_key() {
         ("inner.setps = 5", "unknown key `inner.setps` (= 5); did you mean `inner.steps`?"),
         ("iner.rate = 1", "unknown key `iner.rate` (= 1); did you mean `inner.rate`?"),
         ("sede = 1", "unknown key `sede` (= 1); did you mean `seed`?"),
-        ("ways = 5", "unknown key `ways` (= 5); did you mean `task.ways`?"),
+        ("ways = 5", "unknown key `ways` (= 5); did you mean `task.ways` or `eval.ways`?"),
         ("steps = 5", "unknown key `steps` (= 5); did you mean `inner.steps` or `outer.steps`?"),
         ("\"task.ways\" = 9", "unknown key `\"task.ways\"` (= 9); did you mean `task.ways`?"),
         ("outer.beta1 = 0.5", "unknown key `outer.beta1` (= 0.5); did you mean `outer.beta_1`?"),
@@ -610,6 +615,19 @@ fn contradictions_name_both_keys() {
         ("data.shift = 28", "`data.shift` (= 28) must be less than data.image_size = 28: a larger shift"),
         ("data = { image_size = 16, shift = 17 }", "must be less than data.image_size = 16"),
         ("data.validation = 4", "must be at least task.ways = 5"),
+        (
+            "data.validation = 6\ninner.head = 'shared'\neval.ways = 7",
+            "`data.validation` (= 6) must be at least eval.ways = 7",
+        ),
+        (
+            "eval.ways = 7",
+            "`eval.ways` = 7 differs from task.ways = 5, the number of rows of a head that is \"learned\"",
+        ),
+        ("eval.ways = 1", "`eval.ways` must be a whole number ≥ 2, got 1"),
+        (
+            "task.kind = 'sinusoid'\neval.ways = 3",
+            "`eval.ways` (= 3) has no effect with task.kind = \"sinusoid\"",
+        ),
     ] {
         let refusal = refusal(wrong);
         assert!(refusal.contains(reason), "{wrong}: {refusal}");

@@ -193,7 +193,7 @@ pub enum Error {
     #[error("the episode has {key} = 0; set it to at least 1")]
     EmptyEpisode { key: &'static str },
 
-    #[error("the {part} part has {}, but an episode needs task.ways = {needed}", count(*found, "class", "classes"))]
+    #[error("the {part} part has {}, but an episode needs {}", count(*found, "class", "classes"), ways(*part, *needed))]
     TooFewClasses { part: Part, found: usize, needed: usize },
 
     #[error(
@@ -342,6 +342,12 @@ fn file_name(path: &Path) -> String {
 fn names(names: &[String]) -> String {
     let quoted: Vec<_> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
     quoted.join(", ") + &more(names.len(), ", ")
+}
+
+/// The number of classes that an episode of `part` needs, and the key that sets it.
+fn ways(part: Part, needed: usize) -> String {
+    let or = if part == Part::Train { "" } else { " (or eval.ways, if it is set)" };
+    format!("task.ways = {needed}{or}")
 }
 
 /// `1 class` or `3 classes`.

@@ -42,9 +42,13 @@ fn fewer_classes(config: &Config) -> Vec<Change> {
     let change = |ways: usize, validates: bool, effect: &'static str| {
         let mut config = config.clone();
         let mut flags = vec![];
-        if ways != config.task.ways {
+        if ways < config.task.ways {
             config.task.ways = ways;
             flags.push(format!("--set task.ways={ways}"));
+        }
+        if let Some(own) = config.eval.ways.as_mut().filter(|own| ways < **own) {
+            *own = ways;
+            flags.push(format!("--set eval.ways={ways}"));
         }
         if !validates {
             config.data.iter_mut().for_each(|data| data.validation = Some(0));
@@ -53,12 +57,13 @@ fn fewer_classes(config: &Config) -> Vec<Change> {
         }
         Change { flags: flags.join(" "), effect, config }
     };
-    let fewer = || (2..config.task.ways).rev();
+    let most = config.task.ways.max(evaluation_shape(config).ways);
+    let fewer = || (2..most).rev();
     let validates = config.eval.every > 0;
     let mut changes: Vec<Change> =
         fewer().map(|ways| change(ways, validates, "which has fewer classes in an episode")).collect();
     if validates {
-        changes.push(change(config.task.ways, false, "which trains without validation"));
+        changes.push(change(most, false, "which trains without validation"));
         changes.extend(
             fewer()
                 .map(|ways| change(ways, false, "which has fewer classes in an episode and no validation")),
@@ -72,10 +77,14 @@ fn fewer_images(config: &Config) -> Vec<Change> {
     let change = |shots: usize, queries: usize, effect: &'static str| {
         let mut config = config.clone();
         let mut flags = vec![];
-        if shots != config.task.shots {
+        if shots < config.task.shots {
+            config.task.shots = shots;
             flags.push(format!("--set task.shots={shots}"));
         }
-        config.task.shots = shots;
+        if let Some(own) = config.eval.shots.as_mut().filter(|own| shots < **own) {
+            *own = shots;
+            flags.push(format!("--set eval.shots={shots}"));
+        }
         if config.task.queries > queries {
             config.task.queries = queries;
             flags.push(format!("--set task.queries={queries}"));
@@ -87,9 +96,9 @@ fn fewer_images(config: &Config) -> Vec<Change> {
         Change { flags: flags.join(" "), effect, config }
     };
     let most = config.task.queries.max(config.eval.queries);
-    let queries =
-        (1..most).rev().map(|queries| change(config.task.shots, queries, "which has fewer queries"));
-    let both = (1..config.task.shots).rev().map(|shots| change(shots, 1, "which has fewer shots"));
+    let shots = config.task.shots.max(evaluation_shape(config).shots);
+    let queries = (1..most).rev().map(|queries| change(shots, queries, "which has fewer queries"));
+    let both = (1..shots).rev().map(|shots| change(shots, 1, "which has fewer shots"));
     queries.chain(both).collect()
 }
 
@@ -115,7 +124,12 @@ pub fn check(config: &Config, sampler: &Sampler) -> Result<(), Error> {
 
 /// How many classes are needed.
 fn more_classes(config: &Config, set: &ImageSet) -> String {
-    let ways = config.task.ways;
+    let (ways, measured) = (config.task.ways, evaluation_shape(config).ways);
+    let of = |part: Part| if part == Part::Train { ways } else { measured };
+    let mut keys = format!("task.ways = {ways}");
+    if let Some(own) = config.eval.ways {
+        keys += &format!(" and eval.ways = {own}");
+    }
     let rule = config.data.as_ref().and_then(|data| data.split).unwrap_or_else(|| SplitRule::for_images(set));
     if rule == SplitRule::Listed {
         let split = Split::listed(set).unwrap_or_default();
@@ -126,24 +140,24 @@ fn more_classes(config: &Config, set: &ImageSet) -> String {
             .filter(|(part, _)| {
                 *part != Part::Validation || !split.validation.is_empty() && config.eval.every > 0
             })
-            .filter(|(part, _)| split.part(*part).len() < ways)
-            .map(|(part, folder)| format!("{} class folders in {folder}/", ways.max(split.part(part).len())))
+            .filter(|(part, _)| split.part(*part).len() < of(*part))
+            .map(|(part, folder)| {
+                format!("{} class folders in {folder}/", of(part).max(split.part(part).len()))
+            })
             .collect();
         let listed = if lacking.is_empty() {
-            format!("more class folders in train/, from which {ways} or more are taken for validation")
+            format!("more class folders in train/, from which {measured} or more are taken for validation")
         } else {
             lacking.join(" and ")
         };
-        return format!("have at least {listed} (task.ways = {ways})");
+        return format!("have at least {listed} ({keys})");
     }
     let needed =
         |config: &Config| (2..MOST_CLASSES).find(|classes| suffices(config, &outline(config, *classes)));
     match needed(config) {
         Some(classes) => {
             let found = set.classes().len();
-            format!(
-                "have at least {classes} class folders instead of {found}, which suffice for task.ways = {ways}"
-            )
+            format!("have at least {classes} class folders instead of {found}, which suffice for {keys}")
         }
         None => "have more class folders".into(),
     }
@@ -151,7 +165,10 @@ fn more_classes(config: &Config, set: &ImageSet) -> String {
 
 /// Classes with as many images as an episode of `config` needs, without the images.
 fn outline(config: &Config, classes: usize) -> ImageSet {
-    let examples = config.task.shots + config.task.queries.max(config.eval.queries);
+    let examples = [training_shape(config), evaluation_shape(config)]
+        .map(|shape| shape.shots + shape.queries)
+        .into_iter()
+        .fold(0, usize::max);
     ImageSet::without_pixels(
         (0..classes).map(|class| Class::new(class.to_string(), "", None, examples)).collect(),
     )

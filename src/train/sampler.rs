@@ -24,7 +24,12 @@ pub fn training_shape(config: &Config) -> EpisodeShape {
 
 /// The shape of a validation or test episode.
 pub fn evaluation_shape(config: &Config) -> EpisodeShape {
-    EpisodeShape { queries: config.eval.queries, ..training_shape(config) }
+    let (task, eval) = (&config.task, &config.eval);
+    EpisodeShape {
+        ways: eval.ways.unwrap_or(task.ways),
+        shots: eval.shots.unwrap_or(task.shots),
+        queries: eval.queries,
+    }
 }
 
 /// The data of a run: images, split, and what was decided when they were read.
@@ -224,7 +229,7 @@ pub(super) fn divide(
 ) -> Result<(Split, SplitRule), crate::data::Error> {
     let rule = data.split.unwrap_or_else(|| SplitRule::for_images(set));
     let share = TRAINING_FRACTION * VALIDATION_FRACTION * set.classes().len() as f64;
-    let few = (share.round() as usize).max(config.task.ways);
+    let few = (share.round() as usize).max(evaluation_shape(config).ways);
     let validation = data.validation.unwrap_or(if config.eval.every > 0 { few } else { 0 });
     let split = Split::new(set, rule, validation, data.rotations == Rotations::Classes, config.seed)?;
     Ok((split, rule))

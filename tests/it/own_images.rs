@@ -563,6 +563,10 @@ mod advice {
         let given = "--set task.ways=3";
         let message = train(&folder, "run", given).refused(&["the test part has 2 classes", "task.ways = 3"]);
         assert_eq!(follow(&folder, &message, given), 1, "{message}");
+        // The test needs more classes than training.
+        let given = "--set task.ways=2 --set eval.ways=3 --set inner.head=shared";
+        let message = train(&folder, "run", given).refused(&["the test part has 2 classes", "eval.ways"]);
+        assert_eq!(follow(&folder, &message, given), 1, "{message}");
         // With validation, which takes classes too.
         let given = "--set task.ways=4 --set eval.every=10";
         let message = train(&folder, "run", given).refused(&["class folders instead of 8"]);

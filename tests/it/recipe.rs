@@ -112,6 +112,39 @@ fn heads_for_any_number_of_classes_are_evaluated_and_used_with_others() {
 }
 
 #[test]
+fn a_learner_trained_on_more_classes_is_validated_and_tested_on_fewer() {
+    let folder = TempDir::new().unwrap();
+    let train = format!(
+        "train {TINY} --steps 4 --set task.ways=9 --set inner.head=prototype --set eval.ways=3 --set eval.shots=2 \
+         --set eval.every=2 --set data.validation=4 --run-dir run --json"
+    );
+    // Four validation classes, fewer than those of a training episode.
+    let trained = result(folder.path(), &train);
+    assert_eq!((&trained["ways"], &trained["shots"]), (&3.into(), &2.into()), "{trained}");
+    let measured = result(folder.path(), "eval run --json");
+    assert_eq!((&measured["ways"], &measured["shots"]), (&3.into(), &2.into()), "{measured}");
+    let measured = result(folder.path(), "eval run --ways 4 --shots 1 --json");
+    assert_eq!((&measured["ways"], &measured["shots"]), (&4.into(), &1.into()), "{measured}");
+    run(folder.path(), "eval run --set task.ways=4").refused(&["--set task.ways", "eval.ways", "use --ways"]);
+    run(folder.path(), "eval run --set task.shots=4").refused(&[
+        "--set task.shots",
+        "eval.shots",
+        "use --shots",
+    ]);
+    run(folder.path(), "resume run --steps 5").ok();
+
+    run(
+        folder.path(),
+        &format!("train {TINY} --steps 1 --set task.ways=9 --set inner.head=prototype --run-dir nine"),
+    )
+    .ok();
+    let compared = run(folder.path(), "compare run nine --out a.svg").ok();
+    assert!(compared.stderr.contains("eval.ways is 3 (run), 9 (nine)"), "{}", compared.stderr);
+    assert!(compared.stderr.contains("eval.shots is 2 (run), 1 (nine)"), "{}", compared.stderr);
+    assert!(!compared.stderr.contains("task.ways"), "{}", compared.stderr);
+}
+
+#[test]
 fn a_prototypical_network_trains_without_inner_steps() {
     let folder = TempDir::new().unwrap();
     let train = format!(

@@ -5,6 +5,7 @@ use crate::config::TaskKind;
 use crate::report::figure::{Axis, Figure, Panel, Series};
 use bilevel::stats::{mean, mean_and_ci95, mean_and_t95};
 use std::collections::BTreeSet;
+use toml::Value;
 
 /// Bins of a loss curve; each point is a mean over the consecutive outer steps of a bin.
 const BINS: usize = 24;
@@ -64,10 +65,12 @@ pub fn apart(runs: Vec<RunCurves>) -> Vec<Vec<RunCurves>> {
 type Setting = (&'static str, fn(&str) -> String);
 
 /// Settings that decide what a loss or an accuracy means: curves that differ in one cannot be compared.
-const MEANING: [Setting; 7] = [
+const MEANING: [Setting; 9] = [
     ("task.kind", str::to_string),
     ("task.ways", |ways| format!("{ways}-way")),
     ("task.shots", |shots| format!("{shots}-shot")),
+    ("eval.ways", |ways| format!("measured {ways}-way")),
+    ("eval.shots", |shots| format!("measured {shots}-shot")),
     ("eval.queries", |queries| format!("{queries} queries")),
     ("model.batch_norm", |mode| format!("batch norm {mode}")),
     ("data.source", str::to_string),
@@ -82,15 +85,24 @@ fn meaning(group: &[RunCurves], key: &str) -> String {
     if key == DATA {
         return run.data.clone();
     }
-    let (section, key) = key.split_once('.').unwrap_or((key, ""));
-    let value = run.settings.get(section).and_then(|section| section.get(key));
-    if key == "kind" && value.is_none() {
+    let value = setting(run, key).or_else(|| match key {
+        "eval.ways" => setting(run, "task.ways"),
+        "eval.shots" => setting(run, "task.shots"),
+        _ => None,
+    });
+    if key == "task.kind" && value.is_none() {
         return TaskKind::Classification.to_string();
     }
     value.map_or_else(String::new, |value| value.as_str().map_or_else(|| value.to_string(), str::to_string))
 }
 
-/// The keys of [`MEANING`] in which groups differ. Other sources have other images, and the same images in another form have
+/// The value of a key that the run's configuration has, such as `task.ways`.
+fn setting<'a>(run: &'a RunCurves, key: &str) -> Option<&'a Value> {
+    let (section, key) = key.split_once('.')?;
+    run.settings.get(section)?.get(key)
+}
+
+/// The keys of [`MEANING`] in which groups differ. Episodes of the test that are as in training say nothing more. Other sources have other images, and the same images in another form have
 /// another digest: then the digest says nothing more.
 fn differing(groups: &[Vec<RunCurves>]) -> Vec<Setting> {
     let differs = |key: &str| {
@@ -98,7 +110,12 @@ fn differing(groups: &[Vec<RunCurves>]) -> Vec<Setting> {
         values.iter().filter(|value| !value.is_empty()).count() > 1
     };
     let explained = ["data.source", "data.image_size", "data.channels", "data.fit"].into_iter().any(differs);
-    let differs = |(key, _): &Setting| differs(key) && !(*key == DATA && explained);
+    let as_in_training = |key: &str| {
+        key.starts_with("eval.")
+            && key != "eval.queries"
+            && groups.iter().flatten().all(|run| setting(run, key).is_none())
+    };
+    let differs = |(key, _): &Setting| differs(key) && !(*key == DATA && explained) && !as_in_training(key);
     MEANING.into_iter().filter(differs).collect()
 }
 
