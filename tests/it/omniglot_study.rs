@@ -59,8 +59,8 @@ fn accuracies_are_those_of_eval_and_runs_can_be_added() {
     let before = written("5w1s-recipe-seed-0.json");
     let more = format!("{STUDY} --set outer.steps=4 --settings 5w1s --seeds 2");
     let told = run(folder.path(), &format!("{more} --json")).json();
-    assert_eq!(told["claims"].as_array().unwrap().len(), 2, "and its lead over MAML, over two seeds");
-    assert_eq!(names(&folder.path().join("out/records")).len(), 6);
+    assert_eq!(told["claims"].as_array().unwrap().len(), 4, "of two methods, and their leads over MAML");
+    assert_eq!(names(&folder.path().join("out/records")).len(), 8);
     assert_eq!(written("5w1s-recipe-seed-0.json"), before);
 
     let other = run(folder.path(), &format!("{STUDY} --set outer.steps=5 --settings 5w1s"));
@@ -68,11 +68,32 @@ fn accuracies_are_those_of_eval_and_runs_can_be_added() {
 }
 
 #[test]
+fn one_run_of_prototypes_is_tested_in_all_settings() {
+    let folder = TempDir::new().unwrap();
+    let line = format!("{STUDY} --set outer.steps=4 --settings 5w1s,5w5s --methods prototypes --json");
+    let claims = run(folder.path(), &line).json()["claims"].take();
+    assert_eq!(claims.as_array().unwrap().len(), 2, "an accuracy in each setting: {claims:?}");
+    let work = names(&folder.path().join("out/work"));
+    assert_eq!(work, ["prototypes-seed-0"], "one run");
+    for (setting, shots) in [("5w1s", 1), ("5w5s", 5)] {
+        let record = record(folder.path(), &format!("{setting}-prototypes-seed-0"));
+        assert_eq!(record["steps"], 4);
+        let line = format!(
+            "eval out/work/prototypes-seed-0 --checkpoint best --ways 5 --shots {shots} --episodes 6 --json"
+        );
+        let measured = run(folder.path(), &line).json();
+        let test = &record["tests"][0];
+        assert_eq!(test["transductive"]["value"], measured["test_accuracy"], "{setting}");
+        assert_eq!(test["checkpoints"], measured["checkpoints"], "{setting}");
+    }
+}
+
+#[test]
 fn what_the_study_cannot_compare_is_refused() {
     let folder = TempDir::new().unwrap();
     for (more, words) in [
         ("--settings 7w1s", "it must be 5w1s"),
-        ("--methods exact", "it must be recipe, maml or first-order"),
+        ("--methods exact", "it must be recipe, prototypes, maml or first-order"),
         ("--seeds 0", "from 1"),
         ("--set eval.every=0", "eval.every"),
     ] {

@@ -27,6 +27,11 @@ impl Setting {
         ["5w1s", "5w5s", "20w1s", "20w5s"][self as usize]
     }
 
+    /// Number of classes and of support images for each.
+    pub fn ways_and_shots(self) -> (usize, usize) {
+        [(5, 1), (5, 5), (20, 1), (20, 5)][self as usize]
+    }
+
     /// The accuracy, in percent, that a reproduction should reach: a little below the best that was published for a network of
     /// four convolutions.
     pub fn goal(self) -> f64 {
@@ -76,6 +81,8 @@ impl FromStr for Setting {
 pub enum Method {
     /// `configs/omniglot-…-mamlpp.toml`.
     Recipe,
+    /// `configs/omniglot-prototypes.toml`: one run for all settings.
+    Prototypes,
     /// `configs/omniglot-….toml` with exact gradients.
     Maml,
     /// The same with first-order gradients.
@@ -84,11 +91,16 @@ pub enum Method {
 
 impl Method {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 3] = [Self::Recipe, Self::Maml, Self::FirstOrder];
+    pub const ALL: [Self; 4] = [Self::Recipe, Self::Prototypes, Self::Maml, Self::FirstOrder];
 
     /// Its name on the command line and in keys of records.
     pub fn key(self) -> &'static str {
-        ["recipe", "maml", "first-order"][self as usize]
+        ["recipe", "prototypes", "maml", "first-order"][self as usize]
+    }
+
+    /// Whether one run is tested in all settings, instead of one for each.
+    pub fn is_for_all_settings(self) -> bool {
+        self == Self::Prototypes
     }
 
     /// Its configuration on `setting`, before the user's overrides.
@@ -99,6 +111,7 @@ impl Method {
         let [recipe, plain] = setting.configs();
         let (text, estimator) = match self {
             Self::Recipe => (recipe, None),
+            Self::Prototypes => (include_str!("../../../configs/omniglot-prototypes.toml"), None),
             Self::Maml => (plain, Some("estimator.name=exact")),
             Self::FirstOrder => (plain, Some("estimator.name=first-order")),
         };
@@ -110,7 +123,7 @@ impl Method {
 
 impl Display for Method {
     fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
-        out.write_str(["MAML++'s recipe", "MAML", "first-order MAML"][*self as usize])
+        out.write_str(["MAML++'s recipe", "prototypes", "MAML", "first-order MAML"][*self as usize])
     }
 }
 
@@ -119,7 +132,7 @@ impl FromStr for Method {
 
     fn from_str(key: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|method| method.key() == key);
-        found.ok_or_else(|| "it must be recipe, maml or first-order".into())
+        found.ok_or_else(|| "it must be recipe, prototypes, maml or first-order".into())
     }
 }
 
@@ -141,13 +154,13 @@ mod tests {
 
     #[test]
     fn every_method_has_a_valid_configuration_of_its_setting() {
-        let shapes = [(5, 1), (5, 5), (20, 1), (20, 5)];
-        for (setting, (ways, shots)) in Setting::ALL.into_iter().zip(shapes) {
+        for setting in Setting::ALL {
             assert_eq!(setting.key().parse(), Ok(setting));
             for method in Method::ALL {
                 assert_eq!(method.key().parse(), Ok(method));
                 let config = method.config(setting).unwrap().without_data().check().unwrap();
-                assert_eq!((config.task.ways, config.task.shots), (ways, shots), "{method} on {setting}");
+                let shape = if method == Method::Prototypes { (80, 1) } else { setting.ways_and_shots() };
+                assert_eq!((config.task.ways, config.task.shots), shape, "{method} on {setting}");
                 let estimator = config.estimator.last().name();
                 assert_eq!(estimator.to_string() == "first-order", method == Method::FirstOrder);
                 assert_eq!(config.source(), "omniglot");

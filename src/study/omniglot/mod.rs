@@ -15,7 +15,7 @@ use super::{
 };
 use crate::config::Config;
 use crate::support::settings::flat;
-use crate::task::BatchNorm;
+use crate::task::{Adapts, BatchNorm};
 pub use benchmark::{Method, PUBLISHED, Setting};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -35,7 +35,9 @@ const QUICK: [&str; 8] = [
 ];
 /// The same of the recipe.
 const QUICK_RECIPE: [&str; 1] = ["outer.losses_until=20"];
-/// Settings and seeds of the quick size.
+/// The same of prototypes, whose episodes have many classes.
+const QUICK_PROTOTYPES: [&str; 1] = ["outer.meta_batch=1"];
+/// Settings of the quick size.
 const QUICK_SETTINGS: [Setting; 2] = [Setting::FiveWayOneShot, Setting::TwentyWayOneShot];
 
 /// The study at one size.
@@ -90,7 +92,11 @@ impl StudyOptions for Options {
         StudyOption {
             info: OptionInfo {
                 is_list: true,
-                ..OptionInfo::new("methods", "NAMES", "Which of recipe,maml,first-order; default all")
+                ..OptionInfo::new(
+                    "methods",
+                    "NAMES",
+                    "Which of recipe,prototypes,maml,first-order; default all",
+                )
             },
             set: |options, name| {
                 add(&mut options.methods, parsed(name)?);
@@ -139,6 +145,7 @@ fn config(
     let quick: &[&str] = if scale == Scale::Quick { &QUICK } else { &[] };
     let own: &[&str] = match (scale, method) {
         (Scale::Quick, Method::Recipe) => &QUICK_RECIPE,
+        (Scale::Quick, Method::Prototypes) => &QUICK_PROTOTYPES,
         _ => &[],
     };
     let ensemble = format!("checkpoint.keep_best={ENSEMBLE}");
@@ -168,7 +175,7 @@ impl Study for Omniglot {
         name: "omniglot",
         title: "Few-shot classification of Omniglot",
         description: "Trains the configurations in configs/ on 5 and 20 ways with 1 and 5 shots: MAML++'s recipe, MAML, and \
-                      first-order MAML. Tests each run at its best checkpoint and as an ensemble of the five best, with batch \
+                      first-order MAML, and a prototypical network that is trained once for all of them. Tests each run at its best checkpoint and as an ensemble of the five best, with batch \
                       norm's statistics from the query set and from the support set, beside published accuracies.",
         usage: "--set changes a key in the configurations of all methods: --set outer.steps=20000. Runs can be divided among \
                 machines with --list and --only.",
@@ -215,11 +222,17 @@ impl Study for Omniglot {
         format!("{}-{}-seed-{}", run.setting.key(), run.method.key(), run.config.seed)
     }
 
-    /// Images that are computed in an outer step, forwards and backwards, times steps.
+    /// Images that are computed in an outer step, forwards and backwards, times steps. Of a run for all settings, the first setting has
+    /// the training and the others only the test.
     fn weight(&self, run: &Run) -> f64 {
-        let Config { task, inner, outer, .. } = &run.config;
+        let Config { task, inner, outer, eval, .. } = &run.config;
+        if run.method.is_for_all_settings() && self.settings.first() != Some(&run.setting) {
+            let (ways, shots) = run.setting.ways_and_shots();
+            return (eval.test_episodes * ways * (shots + eval.queries)) as f64;
+        }
         let products = if run.method == Method::FirstOrder { 1 } else { 4 };
-        let images = task.ways * (task.shots * inner.steps * products + task.queries);
+        let passes = if inner.adapts == Adapts::Head { 1 } else { inner.steps * products };
+        let images = task.ways * (task.shots * passes + task.queries);
         let steps = match outer.budget {
             bilevel::Budget::Steps(steps) => steps as f64,
             bilevel::Budget::Evaluations(all) => {
@@ -230,7 +243,11 @@ impl Study for Omniglot {
     }
 
     fn run(&self, run: &Run, workspace: &mut Workspace) -> Result<Record, Error> {
-        trained::train_and_test(&run.config, &self.key(run), workspace)
+        let folder = match run.method.is_for_all_settings() {
+            true => format!("{}-seed-{}", run.method.key(), run.config.seed),
+            false => self.key(run),
+        };
+        trained::train_and_test(run, &folder, workspace)
     }
 
     fn conclude(&self, results: Vec<Completed<Run, Record>>) -> Conclusion {

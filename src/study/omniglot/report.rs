@@ -90,7 +90,7 @@ fn support(test: &Test) -> Measured {
 }
 
 fn claims(runs: &Runs, all: &[Runs]) -> Vec<Claim> {
-    let Runs { setting, method: Method::Recipe, .. } = runs else { return Vec::new() };
+    let Runs { setting, method: Method::Recipe | Method::Prototypes, .. } = runs else { return Vec::new() };
     let claim = format!("{}, {setting}: test accuracy of one checkpoint (%)", runs.method);
     let mut claims =
         vec![Claim::new(claim, Expected::above(setting.goal()), runs.accuracy(false, transductive))];

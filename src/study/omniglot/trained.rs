@@ -1,7 +1,7 @@
 //! One training run and its tests: the best checkpoint and the ensemble of the best, in both modes of batch norm.
 
-use crate::config::Config;
-use crate::data::Part;
+use super::{Run, Setting};
+use crate::data::{EpisodeShape, Part};
 use crate::run::{RunDir, ValidationRecord};
 use crate::study::folder::{read, write_json};
 use crate::study::training::{TrainingProgress, start_or_resume};
@@ -59,13 +59,13 @@ pub struct Test {
     pub support: Measured,
 }
 
-/// Trains according to `config` in the folder called `name`, and tests. An interrupted run continues at its last checkpoint, and with the
-/// tests that it lacks.
+/// Trains according to the configuration of `piece` in the folder called `name`, and tests on episodes of its setting. An interrupted
+/// run continues at its last checkpoint, and with the tests that it lacks; a finished one is only tested.
 ///
 /// # Errors
 /// Returns an error if the run fails; divergence is no error, and is recorded.
-pub fn train_and_test(config: &Config, name: &str, workspace: &mut Workspace) -> Result<Record, Error> {
-    let folder = workspace.folder()?.join(name);
+pub fn train_and_test(piece: &Run, name: &str, workspace: &mut Workspace) -> Result<Record, Error> {
+    let (config, folder) = (&piece.config, workspace.folder()?.join(name));
     let mut watcher = TrainingProgress::new(workspace, TRAINING);
     let mut trainer = start_or_resume(&folder, config, &mut watcher)?;
     let diverged = match trainer.run(&mut watcher) {
@@ -76,7 +76,7 @@ pub fn train_and_test(config: &Config, name: &str, workspace: &mut Workspace) ->
         Some(_) => Vec::new(),
         None => {
             trainer.check_saved()?;
-            tests(&trainer, workspace)?
+            tests(&trainer, piece.setting, workspace)?
         }
     };
     let state = trainer.training_state();
@@ -105,8 +105,8 @@ fn validations(run: &RunDir) -> Result<Vec<Validation>, Error> {
     Ok(records.collect())
 }
 
-/// Tests the best checkpoint by validation, and the ensemble of the best. Each is stored in the run's folder as soon as it is done.
-fn tests(trainer: &Trainer, workspace: &mut Workspace) -> Result<Vec<Test>, Error> {
+/// Tests the best checkpoint by validation, and the ensemble of the best, on episodes of `setting`. Each is stored in the run's folder as soon as it is done.
+fn tests(trainer: &Trainer, setting: Setting, workspace: &mut Workspace) -> Result<Vec<Test>, Error> {
     let (config, learner, run) = (trainer.config(), trainer.learner(), trainer.run_dir());
     let kept = run.best_steps()?.len().clamp(1, ENSEMBLE);
     let best = run.best_checkpoints(kept, config.checkpoint.keep_best)?;
@@ -114,10 +114,14 @@ fn tests(trainer: &Trainer, workspace: &mut Workspace) -> Result<Vec<Test>, Erro
     let members = members.collect::<Result<Vec<_>, _>>()?;
     let steps: Vec<u64> = best.iter().map(|saved| saved.training_state.step).collect();
 
-    let file = run.path().join("tests.json");
+    let file = run.path().join(format!("tests-{}.json", setting.key()));
     let mut tests: Vec<Test> = read(&file)?.unwrap_or_default();
     let loader = trainer.episodes().images()?;
-    let evaluation = Evaluation::new(config, Part::Test, config.eval.test_episodes);
+    let (ways, shots) = setting.ways_and_shots();
+    let evaluation = Evaluation {
+        shape: EpisodeShape { ways, shots, queries: config.eval.queries },
+        ..Evaluation::new(config, Part::Test, config.eval.test_episodes)
+    };
     for size in [1, kept] {
         if tests.iter().any(|test| test.checkpoints == steps[..size] && test.episodes == evaluation.episodes)
         {
