@@ -142,25 +142,28 @@ impl Selection {
         }
         assignments.extend(self.resources.assignments());
         assignments.extend(set.iter().cloned());
-        // Keys of the episodes that the run is measured on, which may be those that it trains on.
-        let ways_key = if own.eval.ways.is_some() { "eval.ways" } else { "task.ways" };
-        let shots_key = if own.eval.shots.is_some() { "eval.shots" } else { "task.shots" };
-        for (key, of_training, option) in
-            [(ways_key, "task.ways", "--ways"), (shots_key, "task.shots", "--shots")]
-        {
-            if key != of_training && self.sets(of_training) {
-                return Err(format!(
-                    "--set {of_training}: this run is measured on episodes of their own size, which {key} sets; use {option} instead"
-                )
-                .into());
-            }
-        }
+        let ways_key = self.size_key("ways", own.eval.ways)?;
+        let shots_key = self.size_key("shots", own.eval.shots)?;
         let numbers =
-            [("inner.eval_steps", steps), (ways_key, ways), (shots_key, shots), ("eval.queries", queries)];
+            [("inner.eval_steps", steps), (&ways_key, ways), (&shots_key, shots), ("eval.queries", queries)];
         let numbers =
             numbers.iter().filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={value}")));
         assignments.extend(numbers);
         changed(own, &assignments, Purpose::Evaluation, "metaburn eval")
+    }
+
+    /// The key that sets the `name`d size, "ways" or "shots", of the episodes that the run is measured on: that in `[eval]` if the
+    /// run has a value there, otherwise that in `[task]`.
+    fn size_key(&self, name: &str, in_eval: Option<usize>) -> Result<String, super::CommandError> {
+        let in_task = format!("task.{name}");
+        match in_eval {
+            None => Ok(in_task),
+            Some(_) if self.sets(&in_task) => Err(format!(
+                "--set {in_task}: eval.{name} sets the {name} of the episodes that this run is measured on; use --{name} instead"
+            )
+            .into()),
+            Some(_) => Ok(format!("eval.{name}")),
+        }
     }
 
     /// Where the episodes come from, and the data if it is not what the run was trained on.

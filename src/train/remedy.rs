@@ -2,7 +2,7 @@
 
 use super::sampler::{divide, evaluation_shape, training_shape};
 use crate::config::Config;
-use crate::data::{Class, Error, ImageSet, Part, Sampler, Split, SplitRule};
+use crate::data::{Class, EpisodeShape, Error, ImageSet, Part, Sampler, Split, SplitRule};
 use std::sync::Arc;
 
 /// The most classes with which it is tried how many would suffice.
@@ -42,14 +42,8 @@ fn fewer_classes(config: &Config) -> Vec<Change> {
     let change = |ways: usize, validates: bool, effect: &'static str| {
         let mut config = config.clone();
         let mut flags = vec![];
-        if ways < config.task.ways {
-            config.task.ways = ways;
-            flags.push(format!("--set task.ways={ways}"));
-        }
-        if let Some(own) = config.eval.ways.as_mut().filter(|own| ways < **own) {
-            *own = ways;
-            flags.push(format!("--set eval.ways={ways}"));
-        }
+        lower("task.ways", Some(&mut config.task.ways), ways, &mut flags);
+        lower("eval.ways", config.eval.ways.as_mut(), ways, &mut flags);
         if !validates {
             config.data.iter_mut().for_each(|data| data.validation = Some(0));
             config.eval.every = 0;
@@ -77,22 +71,10 @@ fn fewer_images(config: &Config) -> Vec<Change> {
     let change = |shots: usize, queries: usize, effect: &'static str| {
         let mut config = config.clone();
         let mut flags = vec![];
-        if shots < config.task.shots {
-            config.task.shots = shots;
-            flags.push(format!("--set task.shots={shots}"));
-        }
-        if let Some(own) = config.eval.shots.as_mut().filter(|own| shots < **own) {
-            *own = shots;
-            flags.push(format!("--set eval.shots={shots}"));
-        }
-        if config.task.queries > queries {
-            config.task.queries = queries;
-            flags.push(format!("--set task.queries={queries}"));
-        }
-        if config.eval.queries > queries {
-            config.eval.queries = queries;
-            flags.push(format!("--set eval.queries={queries}"));
-        }
+        lower("task.shots", Some(&mut config.task.shots), shots, &mut flags);
+        lower("eval.shots", config.eval.shots.as_mut(), shots, &mut flags);
+        lower("task.queries", Some(&mut config.task.queries), queries, &mut flags);
+        lower("eval.queries", Some(&mut config.eval.queries), queries, &mut flags);
         Change { flags: flags.join(" "), effect, config }
     };
     let most = config.task.queries.max(config.eval.queries);
@@ -100,6 +82,14 @@ fn fewer_images(config: &Config) -> Vec<Change> {
     let queries = (1..most).rev().map(|queries| change(shots, queries, "which has fewer queries"));
     let both = (1..shots).rev().map(|shots| change(shots, 1, "which has fewer shots"));
     queries.chain(both).collect()
+}
+
+/// Lowers the `value` of `key` to `most` if it is set and larger, and adds the flag that does so.
+fn lower(key: &str, value: Option<&mut usize>, most: usize, flags: &mut Vec<String>) {
+    if let Some(value) = value.filter(|value| **value > most) {
+        *value = most;
+        flags.push(format!("--set {key}={most}"));
+    }
 }
 
 /// Whether the images suffice for `config`.
@@ -124,11 +114,11 @@ pub fn check(config: &Config, sampler: &Sampler) -> Result<(), Error> {
 
 /// How many classes are needed.
 fn more_classes(config: &Config, set: &ImageSet) -> String {
-    let (ways, measured) = (config.task.ways, evaluation_shape(config).ways);
-    let of = |part: Part| if part == Part::Train { ways } else { measured };
-    let mut keys = format!("task.ways = {ways}");
-    if let Some(own) = config.eval.ways {
-        keys += &format!(" and eval.ways = {own}");
+    let (trained, measured) = (config.task.ways, evaluation_shape(config).ways);
+    let least = |part: Part| if part == Part::Train { trained } else { measured };
+    let mut keys = format!("task.ways = {trained}");
+    if let Some(ways) = config.eval.ways {
+        keys += &format!(" and eval.ways = {ways}");
     }
     let rule = config.data.as_ref().and_then(|data| data.split).unwrap_or_else(|| SplitRule::for_images(set));
     if rule == SplitRule::Listed {
@@ -140,9 +130,9 @@ fn more_classes(config: &Config, set: &ImageSet) -> String {
             .filter(|(part, _)| {
                 *part != Part::Validation || !split.validation.is_empty() && config.eval.every > 0
             })
-            .filter(|(part, _)| split.part(*part).len() < of(*part))
+            .filter(|(part, _)| split.part(*part).len() < least(*part))
             .map(|(part, folder)| {
-                format!("{} class folders in {folder}/", of(part).max(split.part(part).len()))
+                format!("{} class folders in {folder}/", least(part).max(split.part(part).len()))
             })
             .collect();
         let listed = if lacking.is_empty() {
@@ -165,10 +155,8 @@ fn more_classes(config: &Config, set: &ImageSet) -> String {
 
 /// Classes with as many images as an episode of `config` needs, without the images.
 fn outline(config: &Config, classes: usize) -> ImageSet {
-    let examples = [training_shape(config), evaluation_shape(config)]
-        .map(|shape| shape.shots + shape.queries)
-        .into_iter()
-        .fold(0, usize::max);
+    let images = |shape: EpisodeShape| shape.shots + shape.queries;
+    let examples = images(training_shape(config)).max(images(evaluation_shape(config)));
     ImageSet::without_pixels(
         (0..classes).map(|class| Class::new(class.to_string(), "", None, examples)).collect(),
     )

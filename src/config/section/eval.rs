@@ -16,7 +16,7 @@ keys! {
     EPISODES: Fixed<Count> = "eval.episodes", at_least(2), Is(|| 200);
     /// Number of episodes of a test. A result to publish needs about 10000.
     TEST_EPISODES: Fixed<Count> = "eval.test_episodes", at_least(2), Is(|| 600);
-    /// Number of classes in an episode of validation and test, if it is not that of training; then inner.head must not be "learned".
+    /// Number of classes in an episode of validation and test. A number other than task.ways needs inner.head = "shared" or "prototype".
     WAYS: Open<Count> = "eval.ways", at_least(2), Otherwise("task.ways");
     /// Support images per class, or support points of a sinusoid, in validation and test.
     SHOTS: Open<Count> = "eval.shots", at_least(1), Otherwise("task.shots");
@@ -33,10 +33,10 @@ pub struct Eval {
     pub episodes: usize,
     /// Number of episodes of a test, ≥ 2.
     pub test_episodes: usize,
-    /// Number of classes in an episode, ≥ 2; `None` for that of training.
+    /// Number of classes in an episode, ≥ 2; `None` if as in training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ways: Option<usize>,
-    /// Support images per class, or support points, ≥ 1; `None` for that of training.
+    /// Support images per class, or support points, ≥ 1; `None` if as in training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shots: Option<usize>,
     /// Query images per class, or query points, ≥ 1.
@@ -67,7 +67,7 @@ pub fn check(checker: &mut Checker, task: &Task, data: Option<&Data>, head: Head
     }
 }
 
-/// The number of classes if it is not that of training, which a head for any number of classes allows.
+/// The value of `eval.ways`, if it is set. Refuses it for a curve, and for a head that is "learned" if it is not `task.ways`.
 fn ways(checker: &mut Checker, task: &Task, head: Head) -> Option<usize> {
     if task.kind == TaskKind::Sinusoid {
         checker.unused(&WAYS, &task::KIND, task.kind, "a curve has no classes");

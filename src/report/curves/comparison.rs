@@ -85,11 +85,7 @@ fn meaning(group: &[RunCurves], key: &str) -> String {
     if key == DATA {
         return run.data.clone();
     }
-    let value = setting(run, key).or_else(|| match key {
-        "eval.ways" => setting(run, "task.ways"),
-        "eval.shots" => setting(run, "task.shots"),
-        _ => None,
-    });
+    let value = setting(run, key).or_else(|| setting(run, in_training(key)?));
     if key == "task.kind" && value.is_none() {
         return TaskKind::Classification.to_string();
     }
@@ -102,7 +98,16 @@ fn setting<'a>(run: &'a RunCurves, key: &str) -> Option<&'a Value> {
     run.settings.get(section)?.get(key)
 }
 
-/// The keys of [`MEANING`] in which groups differ. Episodes of the test that are as in training say nothing more. Other sources have other images, and the same images in another form have
+/// The key of training episodes whose value `key` has where it is not set itself.
+fn in_training(key: &str) -> Option<&'static str> {
+    match key {
+        "eval.ways" => Some("task.ways"),
+        "eval.shots" => Some("task.shots"),
+        _ => None,
+    }
+}
+
+/// The keys of [`MEANING`] in which groups differ. If no group sets a key of `[eval]`, that of `[task]` says it. Other sources have other images, and the same images in another form have
 /// another digest: then the digest says nothing more.
 fn differing(groups: &[Vec<RunCurves>]) -> Vec<Setting> {
     let differs = |key: &str| {
@@ -111,9 +116,7 @@ fn differing(groups: &[Vec<RunCurves>]) -> Vec<Setting> {
     };
     let explained = ["data.source", "data.image_size", "data.channels", "data.fit"].into_iter().any(differs);
     let as_in_training = |key: &str| {
-        key.starts_with("eval.")
-            && key != "eval.queries"
-            && groups.iter().flatten().all(|run| setting(run, key).is_none())
+        in_training(key).is_some() && groups.iter().flatten().all(|run| setting(run, key).is_none())
     };
     let differs = |(key, _): &Setting| differs(key) && !(*key == DATA && explained) && !as_in_training(key);
     MEANING.into_iter().filter(differs).collect()

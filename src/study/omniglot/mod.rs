@@ -174,9 +174,10 @@ impl Study for Omniglot {
     const ABOUT: About = About {
         name: "omniglot",
         title: "Few-shot classification of Omniglot",
-        description: "Trains the configurations in configs/ on 5 and 20 ways with 1 and 5 shots: MAML++'s recipe, MAML, and \
-                      first-order MAML, and a prototypical network that is trained once for all of them. Tests each run at its best checkpoint and as an ensemble of the five best, with batch \
-                      norm's statistics from the query set and from the support set, beside published accuracies.",
+        description: "Trains the configurations in configs/ on 5 and 20 ways with 1 and 5 shots: MAML++'s recipe, MAML, \
+                      first-order MAML, and a prototypical network that is trained once for all of them. Tests each run at \
+                      its best checkpoint and as an ensemble of the five best, with batch norm's statistics from the query \
+                      set and from the support set, beside published accuracies.",
         usage: "--set changes a key in the configurations of all methods: --set outer.steps=20000. Runs can be divided among \
                 machines with --list and --only.",
         example: "metaburn study omniglot --data datasets/omniglot --settings 5w1s --methods recipe",
@@ -222,8 +223,8 @@ impl Study for Omniglot {
         format!("{}-{}-seed-{}", run.setting.key(), run.method.key(), run.config.seed)
     }
 
-    /// Images that are computed in an outer step, forwards and backwards, times steps. Of a run for all settings, the first setting has
-    /// the training and the others only the test.
+    /// Images that are computed in an outer step, forwards and backwards, times steps. A run for all settings is trained by the piece of
+    /// the first setting; those of the others only test it, and their weight is the images of one test.
     fn weight(&self, run: &Run) -> f64 {
         let Config { task, inner, outer, eval, .. } = &run.config;
         if run.method.is_for_all_settings() && self.settings.first() != Some(&run.setting) {

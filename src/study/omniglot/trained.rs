@@ -105,7 +105,8 @@ fn validations(run: &RunDir) -> Result<Vec<Validation>, Error> {
     Ok(records.collect())
 }
 
-/// Tests the best checkpoint by validation, and the ensemble of the best, on episodes of `setting`. Each is stored in the run's folder as soon as it is done.
+/// Tests the best checkpoint by validation, and the ensemble of the best, on episodes of `setting`. Each test is stored in the run's
+/// folder as soon as it is done.
 fn tests(trainer: &Trainer, setting: Setting, workspace: &mut Workspace) -> Result<Vec<Test>, Error> {
     let (config, learner, run) = (trainer.config(), trainer.learner(), trainer.run_dir());
     let kept = run.best_steps()?.len().clamp(1, ENSEMBLE);
