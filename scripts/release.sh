@@ -3,7 +3,8 @@
 # carries the same program. Tests that it trains on a system with only the C library, and after `pip install` in a fresh
 # virtual environment: scripts/release.sh [CARGO OPTIONS, such as --no-default-features]
 # Needs Python with its venv module. maturin and auditwheel are installed into a temporary environment from PyPI, unless
-# RELEASE_PYTHON names a Python that has them. Nothing is published.
+# RELEASE_PYTHON names a Python that has them. RELEASE_LEARNERS="NAME=RUN_DIR …" also packs trained learners, each the best
+# checkpoint of a run, as dist/NAME.safetensors for `metaburn import`. Nothing is published.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -86,3 +87,13 @@ mv "$wheel" dist/
 wheel=dist/$(basename "$wheel")
 (cd dist && sha256sum "$(basename "$wheel")" >"$(basename "$wheel").sha256")
 echo "it trains after pip install in a fresh environment; wheel $(du -h "$wheel" | cut -f 1): $wheel"
+
+# Trained learners. The wheel's program must be able to import them where there are no images.
+mkdir "$scratch/elsewhere"
+for learner in ${RELEASE_LEARNERS:-}; do
+    file=${learner%%=*}.safetensors
+    "$program" export "${learner#*=}" --checkpoint best -o "dist/$file"
+    (cd dist && sha256sum "$file" >"$file.sha256")
+    file=$PWD/dist/$file
+    (cd "$scratch/elsewhere" && "$bare/metaburn" import "$file" --run-dir "${learner%%=*}")
+done

@@ -94,7 +94,12 @@ impl Error {
     pub fn lacks_data(&self) -> bool {
         matches!(
             self,
-            Self::NoData { .. } | Self::Data(data::Error::NoFolder { .. } | data::Error::Missing { .. })
+            Self::NoData { .. }
+                | Self::Data(
+                    data::Error::NoFolder { .. }
+                        | data::Error::Missing { .. }
+                        | data::Error::NotFetched { .. }
+                )
         )
     }
 }

@@ -33,8 +33,8 @@ fn accuracies_are_those_of_eval_and_runs_can_be_added() {
         assert_eq!((&record["steps"], record["validations"].as_array().unwrap().len()), (&4.into(), 2));
         let tests = record["tests"].as_array().unwrap();
         assert_eq!(tests.len(), 2);
-        for (test, which) in tests.iter().zip(["--checkpoint best", "--ensemble 2"]) {
-            let line = format!("eval out/work/{name} {which} --episodes 6 --batch-norm both --json");
+        for (test, (which, episodes)) in tests.iter().zip([("--checkpoint best", 6), ("--ensemble 2", 2)]) {
+            let line = format!("eval out/work/{name} {which} --episodes {episodes} --batch-norm both --json");
             let lines = run(folder.path(), &line).ok().stdout;
             let measured: Vec<Value> =
                 lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -44,6 +44,7 @@ fn accuracies_are_those_of_eval_and_runs_can_be_added() {
                 assert_eq!(test[mode]["ci95"], measured["ci95"]);
             }
             assert_eq!(test["checkpoints"], measured[0]["checkpoints"], "{name} {which}");
+            assert_eq!((&test["setting"], &test["episodes"]), (&"5w1s".into(), &episodes.into()));
         }
     }
     let recipe = record(folder.path(), "5w1s-recipe-seed-0");
@@ -57,10 +58,11 @@ fn accuracies_are_those_of_eval_and_runs_can_be_added() {
     let written =
         |name: &str| fs::metadata(folder.path().join("out/records").join(name)).unwrap().modified().unwrap();
     let before = written("5w1s-recipe-seed-0.json");
-    let more = format!("{STUDY} --set outer.steps=4 --settings 5w1s --seeds 2");
+    let more =
+        format!("{STUDY} --set outer.steps=4 --settings 5w1s --methods recipe,maml,first-order --seeds 2");
     let told = run(folder.path(), &format!("{more} --json")).json();
-    assert_eq!(told["claims"].as_array().unwrap().len(), 4, "of two methods, and their leads over MAML");
-    assert_eq!(names(&folder.path().join("out/records")).len(), 8);
+    assert_eq!(told["claims"].as_array().unwrap().len(), 2, "the recipe's accuracy and its lead over MAML");
+    assert_eq!(names(&folder.path().join("out/records")).len(), 6);
     assert_eq!(written("5w1s-recipe-seed-0.json"), before);
 
     let other = run(folder.path(), &format!("{STUDY} --set outer.steps=5 --settings 5w1s"));
@@ -70,21 +72,26 @@ fn accuracies_are_those_of_eval_and_runs_can_be_added() {
 #[test]
 fn one_run_of_prototypes_is_tested_in_all_settings() {
     let folder = TempDir::new().unwrap();
-    let line = format!("{STUDY} --set outer.steps=4 --settings 5w1s,5w5s --methods prototypes --json");
+    let line = format!("{STUDY} --set outer.steps=4 --settings 5w1s --methods prototypes --json");
     let claims = run(folder.path(), &line).json()["claims"].take();
-    assert_eq!(claims.as_array().unwrap().len(), 2, "an accuracy in each setting: {claims:?}");
-    let work = names(&folder.path().join("out/work"));
-    assert_eq!(work, ["prototypes-seed-0"], "one run");
-    for (setting, shots) in [("5w1s", 1), ("5w5s", 5)] {
-        let record = record(folder.path(), &format!("{setting}-prototypes-seed-0"));
-        assert_eq!(record["steps"], 4);
+    assert_eq!(claims.as_array().unwrap().len(), 4, "an accuracy in each setting: {claims:?}");
+    assert_eq!(names(&folder.path().join("out/work")), ["prototypes-seed-0"]);
+    let record = record(folder.path(), "prototypes-seed-0");
+    assert_eq!(record["steps"], 4);
+    let tests = record["tests"].as_array().unwrap();
+    assert_eq!(tests.len(), 8, "one checkpoint and the ensemble");
+    for (at, (name, ways, shots)) in
+        [("5w1s", 5, 1), ("5w5s", 5, 5), ("20w1s", 20, 1), ("20w5s", 20, 5)].iter().enumerate()
+    {
         let line = format!(
-            "eval out/work/prototypes-seed-0 --checkpoint best --ways 5 --shots {shots} --episodes 6 --json"
+            "eval out/work/prototypes-seed-0 --checkpoint best --ways {ways} --shots {shots} --episodes 6 --json"
         );
         let measured = run(folder.path(), &line).json();
-        let test = &record["tests"][0];
-        assert_eq!(test["transductive"]["value"], measured["test_accuracy"], "{setting}");
-        assert_eq!(test["checkpoints"], measured["checkpoints"], "{setting}");
+        let test = &tests[2 * at];
+        assert_eq!(test["setting"], *name);
+        assert_eq!(test["transductive"]["value"], measured["test_accuracy"], "{name}");
+        assert_eq!(test["checkpoints"], measured["checkpoints"], "{name}");
+        assert_eq!(claims[at]["measured"]["value"], measured["test_accuracy"], "{name}");
     }
 }
 
@@ -92,8 +99,8 @@ fn one_run_of_prototypes_is_tested_in_all_settings() {
 fn what_the_study_cannot_compare_is_refused() {
     let folder = TempDir::new().unwrap();
     for (more, words) in [
-        ("--settings 7w1s", "it must be 5w1s"),
-        ("--methods exact", "it must be recipe, prototypes, maml or first-order"),
+        ("--settings 7w1s", "it must be one of 5w1s, 5w5s, 20w1s, 20w5s"),
+        ("--methods exact", "it must be one of recipe, prototypes, maml, first-order"),
         ("--seeds 0", "from 1"),
         ("--set eval.every=0", "eval.every"),
     ] {

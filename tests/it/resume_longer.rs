@@ -156,6 +156,10 @@ mod imported {
             run(place, &line).json()["predictions"][0]["logits"].clone()
         };
         assert_eq!(predict("mine", there.path()), predict("run", folder.path()));
+        // Nor need images that `metaburn data fetch` makes be there.
+        let line = "import w.safetensors --run-dir fetched --backend flex --set data.source=omniglot";
+        let told = run(there.path(), line).ok().stderr;
+        assert!(told.contains("images that these weights were trained on are not here"), "{told}");
         // Training needs images; the message says how to name them, and that works.
         let message =
             run(there.path(), "resume mine --steps 4").refused(&["no folder is named", "--data PATH"]);

@@ -1,30 +1,28 @@
 //! The four settings of few-shot Omniglot, the methods that are compared on them, and the accuracies that were published.
 
 use crate::config::{Error, RawConfig};
+use bilevel::{Choice, choice};
 use std::fmt::{Display, Formatter};
-use std::str::FromStr;
 
-/// Number of classes and of support images for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setting {
-    /// 5-way 1-shot.
-    FiveWayOneShot,
-    /// 5-way 5-shot.
-    FiveWayFiveShot,
-    /// 20-way 1-shot.
-    TwentyWayOneShot,
-    /// 20-way 5-shot.
-    TwentyWayFiveShot,
+choice! {
+    /// Number of classes and of support images for each.
+    pub enum Setting {
+        /// 5-way 1-shot.
+        FiveWayOneShot = "5w1s",
+        /// 5-way 5-shot.
+        FiveWayFiveShot = "5w5s",
+        /// 20-way 1-shot.
+        TwentyWayOneShot = "20w1s",
+        /// 20-way 5-shot.
+        TwentyWayFiveShot = "20w5s",
+    }
 }
 
 impl Setting {
-    /// All of them, in the order of tables.
-    pub const ALL: [Self; 4] =
-        [Self::FiveWayOneShot, Self::FiveWayFiveShot, Self::TwentyWayOneShot, Self::TwentyWayFiveShot];
-
-    /// Its name on the command line and in keys of records.
-    pub fn key(self) -> &'static str {
-        ["5w1s", "5w5s", "20w1s", "20w5s"][self as usize]
+    /// Its name in tables and sentences.
+    pub fn title(self) -> String {
+        let (ways, shots) = self.ways_and_shots();
+        format!("{ways}-way {shots}-shot")
     }
 
     /// Number of classes and of support images for each.
@@ -61,78 +59,70 @@ impl Setting {
     }
 }
 
-impl Display for Setting {
-    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
-        out.write_str(["5-way 1-shot", "5-way 5-shot", "20-way 1-shot", "20-way 5-shot"][*self as usize])
+choice! {
+    /// A way of training.
+    pub enum Method {
+        /// `configs/omniglot-…-mamlpp.toml`.
+        Recipe = "recipe",
+        /// `configs/omniglot-prototypes.toml`: one run for all settings.
+        Prototypes = "prototypes",
+        /// `configs/omniglot-….toml` with exact gradients.
+        Maml = "maml",
+        /// The same with first-order gradients.
+        FirstOrder = "first-order",
     }
-}
-
-impl FromStr for Setting {
-    type Err = String;
-
-    fn from_str(key: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|setting| setting.key() == key);
-        found.ok_or_else(|| "it must be 5w1s, 5w5s, 20w1s or 20w5s".into())
-    }
-}
-
-/// A way of training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// `configs/omniglot-…-mamlpp.toml`.
-    Recipe,
-    /// `configs/omniglot-prototypes.toml`: one run for all settings.
-    Prototypes,
-    /// `configs/omniglot-….toml` with exact gradients.
-    Maml,
-    /// The same with first-order gradients.
-    FirstOrder,
 }
 
 impl Method {
-    /// All of them, in the order of tables.
-    pub const ALL: [Self; 4] = [Self::Recipe, Self::Prototypes, Self::Maml, Self::FirstOrder];
+    /// Its name in tables and sentences.
+    pub fn title(self) -> &'static str {
+        ["MAML++'s recipe", "prototypes", "MAML", "first-order MAML"][self as usize]
+    }
+}
 
-    /// Its name on the command line and in keys of records.
-    pub fn key(self) -> &'static str {
-        ["recipe", "prototypes", "maml", "first-order"][self as usize]
+/// What is trained together: a run for each seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Training {
+    /// How.
+    pub method: Method,
+    /// The settings in which a run is tested.
+    pub settings: &'static [Setting],
+}
+
+impl Training {
+    /// All of them: prototypes are trained once for all settings, by the other methods once for each.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Method::ALL.iter().flat_map(|&method| {
+            let together = if method == Method::Prototypes { Setting::ALL.len() } else { 1 };
+            Setting::ALL.chunks(together).map(move |settings| Self { method, settings })
+        })
     }
 
-    /// Whether one run is tested in all settings, instead of one for each.
-    pub fn is_for_all_settings(self) -> bool {
-        self == Self::Prototypes
-    }
-
-    /// Its configuration on `setting`, before the user's overrides.
+    /// Its configuration, before the user's overrides.
     ///
     /// # Errors
     /// Returns an error if the built-in configuration is not TOML, which a test rules out.
-    pub fn config(self, setting: Setting) -> Result<RawConfig, Error> {
-        let [recipe, plain] = setting.configs();
-        let (text, estimator) = match self {
-            Self::Recipe => (recipe, None),
-            Self::Prototypes => (include_str!("../../../configs/omniglot-prototypes.toml"), None),
-            Self::Maml => (plain, Some("estimator.name=exact")),
-            Self::FirstOrder => (plain, Some("estimator.name=first-order")),
+    pub fn config(self) -> Result<RawConfig, Error> {
+        let [recipe, plain] = self.settings[0].configs();
+        let (text, estimator) = match self.method {
+            Method::Recipe => (recipe, None),
+            Method::Prototypes => (include_str!("../../../configs/omniglot-prototypes.toml"), None),
+            Method::Maml => (plain, Some("estimator.name=exact")),
+            Method::FirstOrder => (plain, Some("estimator.name=first-order")),
         };
-        let mut config = RawConfig::parse(format!("{} on {setting}", self.key()), text)?;
+        let mut config = RawConfig::parse(self.to_string(), text)?;
         estimator.map_or(Ok(()), |estimator| config.set(estimator))?;
         Ok(config)
     }
 }
 
-impl Display for Method {
+/// The name in keys of records: the method, after the setting if it is only one.
+impl Display for Training {
     fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
-        out.write_str(["MAML++'s recipe", "prototypes", "MAML", "first-order MAML"][*self as usize])
-    }
-}
-
-impl FromStr for Method {
-    type Err = String;
-
-    fn from_str(key: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|method| method.key() == key);
-        found.ok_or_else(|| "it must be recipe, prototypes, maml or first-order".into())
+        match self.settings {
+            [setting] => write!(out, "{setting}-{}", self.method),
+            _ => write!(out, "{}", self.method),
+        }
     }
 }
 
@@ -153,19 +143,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_method_has_a_valid_configuration_of_its_setting() {
-        for setting in Setting::ALL {
-            assert_eq!(setting.key().parse(), Ok(setting));
-            for method in Method::ALL {
-                assert_eq!(method.key().parse(), Ok(method));
-                let config = method.config(setting).unwrap().without_data().check().unwrap();
-                let shape = if method == Method::Prototypes { (80, 1) } else { setting.ways_and_shots() };
-                assert_eq!((config.task.ways, config.task.shots), shape, "{method} on {setting}");
-                let estimator = config.estimator.last().name();
-                assert_eq!(estimator.to_string() == "first-order", method == Method::FirstOrder);
-                assert_eq!(config.source(), "omniglot");
-            }
+    fn every_training_has_a_valid_configuration_of_its_setting() {
+        let names: Vec<String> = Training::all().map(|training| training.to_string()).collect();
+        assert_eq!(names.len(), 3 * 4 + 1);
+        for name in ["20w5s-recipe", "prototypes", "5w1s-first-order"] {
+            assert!(names.iter().any(|other| other == name), "{name} in {names:?}");
         }
-        assert!("5-way".parse::<Setting>().is_err() && "exact".parse::<Method>().is_err());
+        for training in Training::all() {
+            let config = training.config().unwrap().without_data().check().unwrap();
+            let shape = match training.settings {
+                [setting] => setting.ways_and_shots(),
+                _ => (80, 1),
+            };
+            assert_eq!((config.task.ways, config.task.shots), shape, "{training}");
+            let estimator = config.estimator.last().name();
+            assert_eq!(estimator.to_string() == "first-order", training.method == Method::FirstOrder);
+            assert_eq!(config.source(), "omniglot");
+        }
     }
 }

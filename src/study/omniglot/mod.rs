@@ -1,8 +1,8 @@
 //! The Omniglot benchmark: test accuracy on 5 and 20 ways with 1 and 5 shots, beside published ones.
 //!
-//! Each run is one of the configurations in `configs/`, trained with several seeds. It is tested at its best checkpoint by validation and
-//! as an ensemble of the five best, with batch norm's statistics from the query set ("transductive", as in published accuracies) and
-//! from the support set.
+//! Each run is one of the configurations in `configs/`, trained with several seeds. It is tested at its best checkpoint by validation and,
+//! on a fifth as many episodes, as an ensemble of the five best, with batch norm's statistics from the query set ("transductive",
+//! as in published accuracies) and from the support set.
 
 mod benchmark;
 mod report;
@@ -16,12 +16,15 @@ use super::{
 use crate::config::Config;
 use crate::support::settings::flat;
 use crate::task::{Adapts, BatchNorm};
-pub use benchmark::{Method, PUBLISHED, Setting};
+pub use benchmark::{Method, PUBLISHED, Setting, Training};
+use bilevel::Choice;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use trained::ENSEMBLE;
 pub use trained::{Record, Test, Validation};
 
+/// Number of test episodes, in place of the configurations' own.
+const FULL: [&str; 1] = ["eval.test_episodes=10000"];
 /// Defaults of the quick size, in place of the configurations' own values.
 const QUICK: [&str; 8] = [
     "model.filters=32",
@@ -38,13 +41,13 @@ const QUICK_RECIPE: [&str; 1] = ["outer.losses_until=20"];
 /// The same of prototypes, whose episodes have many classes.
 const QUICK_PROTOTYPES: [&str; 1] = ["outer.meta_batch=1"];
 /// Settings of the quick size.
-const QUICK_SETTINGS: [Setting; 2] = [Setting::FiveWayOneShot, Setting::TwentyWayOneShot];
+const QUICK_SETTINGS: &[Setting] = &[Setting::FiveWayOneShot, Setting::TwentyWayOneShot];
 
 /// The study at one size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Omniglot {
-    /// The configurations of all settings and methods, chosen or not, before the seed.
-    configs: Vec<(Setting, Method, Config)>,
+    /// All trainings, chosen or not, with their configurations before the seed.
+    trainings: Vec<(Training, Config)>,
     settings: Vec<Setting>,
     methods: Vec<Method>,
     seeds: u64,
@@ -61,12 +64,43 @@ pub struct Options {
 /// A piece of work: one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// Number of classes and shots.
-    pub setting: Setting,
-    /// How it is trained.
-    pub method: Method,
+    /// How it is trained, and what it is tested on.
+    pub training: Training,
     /// The configuration, which names the seed.
     pub config: Config,
+}
+
+impl Run {
+    /// The name of its record and of its folder.
+    fn key(&self) -> String {
+        format!("{}-seed-{}", self.training, self.config.seed)
+    }
+
+    /// The images that training takes forwards through the network and backwards, which counts as two more.
+    fn work_of_training(&self) -> f64 {
+        let Config { task, inner, outer, .. } = &self.config;
+        let products = if self.training.method == Method::FirstOrder { 1 } else { 4 };
+        let passes = if inner.adapts == Adapts::Head { 1 } else { inner.steps * products };
+        let images = 3 * task.ways * (task.shots * passes + task.queries);
+        let steps = match outer.budget {
+            bilevel::Budget::Steps(steps) => steps as f64,
+            bilevel::Budget::Evaluations(all) => {
+                all as f64 / (outer.meta_batch * (1 + products * inner.steps)) as f64
+            }
+        };
+        steps * (images * outer.meta_batch) as f64
+    }
+
+    /// The same of the tests: of one checkpoint and of the ensemble, which costs as much, in both modes of batch norm.
+    fn work_of_tests(&self) -> f64 {
+        let Config { inner, eval, .. } = &self.config;
+        let passes = if inner.adapts == Adapts::Head { 1 } else { 3 * inner.eval_steps };
+        let images = self.training.settings.iter().map(|setting| {
+            let (ways, shots) = setting.ways_and_shots();
+            ways * (shots * passes + 2 * eval.queries)
+        });
+        (2 * eval.test_episodes * images.sum::<usize>()) as f64
+    }
 }
 
 impl StudyOptions for Options {
@@ -81,7 +115,7 @@ impl StudyOptions for Options {
                 ..OptionInfo::new(
                     "settings",
                     "NAMES",
-                    "Which of 5w1s,5w5s,20w1s,20w5s (ways and shots); default all, with --quick 5w1s,20w1s",
+                    "Which of 5w1s,5w5s,20w1s,20w5s (ways and shots); prototypes are tested in all; default all, with --quick 5w1s,20w1s",
                 )
             },
             set: |options, name| {
@@ -117,39 +151,29 @@ impl StudyOptions for Options {
     ];
 
     fn build(self, scale: Scale, source: &dyn ConfigSource) -> Result<Omniglot, Error> {
-        let (defaults, default_seeds): (&[Setting], u64) = match scale {
-            Scale::Full => (&Setting::ALL, 3),
-            Scale::Quick => (&QUICK_SETTINGS, 1),
+        let (default_settings, default_seeds): (&[Setting], u64) = match scale {
+            Scale::Full => (Setting::ALL, 3),
+            Scale::Quick => (QUICK_SETTINGS, 1),
         };
-        let mut configs = Vec::new();
-        for setting in Setting::ALL {
-            for method in Method::ALL {
-                configs.push((setting, method, config(setting, method, scale, source)?));
-            }
-        }
-        let chosen = |given: Vec<Setting>| if given.is_empty() { defaults.to_vec() } else { given };
+        let configured = |training| Ok((training, config(training, scale, source)?));
+        let trainings = Training::all().map(configured).collect::<Result<_, Error>>()?;
+        let settings = if self.settings.is_empty() { default_settings.to_vec() } else { self.settings };
         let methods = if self.methods.is_empty() { Method::ALL.to_vec() } else { self.methods };
-        let seeds = self.seeds.unwrap_or(default_seeds);
-        Ok(Omniglot { configs, settings: chosen(self.settings), methods, seeds })
+        Ok(Omniglot { trainings, settings, methods, seeds: self.seeds.unwrap_or(default_seeds) })
     }
 }
 
-/// The configuration of `method` on `setting`, with the user's overrides.
-fn config(
-    setting: Setting,
-    method: Method,
-    scale: Scale,
-    source: &dyn ConfigSource,
-) -> Result<Config, Error> {
-    let mut base = method.config(setting)?;
-    let quick: &[&str] = if scale == Scale::Quick { &QUICK } else { &[] };
-    let own: &[&str] = match (scale, method) {
+/// The configuration of `training`, with the user's overrides.
+fn config(training: Training, scale: Scale, source: &dyn ConfigSource) -> Result<Config, Error> {
+    let mut base = training.config()?;
+    let sizes: &[&str] = if scale == Scale::Quick { &QUICK } else { &FULL };
+    let own: &[&str] = match (scale, training.method) {
         (Scale::Quick, Method::Recipe) => &QUICK_RECIPE,
         (Scale::Quick, Method::Prototypes) => &QUICK_PROTOTYPES,
         _ => &[],
     };
     let ensemble = format!("checkpoint.keep_best={ENSEMBLE}");
-    for assignment in [ensemble.as_str()].iter().chain(quick).chain(own) {
+    for assignment in [ensemble.as_str()].iter().chain(sizes).chain(own) {
         base.set(assignment)?;
     }
     let config = source.config_over(base, &[])?;
@@ -176,19 +200,19 @@ impl Study for Omniglot {
         title: "Few-shot classification of Omniglot",
         description: "Trains the configurations in configs/ on 5 and 20 ways with 1 and 5 shots: MAML++'s recipe, MAML, \
                       first-order MAML, and a prototypical network that is trained once for all of them. Tests each run at \
-                      its best checkpoint and as an ensemble of the five best, with batch norm's statistics from the query \
-                      set and from the support set, beside published accuracies.",
+                      its best checkpoint and, on a fifth as many episodes, as an ensemble of the five best, with batch \
+                      norm's statistics from the query set and from the support set, beside published accuracies.",
         usage: "--set changes a key in the configurations of all methods: --set outer.steps=20000. Runs can be divided among \
                 machines with --list and --only.",
         example: "metaburn study omniglot --data datasets/omniglot --settings 5w1s --methods recipe",
         durations: ["days", "10 minutes"],
     };
 
-    /// Of all settings and methods, so that those left out now can be added later. Those of the first configuration, then of each
-    /// other one what differs from it.
+    /// Of all trainings, so that those left out now can be added later. Those of the first configuration, then of each other one
+    /// what differs from it.
     fn settings(&self) -> Value {
         let mut first: Option<BTreeMap<String, Value>> = None;
-        let named = self.configs.iter().map(|(setting, method, config)| {
+        let named = self.trainings.iter().map(|(training, config)| {
             let config = flat(&json!(Config { seed: 0, ..config.clone() }));
             let differs = |key: &String, value: &Value| {
                 first.as_ref().is_none_or(|first| first.get(key) != Some(value))
@@ -199,56 +223,37 @@ impl Study for Omniglot {
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect();
             first.get_or_insert(config);
-            (format!("{} {}", setting.key(), method.key()), Value::Object(own))
+            (training.to_string(), Value::Object(own))
         });
         Value::Object(named.collect())
     }
 
-    /// All methods and settings with one seed before the next seed.
+    /// All trainings with one seed before the next seed.
     fn pieces(&self) -> Vec<Run> {
+        let is_chosen = |training: &Training| {
+            let settings = &mut training.settings.iter();
+            self.methods.contains(&training.method) && settings.any(|it| self.settings.contains(it))
+        };
         let run = |seed: u64| {
-            self.settings.iter().flat_map(move |setting| {
-                self.methods.iter().filter_map(move |method| {
-                    let (.., config) =
-                        self.configs.iter().find(|(own, how, _)| (own, how) == (setting, method))?;
-                    let config = Config { seed: config.seed + seed, ..config.clone() };
-                    Some(Run { setting: *setting, method: *method, config })
-                })
+            let chosen = self.trainings.iter().filter(|(training, _)| is_chosen(training));
+            chosen.map(move |(training, config)| Run {
+                training: *training,
+                config: Config { seed: config.seed + seed, ..config.clone() },
             })
         };
         (0..self.seeds).flat_map(run).collect()
     }
 
     fn key(&self, run: &Run) -> String {
-        format!("{}-{}-seed-{}", run.setting.key(), run.method.key(), run.config.seed)
+        run.key()
     }
 
-    /// Images that are computed in an outer step, forwards and backwards, times steps. A run for all settings is trained by the piece of
-    /// the first setting; those of the others only test it, and their weight is the images of one test.
     fn weight(&self, run: &Run) -> f64 {
-        let Config { task, inner, outer, eval, .. } = &run.config;
-        if run.method.is_for_all_settings() && self.settings.first() != Some(&run.setting) {
-            let (ways, shots) = run.setting.ways_and_shots();
-            return (eval.test_episodes * ways * (shots + eval.queries)) as f64;
-        }
-        let products = if run.method == Method::FirstOrder { 1 } else { 4 };
-        let passes = if inner.adapts == Adapts::Head { 1 } else { inner.steps * products };
-        let images = task.ways * (task.shots * passes + task.queries);
-        let steps = match outer.budget {
-            bilevel::Budget::Steps(steps) => steps as f64,
-            bilevel::Budget::Evaluations(all) => {
-                all as f64 / (outer.meta_batch * (1 + products * inner.steps)) as f64
-            }
-        };
-        steps * (images * outer.meta_batch) as f64
+        run.work_of_training() + run.work_of_tests()
     }
 
     fn run(&self, run: &Run, workspace: &mut Workspace) -> Result<Record, Error> {
-        let folder = match run.method.is_for_all_settings() {
-            true => format!("{}-seed-{}", run.method.key(), run.config.seed),
-            false => self.key(run),
-        };
-        trained::train_and_test(run, &folder, workspace)
+        trained::train_and_test(run, workspace)
     }
 
     fn conclude(&self, results: Vec<Completed<Run, Record>>) -> Conclusion {

@@ -1,9 +1,11 @@
 //! The report: the table of accuracies, what was published, learning curves, and whether the goals were reached.
 
-use super::{Method, PUBLISHED, Record, Run, Setting, Test};
+use super::{Method, PUBLISHED, Record, Run, Setting, Test, Training, Validation};
 use crate::report::{Axis, Figure, Panel, Series, Table, significant};
 use crate::study::mean_curve::min_max;
 use crate::study::{Claim, Completed, Conclusion, Expected, Illustration, Measured};
+use crate::train::evaluation_shape;
+use bilevel::Choice;
 use bilevel::stats::mean;
 use std::collections::BTreeSet;
 
@@ -18,18 +20,17 @@ struct Runs<'a> {
 pub fn conclude(results: &[Completed<Run, Record>]) -> Conclusion {
     let mut all: Vec<Runs> = Vec::new();
     for Completed { piece, record } in results {
-        let (setting, method) = (piece.setting, piece.method);
-        match all.iter_mut().find(|runs| (runs.setting, runs.method) == (setting, method)) {
-            Some(runs) => runs.records.push(record),
-            None => all.push(Runs { setting, method, records: vec![record] }),
+        let Training { method, settings } = piece.training;
+        for &setting in settings {
+            match all.iter_mut().find(|runs| (runs.setting, runs.method) == (setting, method)) {
+                Some(runs) => runs.records.push(record),
+                None => all.push(Runs { setting, method, records: vec![record] }),
+            }
         }
     }
     let diverged = results.iter().filter_map(|Completed { piece, record }| {
         let step = record.diverged?;
-        Some(format!(
-            "{} on {}, seed {}: diverged at outer step {step}.",
-            piece.method, piece.setting, piece.config.seed
-        ))
+        Some(format!("{} diverged at outer step {step}.", piece.key()))
     });
     let sources: BTreeSet<&str> = results
         .iter()
@@ -43,7 +44,7 @@ pub fn conclude(results: &[Completed<Run, Record>]) -> Conclusion {
     Conclusion {
         claims: all.iter().flat_map(|runs| claims(runs, &all)).collect(),
         remarks: elsewhere.chain(remarks).chain(diverged).collect(),
-        figures: vec![curves(&all)],
+        figures: vec![curves(results)],
         tables: vec![
             ("accuracies", accuracies(&all)),
             ("published", published()),
@@ -55,14 +56,17 @@ pub fn conclude(results: &[Completed<Run, Record>]) -> Conclusion {
 const EXPLANATION: &str = "Test accuracy in percent, mean over seeds with its 95 % interval by Student's t (of one seed, the interval over episodes). \
      *Transductive*: batch norm uses the statistics of the query set, as in published accuracies; *support*: those of the support \
      set, so that no query image influences another's prediction. *Ensemble*: mean logits of the five best checkpoints by \
-     validation; otherwise the best one. Published accuracies:";
+     validation, on a fifth as many episodes; otherwise the best one. Published accuracies:";
 
 impl Runs<'_> {
     /// The tests of one checkpoint, or of the ensemble, of every run that has them.
     fn tests(&self, ensemble: bool) -> Vec<&Test> {
-        let tests = self.records.iter().filter_map(|record| match ensemble {
-            true => record.tests.iter().max_by_key(|test| test.checkpoints.len()),
-            false => record.tests.iter().min_by_key(|test| test.checkpoints.len()),
+        let tests = self.records.iter().filter_map(|record| {
+            let tests = record.tests.iter().filter(|test| test.setting == self.setting);
+            match ensemble {
+                true => tests.max_by_key(|test| test.checkpoints.len()),
+                false => tests.min_by_key(|test| test.checkpoints.len()),
+            }
         });
         tests.collect()
     }
@@ -91,7 +95,7 @@ fn support(test: &Test) -> Measured {
 
 fn claims(runs: &Runs, all: &[Runs]) -> Vec<Claim> {
     let Runs { setting, method: Method::Recipe | Method::Prototypes, .. } = runs else { return Vec::new() };
-    let claim = format!("{}, {setting}: test accuracy of one checkpoint (%)", runs.method);
+    let claim = format!("{}, {}: test accuracy of one checkpoint (%)", runs.method.title(), setting.title());
     let mut claims =
         vec![Claim::new(claim, Expected::above(setting.goal()), runs.accuracy(false, transductive))];
     let plain = all.iter().find(|other| (other.setting, other.method) == (*setting, Method::Maml));
@@ -101,7 +105,8 @@ fn claims(runs: &Runs, all: &[Runs]) -> Vec<Claim> {
         let (ours, others) = (values(runs), values(plain));
         if ours.len() == others.len() && ours.len() > 1 {
             let leads: Vec<f64> = ours.iter().zip(&others).map(|(a, b)| a - b).collect();
-            let claim = format!("{}, {setting}: test accuracy minus MAML's (points)", runs.method);
+            let claim =
+                format!("{}, {}: test accuracy minus MAML's (points)", runs.method.title(), setting.title());
             claims.push(Claim::new(claim, Expected::above(0.0), Measured::mean_of_few(&leads)));
         }
     }
@@ -120,15 +125,15 @@ fn accuracies(all: &[Runs]) -> Table {
         "outer steps × tasks",
         "minutes of training",
     ]);
-    for setting in Setting::ALL {
+    for &setting in Setting::ALL {
         for runs in all.iter().filter(|runs| runs.setting == setting) {
             let shown = |ensemble, of| {
                 let Measured { value, ci95 } = runs.accuracy(ensemble, of);
                 if value.is_finite() { format!("{value:.2} ± {ci95:.2}") } else { "–".into() }
             };
             table.row([
-                setting.to_string(),
-                runs.method.to_string(),
+                setting.title(),
+                runs.method.title().into(),
                 runs.tests(false).len().to_string(),
                 shown(false, transductive),
                 shown(true, transductive),
@@ -143,7 +148,7 @@ fn accuracies(all: &[Runs]) -> Table {
 }
 
 fn published() -> Table {
-    let settings = Setting::ALL.map(|setting| setting.to_string());
+    let settings = Setting::ALL.iter().map(|setting| setting.title());
     let mut table = Table::of(["published".to_string()].into_iter().chain(settings).collect());
     for (source, accuracies) in PUBLISHED {
         table.row([source.to_string()].into_iter().chain(accuracies.map(|accuracy| format!("{accuracy:?}"))));
@@ -152,13 +157,11 @@ fn published() -> Table {
 }
 
 fn validations(results: &[Completed<Run, Record>]) -> Table {
-    let mut table = Table::new(["setting", "method", "seed", "step", "seconds", "accuracy"]);
+    let mut table = Table::new(["run", "step", "seconds", "accuracy"]);
     for Completed { piece, record } in results {
         for validation in &record.validations {
             table.row([
-                piece.setting.key().to_string(),
-                piece.method.key().to_string(),
-                piece.config.seed.to_string(),
+                piece.key(),
                 validation.step.to_string(),
                 validation.seconds.to_string(),
                 validation.accuracy.to_string(),
@@ -168,34 +171,43 @@ fn validations(results: &[Completed<Run, Record>]) -> Table {
     table
 }
 
-/// A panel for each setting, with the mean curve of each method.
-fn curves(all: &[Runs]) -> Illustration {
-    let panels = Setting::ALL.into_iter().filter_map(|setting| {
-        let runs: Vec<&Runs> = all.iter().filter(|runs| runs.setting == setting).collect();
-        let ends = runs.iter().flat_map(|runs| &runs.records).filter_map(|run| run.validations.last());
+/// A panel for each setting in which runs are validated, with the mean curve of each method.
+fn curves(results: &[Completed<Run, Record>]) -> Illustration {
+    let panels = Setting::ALL.iter().filter_map(|setting| {
+        let is_validated = |run: &Run| {
+            let shape = evaluation_shape(&run.config);
+            (shape.ways, shape.shots) == setting.ways_and_shots()
+        };
+        let here: Vec<_> = results.iter().filter(|it| is_validated(&it.piece)).collect();
+        let ends = here.iter().filter_map(|it| it.record.validations.last());
         let lowest = ends.map(|validation| validation.accuracy).reduce(f64::min)?;
         let accuracy = Axis::linear("validation accuracy (%)").range((lowest - 5.0).max(0.0), 100.0);
-        let panel = Panel::new(Axis::linear("hours of training"), accuracy).titled(setting.to_string());
-        Some(runs.into_iter().fold(panel, |panel, runs| panel.with(curve(runs))))
+        let panel = Panel::new(Axis::linear("hours of training"), accuracy).titled(setting.title());
+        let series = Method::ALL.iter().filter_map(|&method| {
+            let records = here.iter().filter(|it| it.piece.training.method == method);
+            curve(method, &records.map(|it| &it.record).collect::<Vec<_>>())
+        });
+        Some(series.fold(panel, Panel::with))
     });
     Illustration {
         name: "curves",
-        caption: "Validation accuracy against hours of training: means over seeds, with bands from the lowest to the highest."
+        caption: "Validation accuracy against hours of training: means over seeds, with bands from the lowest to the highest. \
+                  Prototypes are validated on 20-way 1-shot."
             .into(),
         figure: Figure { panels: panels.collect() },
     }
 }
 
 /// The mean over the runs at each validation that all of them have.
-fn curve(runs: &Runs) -> Series {
-    let count = runs.records.iter().map(|run| run.validations.len()).min().unwrap_or_default();
+fn curve(method: Method, runs: &[&Record]) -> Option<Series> {
+    let count = runs.iter().map(|run| run.validations.len()).min()?;
     let point = |at: usize| {
-        let of = |value: fn(&super::Validation) -> f64| {
-            runs.records.iter().map(|run| value(&run.validations[at])).collect::<Vec<_>>()
+        let of = |value: fn(&Validation) -> f64| {
+            runs.iter().map(|run| value(&run.validations[at])).collect::<Vec<_>>()
         };
         let (hours, accuracies) = (of(|it| it.seconds / 3600.0), of(|it| it.accuracy));
         ([mean(&hours), mean(&accuracies)], min_max(&accuracies))
     };
     let (points, band) = (0..count).map(point).unzip();
-    Series::line(runs.method.to_string(), points).band(band)
+    Some(Series::line(method.title().to_string(), points).band(band))
 }

@@ -11,10 +11,8 @@ use crate::train::{self, Evaluation, Trainer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The most checkpoints in the ensemble.
+/// The most checkpoints in the ensemble. It is tested on as many times fewer episodes, and so takes as long as one checkpoint.
 pub const ENSEMBLE: usize = 5;
-/// Share of a run's time that is training; the rest is tests.
-const TRAINING: f64 = 0.9;
 
 /// Result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +47,8 @@ pub struct Validation {
 /// Test accuracies of one checkpoint or of an ensemble, percent, with their 95 % intervals over episodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Test {
+    /// What it was tested on.
+    pub setting: Setting,
     /// The outer steps of the checkpoints, best first.
     pub checkpoints: Vec<u64>,
     /// Number of episodes.
@@ -59,15 +59,16 @@ pub struct Test {
     pub support: Measured,
 }
 
-/// Trains according to the configuration of `piece` in the folder called `name`, and tests on episodes of its setting. An interrupted
-/// run continues at its last checkpoint, and with the tests that it lacks; a finished one is only tested.
+/// Trains `run` in a folder of its name, and tests on episodes of its settings. An interrupted run continues at its last checkpoint,
+/// and with the tests that it lacks; a finished one is only tested.
 ///
 /// # Errors
 /// Returns an error if the run fails; divergence is no error, and is recorded.
-pub fn train_and_test(piece: &Run, name: &str, workspace: &mut Workspace) -> Result<Record, Error> {
-    let (config, folder) = (&piece.config, workspace.folder()?.join(name));
-    let mut watcher = TrainingProgress::new(workspace, TRAINING);
-    let mut trainer = start_or_resume(&folder, config, &mut watcher)?;
+pub fn train_and_test(run: &Run, workspace: &mut Workspace) -> Result<Record, Error> {
+    let folder = workspace.folder()?.join(run.key());
+    let share = run.work_of_training() / (run.work_of_training() + run.work_of_tests());
+    let mut watcher = TrainingProgress::new(workspace, share);
+    let mut trainer = start_or_resume(&folder, &run.config, &mut watcher)?;
     let diverged = match trainer.run(&mut watcher) {
         Err(train::Error::Diverged { step, .. }) => Some(step),
         ended => ended.map(|_| None)?,
@@ -76,7 +77,7 @@ pub fn train_and_test(piece: &Run, name: &str, workspace: &mut Workspace) -> Res
         Some(_) => Vec::new(),
         None => {
             trainer.check_saved()?;
-            tests(&trainer, piece.setting, workspace)?
+            tests(&trainer, run, share, workspace)?
         }
     };
     let state = trainer.training_state();
@@ -84,7 +85,7 @@ pub fn train_and_test(piece: &Run, name: &str, workspace: &mut Workspace) -> Res
         diverged,
         validations: validations(trainer.run_dir())?,
         steps: state.step,
-        meta_batch: config.outer.meta_batch,
+        meta_batch: run.config.outer.meta_batch,
         evaluations: state.evaluations.total(),
         seconds: state.seconds,
         tests,
@@ -105,40 +106,46 @@ fn validations(run: &RunDir) -> Result<Vec<Validation>, Error> {
     Ok(records.collect())
 }
 
-/// Tests the best checkpoint by validation, and the ensemble of the best, on episodes of `setting`. Each test is stored in the run's
-/// folder as soon as it is done.
-fn tests(trainer: &Trainer, setting: Setting, workspace: &mut Workspace) -> Result<Vec<Test>, Error> {
-    let (config, learner, run) = (trainer.config(), trainer.learner(), trainer.run_dir());
-    let kept = run.best_steps()?.len().clamp(1, ENSEMBLE);
-    let best = run.best_checkpoints(kept, config.checkpoint.keep_best)?;
+/// Tests the best checkpoint by validation, and the ensemble of the best, on episodes of each setting. Each test is stored in the run's
+/// folder as soon as it is done. What came before is the share `before` of the piece.
+fn tests(trainer: &Trainer, run: &Run, before: f64, workspace: &mut Workspace) -> Result<Vec<Test>, Error> {
+    let (config, learner, folder) = (&run.config, trainer.learner(), trainer.run_dir());
+    let kept = folder.best_steps()?.len().clamp(1, ENSEMBLE);
+    let best = folder.best_checkpoints(kept, config.checkpoint.keep_best)?;
     let members = best.iter().map(|saved| saved.theta(&learner.leaves(), &learner.opened.device));
     let members = members.collect::<Result<Vec<_>, _>>()?;
     let steps: Vec<u64> = best.iter().map(|saved| saved.training_state.step).collect();
 
-    let file = run.path().join(format!("tests-{}.json", setting.key()));
+    let file = folder.path().join("tests.json");
     let mut tests: Vec<Test> = read(&file)?.unwrap_or_default();
     let loader = trainer.episodes().images()?;
-    let (ways, shots) = setting.ways_and_shots();
-    let evaluation = Evaluation {
-        shape: EpisodeShape { ways, shots, queries: config.eval.queries },
-        ..Evaluation::new(config, Part::Test, config.eval.test_episodes)
-    };
-    for size in [1, kept] {
-        if tests.iter().any(|test| test.checkpoints == steps[..size] && test.episodes == evaluation.episodes)
-        {
+    let all = config.eval.test_episodes;
+    let wanted: Vec<(Setting, usize, usize)> = (run.training.settings.iter())
+        .flat_map(|setting| [(*setting, 1, all), (*setting, kept, all.div_ceil(ENSEMBLE))])
+        .collect();
+    for (at, &(setting, size, episodes)) in wanted.iter().enumerate() {
+        let is_this = |test: &Test| {
+            (test.setting, &test.checkpoints[..], test.episodes) == (setting, &steps[..size], episodes)
+        };
+        if tests.iter().any(is_this) {
             continue;
         }
-        let (before, all) = (if size == 1 { 0 } else { 1 }, (1 + kept) as f64);
+        let (ways, shots) = setting.ways_and_shots();
+        let evaluation = Evaluation {
+            shape: EpisodeShape { ways, shots, queries: config.eval.queries },
+            ..Evaluation::new(config, Part::Test, episodes)
+        };
         let modes = [BatchNorm::Transductive, BatchNorm::Support];
         let [transductive, support] =
             learner.evaluate(&members[..size], loader, &evaluation, modes, |done| {
-                let done = before as f64 + size as f64 * done as f64 / evaluation.episodes as f64;
-                workspace.progress(TRAINING + (1.0 - TRAINING) * done / all);
+                let done = (at as f64 + done as f64 / episodes as f64) / wanted.len() as f64;
+                workspace.progress(before + (1.0 - before) * done);
             });
         let measured = |accuracy: train::Accuracy| Measured { value: accuracy.mean, ci95: accuracy.ci95 };
         tests.push(Test {
+            setting,
             checkpoints: steps[..size].to_vec(),
-            episodes: evaluation.episodes,
+            episodes,
             transductive: measured(transductive),
             support: measured(support),
         });
