@@ -124,6 +124,11 @@ pub const fn decay() -> Number {
     Number { range: "a number ≥ 0 and < 1", contains: |number| (0.0..1.0).contains(&number) }
 }
 
+/// A number of at least 0 and less than ½.
+pub const fn less_than_half() -> Number {
+    Number { range: "a number ≥ 0 and < 0.5", contains: |number| (0.0..0.5).contains(&number) }
+}
+
 impl Number {
     fn accepts(&self, number: f64) -> bool {
         number.is_finite() && (self.contains)(number)

@@ -189,6 +189,7 @@ fn defaults_follow_the_keys_they_depend_on() {
         rotations: Rotations::None,
         flips: false,
         shift: 0,
+        warp: 0.0,
         image_size: 28,
         channels: None,
         fit: Some(Fit::Stretch),
@@ -391,6 +392,7 @@ fn wrong_types_and_ranges_name_the_values_allowed() {
         ("outer.clip = 0.0", "`outer.clip` must be a number > 0, got 0.0"),
         ("data.rotations = 1", "`data.rotations` must be one of \"none\", \"classes\", \"episode\", got 1"),
         ("data.flips = 1", "`data.flips` must be true or false, got 1"),
+        ("data.warp = 0.5", "`data.warp` must be a number ≥ 0 and < 0.5, got 0.5"),
         ("data.shift = -1", "`data.shift` must be a whole number ≥ 0, got -1"),
         (
             "memory = { plan = 'snapshots', snapshots = 0 }",

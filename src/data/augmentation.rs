@@ -1,4 +1,4 @@
-//! Random changes of training episodes: turned classes, mirrored and shifted images.
+//! Random changes of training episodes: turned classes, mirrored, shifted and warped images.
 //!
 //! Each kind has a random stream of its own, so that what one of them draws, and which classes and images are drawn,
 //! does not depend on the others.
@@ -12,7 +12,7 @@ use super::{EpisodeShape, ImageRef, Selection};
 use bilevel::rng::generator;
 
 /// How training episodes are changed. The default leaves them as they are.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Augmentation {
     /// Whether each class of an episode is turned by a random multiple of 90°, the same for all its images.
     pub turns: bool,
@@ -20,6 +20,8 @@ pub struct Augmentation {
     pub flips: bool,
     /// Each image is moved down and to the right by whole numbers of pixels, uniform from −`shift` to `shift`.
     pub shift: usize,
+    /// Each image is then turned, stretched and slanted by a [`Warp`](super::Warp) of four numbers, uniform from −`warp` to `warp`.
+    pub warp: f32,
 }
 
 impl Augmentation {
@@ -45,6 +47,12 @@ impl Augmentation {
                 image.placement.right = random.random_range(-most..=most);
             }
         }
+        if self.warp > 0.0 {
+            let mut random = generator(seed, "episode/warps", index);
+            for image in images(episode) {
+                image.placement.warp = std::array::from_fn(|_| random.random_range(-self.warp..=self.warp));
+            }
+        }
     }
 }
 
@@ -54,7 +62,8 @@ impl fmt::Display for Augmentation {
         let turns = self.turns.then(|| "classes turned by a random multiple of 90°".to_string());
         let flips = self.flips.then(|| "half of the images mirrored".to_string());
         let shift = (self.shift > 0).then(|| format!("images shifted by up to {} pixels", self.shift));
-        let done: Vec<String> = [turns, flips, shift].into_iter().flatten().collect();
+        let warp = (self.warp > 0.0).then(|| format!("images warped by up to {}", self.warp));
+        let done: Vec<String> = [turns, flips, shift, warp].into_iter().flatten().collect();
         if done.is_empty() { out.pad("none") } else { out.pad(&done.join(", ")) }
     }
 }

@@ -35,25 +35,25 @@ pub struct Episode {
 }
 
 /// A reference to one image of an [`ImageSet`](super::ImageSet).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ImageRef {
     /// Its class, perhaps rotated.
     pub class: RotatedClass,
     /// Its index within the class.
     pub example: usize,
-    /// How it is mirrored and shifted, after the rotation of its class.
+    /// How it is mirrored, shifted and warped, after the rotation of its class.
     pub placement: Placement,
 }
 
 impl ImageRef {
-    /// Image number `example` of `class`, neither mirrored nor shifted.
+    /// Image number `example` of `class`, as it is stored but for the rotation of its class.
     pub fn new(class: RotatedClass, example: usize) -> Self {
         Self { class, example, placement: Placement::default() }
     }
 }
 
 /// References to the images of an episode, in order of its classes; with n images per class, image i has label i / n.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Selection {
     /// Support images, `[ways·shots]`.
     pub support: Vec<ImageRef>,

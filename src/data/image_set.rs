@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::pixels::Pixels;
+use super::warp::{Warp, warped};
 use super::{Channels, Error, ImageRef, Part, placement};
 use crate::support::hex::hex;
 
@@ -175,7 +176,7 @@ impl ImageSet {
         self.pixels.get(start..start + self.format.values())
     }
 
-    /// The image that `image_ref` refers to as it is shown: rotated, mirrored and shifted; `[size, size, channels]`.
+    /// The image that `image_ref` refers to as it is shown: rotated, mirrored, shifted and warped; `[size, size, channels]`.
     ///
     /// # Panics
     /// As for [`ImageSet::image`].
@@ -189,7 +190,11 @@ impl ImageSet {
                 None => shown.extend(std::iter::repeat_n(paper, channels)),
             }
         }
-        shown
+        if placement.warp == Warp::default() {
+            shown
+        } else {
+            warped(&shown, size, channels, paper, placement.warp)
+        }
     }
 
     /// The pixels of all images, `[images, size, size, channels]`, in order of their classes.
@@ -286,7 +291,7 @@ mod tests {
         let set = ImageSet::of(format, vec![Class::new("a", "a", None, 1)], pixels.into())?;
         let turned = RotatedClass { class: 0, quarter_turns: 1 };
         assert_eq!(set.shown(&ImageRef::new(turned, 0)), [3, 4, 5, 9, 10, 11, 0, 1, 2, 6, 7, 8]);
-        let placement = Placement { mirrored: false, down: 1, right: 0 };
+        let placement = Placement { down: 1, ..Placement::default() };
         let shifted = ImageRef { placement, ..ImageRef::new(RotatedClass::upright(0), 0) };
         assert_eq!(set.shown(&shifted), [255, 255, 255, 255, 255, 255, 0, 1, 2, 3, 4, 5]);
         Ok(())

@@ -55,6 +55,7 @@ mod sinusoid;
 mod source;
 mod split;
 pub mod split_list;
+mod warp;
 
 pub use augmentation::Augmentation;
 pub use channels::Channels;
@@ -83,3 +84,4 @@ pub use sampler::Sampler;
 pub use sinusoid::{INPUTS, Sinusoid, SinusoidEpisode, Sinusoids};
 pub use source::{Defaults, LoadOptions, Loaded, Location, Offer, Progress, Source};
 pub use split::{Split, SplitRule, TRAINING_FRACTION};
+pub use warp::Warp;

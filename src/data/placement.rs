@@ -4,8 +4,10 @@
 //! (row, column) is the stored pixel number first + row·down + column·right. Shifted by (d, r), it reads (row − d,
 //! column − r) instead, and what lies outside is paper.
 
-/// How one training image is mirrored and shifted. The default leaves it as it is.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+use super::warp::Warp;
+
+/// How one training image is mirrored, shifted and warped. The default leaves it as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Placement {
     /// Whether left and right are exchanged.
     pub mirrored: bool,
@@ -13,6 +15,8 @@ pub struct Placement {
     pub down: i32,
     /// Pixels by which it is moved to the right; negative moves it to the left.
     pub right: i32,
+    /// How it is then turned, stretched and slanted.
+    pub warp: Warp,
 }
 
 /// The order in which a turned and mirrored square image reads the pixels of the stored one.
@@ -50,9 +54,9 @@ impl PixelOrder {
 }
 
 /// For each pixel of a square image of `size`² pixels, turned counter-clockwise by `quarter_turns`, then mirrored and shifted
-/// by `placement`: the number of the stored pixel that is seen there, in row-major order; `None` for paper, which moves in.
+/// by `placement`, but not warped: the number of the stored pixel that is seen there, in row-major order; `None` for paper, which moves in.
 pub fn sources(size: usize, quarter_turns: u8, placement: Placement) -> impl Iterator<Item = Option<usize>> {
-    let Placement { mirrored, down, right } = placement;
+    let Placement { mirrored, down, right, .. } = placement;
     let order = PixelOrder::new(size, quarter_turns, mirrored);
     let (inside, down, right) = (0..size as isize, down as isize, right as isize);
     inside.clone().flat_map(move |row| {
@@ -69,7 +73,7 @@ pub fn sources(size: usize, quarter_turns: u8, placement: Placement) -> impl Ite
 mod tests {
     use super::*;
 
-    const UPRIGHT: Placement = Placement { mirrored: false, down: 0, right: 0 };
+    const UPRIGHT: Placement = Placement { mirrored: false, down: 0, right: 0, warp: [0.0; 4] };
 
     fn placed(image: &[u8], size: usize, quarter_turns: u8, placement: Placement) -> Vec<u8> {
         let sources = sources(size, quarter_turns, placement);
@@ -127,8 +131,8 @@ mod tests {
         for turns in 0..4 {
             for mirrored in [false, true] {
                 let whole = placed(&image, 4, turns, Placement { mirrored, ..UPRIGHT });
-                let then = placed(&whole, 4, 0, Placement { mirrored: false, down: -1, right: 2 });
-                let at_once = placed(&image, 4, turns, Placement { mirrored, down: -1, right: 2 });
+                let then = placed(&whole, 4, 0, Placement { down: -1, right: 2, ..UPRIGHT });
+                let at_once = placed(&image, 4, turns, Placement { mirrored, down: -1, right: 2, ..UPRIGHT });
                 assert_eq!(at_once, then, "{turns}, {mirrored}");
             }
         }

@@ -75,7 +75,7 @@ mod tests {
         // A counter-clockwise quarter turn moves the last column to the first row.
         (0..9).for_each(|at| assert_eq!(255 - drawn.get_pixel(at, 0)[0], ink[at as usize * 9 + 8]));
         assert!(display_name(&set, image).ends_with(" (90°)"));
-        let placement = Placement { mirrored: true, down: 1, right: 0 };
+        let placement = Placement { mirrored: true, down: 1, ..Placement::default() };
         let changed = render(&set, ImageRef { placement, ..image }).into_luma8();
         (0..9).for_each(|at| assert_eq!(changed.get_pixel(at, 0)[0], PAPER));
         (0..9).for_each(|at| assert_eq!(changed.get_pixel(at, 1), drawn.get_pixel(8 - at, 0)));

@@ -66,8 +66,8 @@ impl Sampler {
         &self.normalisation
     }
 
-    /// The images that `refs` refer to as a network's input, `[refs, size, size, channels]`: turned, mirrored and shifted, and
-    /// normalised. Grey images that are not normalised have ink 1 and paper 0.
+    /// The images that `refs` refer to as a network's input, `[refs, size, size, channels]`: turned, mirrored, shifted and
+    /// warped, and normalised. Grey images that are not normalised have ink 1 and paper 0.
     ///
     /// # Panics
     /// Panics if there is no such class or example.
@@ -233,7 +233,9 @@ mod tests {
     }
 
     /// All kinds of augmentation of the 2×2 images.
-    const ALL: Augmentation = Augmentation { turns: true, flips: true, shift: 1 };
+    const ALL: Augmentation = Augmentation { turns: true, flips: true, shift: 1, warp: 0.25 };
+
+    const NONE: Augmentation = Augmentation { turns: false, flips: false, shift: 0, warp: 0.0 };
 
     /// The episodes of `part` with and without `augmentation`, without rotated classes.
     fn pairs(augmentation: Augmentation, part: Part) -> Result<Vec<[Selection; 2]>, Error> {
@@ -251,11 +253,19 @@ mod tests {
         let augmented = upright_sampler(3)?.with_augmentation(ALL);
         let Selection { support, .. } = augmented.select(Part::Train, 7, &SHAPE);
         let changes = |image: &ImageRef| {
-            let Placement { mirrored, down, right } = image.placement;
-            (image.class.quarter_turns, mirrored, down, right)
+            let Placement { mirrored, down, right, warp: [first, ..] } = image.placement;
+            (image.class.quarter_turns, mirrored, down, right, (1000.0 * first).round())
         };
         let drawn: Vec<_> = support.iter().take(4).map(changes).collect();
-        assert_eq!(drawn, [(3, false, -1, -1), (3, true, 1, 0), (3, true, -1, 1), (3, false, 1, 0)]);
+        assert_eq!(
+            drawn,
+            [
+                (3, false, -1, -1, -194.0),
+                (3, true, 1, 0, 50.0),
+                (3, true, -1, 1, -82.0),
+                (3, false, 1, 0, 38.0)
+            ]
+        );
         Ok(())
     }
 
@@ -271,22 +281,21 @@ mod tests {
     #[test]
     fn each_kind_of_augmentation_draws_as_it_does_alone() -> Result<(), Error> {
         let kinds = [
-            Augmentation { flips: false, shift: 0, ..ALL },
-            Augmentation { turns: false, shift: 0, ..ALL },
-            Augmentation { turns: false, flips: false, ..ALL },
+            Augmentation { turns: true, ..NONE },
+            Augmentation { flips: true, ..NONE },
+            Augmentation { shift: 1, ..NONE },
+            Augmentation { warp: 0.25, ..NONE },
         ];
-        let [turns, flips, shifts] = kinds.map(|kind| pairs(kind, Part::Train));
-        let alone = turns?.into_iter().zip(flips?).zip(shifts?);
-        for ([_, all], (([_, turns], [_, flips]), [_, shifts])) in pairs(ALL, Part::Train)?.iter().zip(alone)
-        {
-            for (((all, turned), flipped), shifted) in
-                images(all).zip(images(&turns)).zip(images(&flips)).zip(images(&shifts))
-            {
+        let alone: Vec<_> =
+            kinds.into_iter().map(|kind| pairs(kind, Part::Train)).collect::<Result<_, _>>()?;
+        for (index, [_, all]) in pairs(ALL, Part::Train)?.iter().enumerate() {
+            let alone = [0, 1, 2, 3].map(|kind: usize| images(&alone[kind][index][1]).collect::<Vec<_>>());
+            for (at, all) in images(all).enumerate() {
+                let [turned, flipped, shifted, warped] = [0, 1, 2, 3].map(|kind: usize| alone[kind][at]);
                 assert_eq!(all.class, turned.class);
-                assert_eq!(
-                    all.placement,
-                    Placement { mirrored: flipped.placement.mirrored, ..shifted.placement }
-                );
+                let Placement { mirrored, .. } = flipped.placement;
+                let Placement { warp, .. } = warped.placement;
+                assert_eq!(all.placement, Placement { mirrored, warp, ..shifted.placement });
             }
         }
         Ok(())
@@ -303,7 +312,7 @@ mod tests {
 
     #[test]
     fn all_images_of_a_class_are_turned_alike_and_each_turn_is_equally_frequent() -> Result<(), Error> {
-        let turns_only = Augmentation { flips: false, shift: 0, ..ALL };
+        let turns_only = Augmentation { turns: true, ..NONE };
         let mut counts = [0; 4];
         for [_, Selection { support, query }] in pairs(turns_only, Part::Train)? {
             for (support, query) in support.chunks(SHAPE.shots).zip(query.chunks(SHAPE.queries)) {
@@ -316,19 +325,25 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_images_are_mirrored_and_all_shifts_are_equally_frequent() -> Result<(), Error> {
+    fn half_of_the_images_are_mirrored_and_all_shifts_and_warps_are_equally_frequent() -> Result<(), Error> {
         let mut mirrored = 0;
         let mut shifts = [0; 9];
+        let mut warps = [[0; 4]; 4];
         for [_, augmented] in pairs(ALL, Part::Train)? {
-            for ImageRef { placement: Placement { mirrored: is_mirrored, down, right }, .. } in
+            for ImageRef { placement: Placement { mirrored: is_mirrored, down, right, warp }, .. } in
                 images(&augmented)
             {
                 mirrored += usize::from(*is_mirrored);
                 shifts[usize::try_from(3 * (down + 1) + right + 1).expect("shifts from -1 to 1")] += 1;
+                for (entry, counts) in warp.iter().zip(&mut warps) {
+                    assert!(entry.abs() <= 0.25);
+                    counts[((entry + 0.25) * 8.0).min(3.0) as usize] += 1;
+                }
             }
         }
         assert_share(mirrored, 5000, 0.5);
         shifts.iter().for_each(|count| assert_share(*count, 5000, 1.0 / 9.0));
+        warps.as_flattened().iter().for_each(|count| assert_share(*count, 5000, 0.25));
         Ok(())
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A CPU shares the memory of the host, so the host assembles the pixels; those of the next meta-batch are assembled
 //! while the current one is used. Other devices hold all images in their memory. Only the indices of images and how
-//! they are turned, mirrored and shifted are sent to them, a few bytes each, and the device gathers the pixels.
+//! they are turned, mirrored and shifted are sent to them, a few bytes each, and the device gathers the pixels. Images
+//! that are warped are computed by the host, and sent.
 
 use super::device_images::DeviceImages;
 use crate::data::{EpisodeShape, ImageRef, Part, Sampler, Selection};
@@ -50,7 +51,9 @@ impl EpisodeLoader {
     pub fn new(sampler: Sampler, opened: &Opened) -> Self {
         let set = sampler.set();
         let fits = set.pixels().len().saturating_mul(size_of::<f32>()) <= MOST_RESIDENT_BYTES;
-        let resident = (!opened.is_cpu() && fits).then(|| DeviceImages::new(&sampler, &opened.device));
+        let are_stored = sampler.augmentation().warp == 0.0;
+        let resident =
+            (!opened.is_cpu() && fits && are_stored).then(|| DeviceImages::new(&sampler, &opened.device));
         let prefetches = resident.is_none() && opened.workers.threads > 1;
         Self { sampler, device: opened.device.clone(), resident, prefetches }
     }
@@ -149,7 +152,7 @@ mod tests {
     use std::sync::Arc;
 
     const SHAPE: EpisodeShape = EpisodeShape { ways: 4, shots: 2, queries: 3 };
-    const PLAIN: Augmentation = Augmentation { turns: false, flips: false, shift: 0 };
+    const PLAIN: Augmentation = Augmentation { turns: false, flips: false, shift: 0, warp: 0.0 };
 
     /// A loader of images with 9 pixels a side.
     fn loader(rotations: bool, augmentation: Augmentation, threads: usize) -> Result<EpisodeLoader, Error> {
@@ -184,7 +187,7 @@ mod tests {
     /// Every combination of turns, flips and some shifts, the largest included.
     fn augmentations() -> impl Iterator<Item = Augmentation> {
         [0, 1, 4, 8].into_iter().flat_map(|shift| {
-            (0..4).map(move |bits| Augmentation { turns: bits & 1 > 0, flips: bits & 2 > 0, shift })
+            (0..4).map(move |bits| Augmentation { turns: bits & 1 > 0, flips: bits & 2 > 0, shift, ..PLAIN })
         })
     }
 
@@ -252,7 +255,7 @@ mod tests {
 
     #[test]
     fn prefetched_batches_equal_those_loaded_on_demand() -> Result<(), Error> {
-        let augmentation = Augmentation { flips: true, shift: 2, ..PLAIN };
+        let augmentation = Augmentation { flips: true, shift: 2, warp: 0.2, ..PLAIN };
         let (single, threaded) = (loader(true, augmentation, 1)?, loader(true, augmentation, 2)?);
         let (mut on_demand, mut prefetched) = (single.batches(SHAPE, 3, 4), threaded.batches(SHAPE, 3, 4));
         assert!(on_demand.prefetcher.is_none() && prefetched.prefetcher.is_some());

@@ -249,7 +249,12 @@ fn insufficient(config: &Config, set: &ImageSet, error: crate::data::Error) -> E
 }
 
 fn augmentation(data: &Data) -> Augmentation {
-    Augmentation { turns: data.rotations == Rotations::Episode, flips: data.flips, shift: data.shift }
+    Augmentation {
+        turns: data.rotations == Rotations::Episode,
+        flips: data.flips,
+        shift: data.shift,
+        warp: data.warp as f32,
+    }
 }
 
 /// Checks that a resumed run uses the images that it started with, if it is known which these were.

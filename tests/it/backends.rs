@@ -168,7 +168,8 @@ fn wgpu_and_flex_draw_the_same_pixels() {
     let set = Glyphs { alphabets: 2, ..Glyphs::default() }.draw(14).unwrap();
     let split = Split::new(&set, SplitRule::Fraction { train: 0.7 }, 5, true, 1).unwrap();
     let plain = Sampler::new(Arc::new(set), split, 1);
-    let augmented = plain.clone().with_augmentation(Augmentation { turns: true, flips: true, shift: 3 });
+    let augmented =
+        plain.clone().with_augmentation(Augmentation { turns: true, flips: true, shift: 3, warp: 0.0 });
     let shape = EpisodeShape { ways: 5, shots: 2, queries: 3 };
     for sampler in [plain, augmented] {
         let [flex, wgpu] = [Backend::Flex, Backend::Wgpu].map(|backend| {

@@ -51,7 +51,8 @@ fn predict_reads_the_folders_that_data_episode_writes() {
 #[test]
 fn data_episode_shows_training_episodes_as_they_are_augmented() {
     let folder = TempDir::new().unwrap();
-    let augmented = "--set data.rotations=episode --set data.flips=true --set data.shift=3";
+    let augmented =
+        "--set data.rotations=episode --set data.flips=true --set data.shift=3 --set data.warp=0.1";
     for split in ["train", "test"] {
         let line = format!("data episode --set data.image_size=14 --split {split}");
         run(folder.path(), &format!("{line} --out {split}")).ok();
@@ -90,7 +91,7 @@ fn info_counts_the_classes_and_images_of_a_folder() {
     }
     let augmented =
         run(folder.path(), &format!("{line} --set data.rotations=episode --set data.shift=2 --json"));
-    let expected = serde_json::json!({ "turns": true, "flips": false, "shift": 2 });
+    let expected = serde_json::json!({ "turns": true, "flips": false, "shift": 2, "warp": 0.0 });
     assert_eq!(augmented.json()["augmentation"], expected);
 }
 

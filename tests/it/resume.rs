@@ -313,7 +313,8 @@ fn kills_with_a_head_and_learned_rates_end_with_the_same_bits() {
 
 #[test]
 fn kills_with_augmentation_end_with_the_same_bits() {
-    let augmentation = "--set data.rotations=episode --set data.flips=true --set data.shift=2";
+    let augmentation =
+        "--set data.rotations=episode --set data.flips=true --set data.shift=2 --set data.warp=0.1";
     killed_at_random(&format!("{augmentation} --set checkpoint.every=1"), 8);
 }
 
@@ -323,9 +324,12 @@ fn a_run_with_rotations_as_earlier_versions_wrote_them_is_resumed_to_the_same_bi
     experiment.torn_after(2, 4);
     let file = experiment.torn().join("config.toml");
     let mut old = fs::read_to_string(&file).unwrap();
-    for (written, earlier) in
-        [("rotations = \"classes\"", "rotations = true"), ("flips = false\n", ""), ("shift = 0\n", "")]
-    {
+    for (written, earlier) in [
+        ("rotations = \"classes\"", "rotations = true"),
+        ("flips = false\n", ""),
+        ("shift = 0\n", ""),
+        ("warp = 0.0\n", ""),
+    ] {
         assert!(old.contains(written), "{old}");
         old = old.replace(written, earlier);
     }

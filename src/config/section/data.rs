@@ -4,7 +4,8 @@ use super::task::{self, TaskKind};
 use crate::config::checker::Checker;
 use crate::config::key::{Computed, Fixed, Is, Key, Open, Otherwise, keys};
 use crate::config::kind::{
-    self, ChannelCount, Count, Flag, Kind, OneOf, PerChannel, at_least, between, one_of, positive, share,
+    self, ChannelCount, Count, Flag, Kind, Number, OneOf, PerChannel, at_least, between, less_than_half,
+    one_of, positive, share,
 };
 use crate::data::registry::SOURCES;
 use crate::data::{Channels, Error, Fit, Location, Normalisation, Rotations, Source, SplitRule};
@@ -35,6 +36,10 @@ keys! {
     /// Largest shift of the images of a training episode, in pixels. Each image is moved down and to the right by two
     /// random whole numbers, uniform from −shift to shift; what moves in is paper.
     SHIFT: Fixed<Count> = "data.shift", at_least(0), Is(|| 0);
+    /// Largest warp of the images of a training episode. Each image is turned, stretched and slanted a little: it is read through a
+    /// linear map about its centre, the identity plus four random numbers, uniform from −warp to warp; what moves in is paper. The
+    /// CPU computes the images, for a GPU too.
+    WARP: Fixed<Number> = "data.warp", less_than_half(), Is(|| 0.0);
     /// Height and width of the images, in pixels.
     IMAGE_SIZE: Fixed<Count> = "data.image_size", between(8, 256), Is(|| 28);
     /// Values of a pixel: 1 for grey, 3 for colour, "auto" for the default.
@@ -137,6 +142,8 @@ pub struct Data {
     pub flips: bool,
     /// Largest shift of the images of training episodes, in pixels; less than `image_size`.
     pub shift: usize,
+    /// Largest entry of the random linear map by which each image of a training episode is warped; less than ½.
+    pub warp: f64,
     /// Height and width of the images in pixels, 8 to 256.
     pub image_size: usize,
     /// Values of a pixel; `None` to choose by the images. A run's own configuration has the choice.
@@ -209,6 +216,7 @@ pub fn check(checker: &mut Checker) -> Data {
         rotations: checker.find(&ROTATIONS).unwrap_or_else(|| source.default_rotations(split)),
         flips: checker.get(&FLIPS),
         shift: shift(checker, image_size),
+        warp: checker.get(&WARP),
         image_size,
         skip_damaged: checker.get(&SKIP_DAMAGED),
         cache: checker.get(&CACHE),
