@@ -7,9 +7,9 @@ use crate::config::kind::{Count, Long, at_least, long};
 use serde::Serialize;
 
 keys! {
-    /// Outer steps between checkpoints.
+    /// Number of outer steps between checkpoints.
     EVERY: Fixed<Long> = "checkpoint.every", long(1), Is(|| 100);
-    /// Number of latest checkpoints to keep.
+    /// Number of most recent checkpoints to keep.
     KEEP: Fixed<Count> = "checkpoint.keep", at_least(1), Is(|| 3);
     /// Number of checkpoints with the best validation accuracies to keep. `metaburn eval --ensemble` evaluates them together.
     KEEP_BEST: Fixed<Count> = "checkpoint.keep_best", at_least(1), Is(|| 1);

@@ -15,51 +15,54 @@ use std::path::PathBuf;
 use toml::Value;
 
 keys! {
-    /// The source of the images.
+    /// Source of the images.
     SOURCE: Fixed<OneOf<&'static Source>> = "data.source", one_of(), Is(|| SOURCES[0]);
-    /// Folder of the images, relative to the working directory. Sources that generate images have none.
+    /// Folder that holds the images, relative to the working directory. Sources that generate their images have none.
     PATH: Key<kind::Location, Computed> = "data.path", kind::Location, Computed(default_paths);
-    /// A list of the images and their classes, over one folder: a CSV file with the columns `filename` and `label`, or a folder
-    /// with `train.csv`, `val.csv` and `test.csv`. Without one, each class is a folder.
+    /// A list of the images in data.path with their classes: a CSV file with the columns `filename` and `label`, or a
+    /// folder with `train.csv`, `val.csv` and `test.csv`. Without a list, each class is a folder.
     LIST: Open<kind::Location> = "data.list", kind::Location, Otherwise("none");
     /// How classes are divided into training and test classes.
     SPLIT: Key<OneOf<SplitRule>, Computed> = "data.split", one_of(), Computed(default_splits);
     /// Number of validation classes, taken from the training classes; 0 for none.
     VALIDATION: Open<Count> = "data.validation", at_least(0),
         Otherwise("100; for a folder, depends on its number of classes");
-    /// How training classes are rotated: not at all; by 90°, 180° and 270° as further classes ("classes"); or anew in
-    /// each episode, all images of a class by the same random multiple of 90° ("episode").
+    /// How training classes are rotated: not at all ("none"); by 90°, 180° and 270°, each rotation being an additional
+    /// class ("classes"); or randomly in each episode, all images of a class by the same multiple of 90° ("episode").
     ROTATIONS: Open<RotationsOrFlag> = "data.rotations", RotationsOrFlag,
         Otherwise("\"classes\" for split random-1200, else \"none\"");
-    /// Whether each image of a training episode is mirrored, left to right, with probability ½.
+    /// Whether each image of a training episode is flipped horizontally with probability ½.
     FLIPS: Fixed<Flag> = "data.flips", Flag, Is(|| false);
-    /// Largest shift of the images of a training episode, in pixels. Each image is moved down and to the right by two
-    /// random whole numbers, uniform from −shift to shift; what moves in is paper.
+    /// Maximum random shift of the images of a training episode, in pixels. Each image is moved vertically and horizontally
+    /// by two whole numbers drawn uniformly from −shift to shift; the pixels that this exposes are filled with the
+    /// background.
     SHIFT: Fixed<Count> = "data.shift", at_least(0), Is(|| 0);
-    /// Largest warp of the images of a training episode. Each image is turned, stretched and slanted a little: it is read through a
-    /// linear map about its centre, the identity plus four random numbers, uniform from −warp to warp; what moves in is paper. The
-    /// CPU computes the images, for a GPU too.
+    /// Maximum random warp of the images of a training episode: each is slightly rotated, stretched and sheared. The image
+    /// is sampled through a linear map about its centre, the identity matrix plus four entries drawn uniformly from −warp
+    /// to warp; pixels outside the image are filled with the background. The CPU computes these images, even if a GPU
+    /// trains on them.
     WARP: Fixed<Number> = "data.warp", less_than_half(), Is(|| 0.0);
     /// Height and width of the images, in pixels.
     IMAGE_SIZE: Fixed<Count> = "data.image_size", between(8, 256), Is(|| 28);
-    /// Values of a pixel: 1 for grey, 3 for colour, "auto" for the default.
+    /// Number of channels: 1 for grey, 3 for colour, "auto" for the default.
     CHANNELS: Key<ChannelCount, Computed> = "data.channels", ChannelCount, Computed(default_channels);
-    /// How images that are not square become squares: "stretch" scales width and height independently, "crop" keeps the
-    /// square in the middle, "pad" adds bars of the mean colour of the image's border.
+    /// How images that are not square are made square: "stretch" scales width and height independently, "crop" keeps the
+    /// central square, "pad" adds bars in the mean colour of the image's border.
     FIT: Open<OneOf<Fit>> = "data.fit", one_of(), Otherwise("\"stretch\"");
-    /// Whether a folder's grey images are dark on a light background and must be inverted. Images in colour never are.
+    /// Whether a folder's grey images are dark on a light background and must be inverted. Colour images are never
+    /// inverted.
     INVERT: Open<Flag> = "data.invert", Flag, Otherwise("detected from the images");
-    /// Whether a folder's images that cannot be decoded are left out, with a warning that counts them. Otherwise nothing is
-    /// trained, and all of them are named.
+    /// Whether to leave out a folder's images that cannot be decoded, with a warning that gives their number. Otherwise
+    /// training does not start, and the error lists them.
     SKIP_DAMAGED: Fixed<Flag> = "data.skip_damaged", Flag, Is(|| false);
     /// Folder in which decoded images are cached, relative to the working directory. The cache can be deleted at any time.
     CACHE: Fixed<kind::Location> = "data.cache", kind::Location, Is(|| "datasets/.cache".into());
-    /// Mean of each channel, for values from 0 to 1: a network's input is (value − mean)/deviation.
+    /// Mean of each channel, for pixel values from 0 to 1: the network's input is (value − mean)/deviation.
     MEAN: Open<PerChannel> = "data.mean", PerChannel(share()),
-        Otherwise("that of the training images; 0 for grey images");
+        Otherwise("computed from the training images; 0 for grey images");
     /// Standard deviation of each channel.
     DEVIATION: Open<PerChannel> = "data.deviation", PerChannel(positive()),
-        Otherwise("that of the training images; 1 for grey images");
+        Otherwise("computed from the training images; 1 for grey images");
 }
 
 /// One of the names of [`Rotations`], or a flag as written by earlier versions: true for `classes`, false for `none`.
@@ -110,7 +113,7 @@ fn default_splits() -> String {
 fn default_channels() -> String {
     of_each_source(|source| match source.default_channels() {
         Some(channels) => Some(format!("{} for {source}", channels.count())),
-        None => Some(format!("3 for {source} if more than one of 20 images has colours, else 1")),
+        None => Some(format!("3 for {source} if more than 1 in 20 images is in colour, else 1")),
     })
 }
 

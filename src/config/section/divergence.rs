@@ -7,13 +7,13 @@ use bilevel::choice;
 use serde::Serialize;
 
 keys! {
-    /// Whether to leave out tasks whose loss or gradient is not finite and to repeat the outer step with
-    /// the other tasks. The step then estimates the mean gradient of those other tasks.
+    /// Whether to leave out tasks whose loss or gradient is not finite and to repeat the outer step with the remaining
+    /// tasks. The step then estimates the mean gradient of those tasks.
     DROP_TASKS: Fixed<Flag> = "divergence.drop_tasks", Flag, Is(|| true);
     /// What to do if the step is still not finite: stop the run, skip the step (θ does not change), or
     /// return to the latest checkpoint and continue from it with other episodes.
     ACTION: Fixed<OneOf<Name>> = "divergence.action", one_of(), Is(|| Name::Stop);
-    /// Number of skipped steps, or of returns to a checkpoint, after which the run stops nevertheless.
+    /// Number of skipped steps, or of returns to a checkpoint, after which the run stops anyway.
     MOST: Fixed<Count> = "divergence.most", between(1, 1000), Is(|| 10);
 }
 

@@ -19,21 +19,22 @@ use serde::{Deserialize, Serialize, Serializer};
 use toml::{Table, Value};
 
 keys! {
-    /// The estimator of the meta-gradient; the last one if estimator.schedule lists others before it.
+    /// Estimator of the meta-gradient; if estimator.schedule lists others, the one that follows them.
     NAME: Fixed<OneOf<EstimatorName>> = "estimator.name", one_of(), Is(|| EstimatorName::Exact);
-    /// Estimators before that of estimator.name, in order, each with its last outer step. The other keys of this section
-    /// apply to every estimator that uses them. ["first-order until 1000"] and then "exact" is derivative-order annealing.
+    /// Estimators to use before estimator.name, in order, each with its last outer step. The other keys of this section
+    /// apply to every estimator that uses them. ["first-order until 1000"] followed by "exact" is derivative-order
+    /// annealing.
     SCHEDULE: Fixed<PhasesKind> = "estimator.schedule", PhasesKind, Is(Vec::new);
     /// Probability with which "ufom" computes the exact gradient.
     Q: Fixed<Number> = "estimator.q", probability(), Is(|| 0.1);
     /// Probability with which "step-coins" computes the Hessian-vector product of an inner step: one number
     /// for all inner steps, or a list with one for each, in order.
-    P: Open<ProbabilitiesKind> = "estimator.p", ProbabilitiesKind, Otherwise("adapted while running");
+    P: Open<ProbabilitiesKind> = "estimator.p", ProbabilitiesKind, Otherwise("adapted during training");
     /// Probability with which "telescoping" continues from each level to the next.
-    SURVIVAL: Open<Number> = "estimator.survival", probability(), Otherwise("adapted while running");
+    SURVIVAL: Open<Number> = "estimator.survival", probability(), Otherwise("adapted during training");
     /// Depths at which "telescoping" may stop: every inner step, the powers of two, or a list.
     LEVELS: Open<LevelsKind> = "estimator.levels", LevelsKind, Otherwise("\"powers\"");
-    /// Number of last inner steps that are always differentiated, at most inner.steps.
+    /// Number of final inner steps that are always differentiated; at most inner.steps.
     TRUNCATE: Open<Count> = "estimator.truncate", at_least(0),
         Otherwise("0 for ufom, adaptive and telescoping; required for truncated");
     /// How random decisions (coins) are drawn: independently for each task, once per outer step for the whole
@@ -42,27 +43,27 @@ keys! {
     /// Whether "ufom" and "adaptive" use a control variate: a running average of the base's past errors, times
     /// a coefficient that is either "fitted" to past exact gradients or "fixed".
     TRACKING: Fixed<OneOf<Tracking>> = "estimator.tracking", one_of(), Is(|| Tracking::Off);
-    /// Coefficient of tracking "fixed".
+    /// Coefficient of the control variate with tracking "fixed".
     COEFFICIENT: Open<Number> = "estimator.coefficient", positive(), Otherwise("1 for tracking \"fixed\"");
     /// Exponent of the second moment in an adaptive estimator's model of the time to a given accuracy: 2 for
     /// step sizes that decrease like 1/√k, 1 if time is proportional to cost × second moment, 0.5 for step
     /// sizes that decrease like 1/k.
     EXPONENT: Fixed<Number> = "estimator.exponent", positive(), Is(|| 2.0);
-    /// Decay of an estimator's running averages: the weight of the past.
+    /// Decay of an estimator's running averages: the weight of past values.
     BETA: Fixed<Number> = "estimator.beta", decay(), Is(|| 0.99);
     /// Lower bound of the probabilities of an adaptive estimator.
     FLOOR: Fixed<Number> = "estimator.floor", probability(), Is(|| 0.05);
-    /// Unit in which an adaptive estimator measures costs. A resumed run gives the same bits only with "counted" and
-    /// "reference".
+    /// Unit in which an adaptive estimator measures costs. A resumed run gives the same bits as an uninterrupted one only
+    /// with "counted" and "reference".
     COSTS: Open<OneOf<CostUnit>> = "estimator.costs", one_of(),
         Otherwise("\"measured\", or \"counted\" if deterministic");
     /// κ: adaptive "step-coins" keeps each probability at or above κ × inner rate × largest measured curvature.
     CURVATURE_FLOOR: Fixed<Number> = "estimator.curvature_floor", non_negative(), Is(|| 0.75);
-    /// Whether "adaptive" behaves like the reference code of its authors, which is biased if it clips.
+    /// Whether "adaptive" behaves like the reference code of the method's authors, which is biased if it clips.
     COMPAT: Fixed<OneOf<Compat>> = "estimator.compat", one_of(), Is(|| Compat::None);
     /// Bound on the absolute value of every element of the vector in the backward pass; only with compat "reference".
     CLIP_PRODUCTS: Open<Number> = "estimator.clip_products", positive(), Otherwise("no bound");
-    /// Conjugate-gradient iterations of "implicit", each with one Hessian-vector product.
+    /// Number of conjugate-gradient iterations of "implicit", each with one Hessian-vector product.
     ITERATIONS: Fixed<Count> = "estimator.iterations", at_least(1), Is(|| 5);
     /// Damping that "implicit" adds to the Hessian of the inner loss.
     DAMPING: Fixed<Number> = "estimator.damping", non_negative(), Is(|| 0.0);

@@ -10,13 +10,14 @@ use crate::task::Head;
 use serde::Serialize;
 
 keys! {
-    /// Outer steps between validations; 0 for no validation during training.
+    /// Number of outer steps between validations; 0 disables validation during training.
     EVERY: Fixed<Long> = "eval.every", long(0), Is(|| 200);
-    /// Number of episodes of a validation.
+    /// Number of episodes per validation.
     EPISODES: Fixed<Count> = "eval.episodes", at_least(2), Is(|| 200);
-    /// Number of episodes of a test. A result to publish needs about 10000.
+    /// Number of episodes per test. A result to be published needs about 10000.
     TEST_EPISODES: Fixed<Count> = "eval.test_episodes", at_least(2), Is(|| 600);
-    /// Number of classes in an episode of validation and test. A number other than task.ways needs inner.head = "shared" or "prototype".
+    /// Number of classes per episode in validation and test. A value other than task.ways requires inner.head = "shared" or
+    /// "prototype".
     WAYS: Open<Count> = "eval.ways", at_least(2), Otherwise("task.ways");
     /// Support images per class, or support points of a sinusoid, in validation and test.
     SHOTS: Open<Count> = "eval.shots", at_least(1), Otherwise("task.shots");

@@ -8,34 +8,36 @@ use bilevel::{Rates, choice};
 use serde::Serialize;
 
 keys! {
-    /// Number of gradient steps on the support images in training; 0 only with head "prototype".
+    /// Number of gradient steps on the support images in training; 0 is allowed only with inner.head = "prototype".
     STEPS: Fixed<Count> = "inner.steps", at_least(0), Is(|| 1);
     /// Learning rate of the inner steps.
     RATE: Fixed<Number> = "inner.rate", positive(), Is(|| 0.4);
     /// Number of gradient steps on the support images in evaluation.
     EVAL_STEPS: Open<Count> = "inner.eval_steps", at_least(0), Otherwise("inner.steps");
-    /// Which weights these steps change: all of them, all but γ and β of batch norm, or only those of the last linear
-    /// layer.
+    /// Which weights the inner steps change: "all", all except γ and β of batch norm ("all-but-norm"), or only those of the
+    /// last linear layer ("head").
     ADAPTS: Fixed<OneOf<Adapts>> = "inner.adapts", one_of(), Is(|| Adapts::All);
-    /// Outer steps in which only the last linear layer adapts, as with adapts = "head"; from then on, all weights that adapts
-    /// names. The layers below it are then computed once for an episode instead of at every inner step, which makes such a
-    /// step several times cheaper.
+    /// Number of outer steps at the start of training in which only the last linear layer adapts, as with inner.adapts =
+    /// "head"; from then on, all weights that inner.adapts selects adapt. While only the last layer adapts, the layers
+    /// below it are computed once per episode instead of at every inner step, which makes an outer step several times
+    /// cheaper.
     HEAD_ONLY_UNTIL: Open<Long> = "inner.head_only_until", long(1), Otherwise("none");
-    /// The last linear layer at the start of adaptation: as "learned", a row for each class; one learned row that is
-    /// "shared" by all classes; or the "prototype" of each class, the mean of its support images' features. With the
-    /// last two the number of classes may change after training.
+    /// The last linear layer at the start of adaptation: a "learned" row for each class, one learned row that is "shared"
+    /// by all classes, or the "prototype" of each class, which is the mean of the features of its support images. With the
+    /// last two, the number of classes may change after training.
     HEAD: Fixed<OneOf<Head>> = "inner.head", one_of(), Is(|| Head::Learned);
     /// Whether γ and β of batch norm, if they do not adapt, are learned separately for each inner step.
     NORM_PER_STEP: Fixed<Flag> = "inner.norm_per_step", Flag, Is(|| false);
-    /// Learning rates of the inner steps: all equal to inner.rate; or starting there and learned together with the
-    /// initial weights, one for each weight ("learned"), for each tensor of weights, or for each tensor and inner step.
+    /// Learning rates of the inner steps: all equal to inner.rate ("fixed"), or initialised to it and learned together with
+    /// the initial weights: one for each weight ("learned"), for each tensor of weights ("per-tensor"), or for each tensor
+    /// and inner step ("per-tensor-and-step").
     RATES: Fixed<OneOf<RateKind>> = "inner.rates", one_of(), Is(|| RateKind::Fixed);
     /// Lower bound of the learned inner rates.
     RATE_FLOOR: Open<Number> = "inner.rate_floor", non_negative(), Otherwise("none; a rate may become negative");
-    /// Initial outer learning rate of the learned inner rates; it follows outer.schedule.
+    /// Initial learning rate at which the outer loop learns the inner rates; it follows outer.schedule.
     RATES_LEARNING_RATE: Open<Number> = "inner.rates_learning_rate", positive(), Otherwise("outer.rate");
-    /// Strength λ of the proximal term: λ/2 times the squared distance from the inner loop's start is added
-    /// to the support loss.
+    /// Strength λ of the proximal term: λ/2 times the squared distance from the weights at the start of the inner loop is
+    /// added to the support loss.
     PROXIMAL: Fixed<Number> = "inner.proximal", non_negative(), Is(|| 0.0);
 }
 

@@ -7,13 +7,13 @@ use bilevel::choice;
 use bilevel::hypergradient::MemoryPlan;
 
 keys! {
-    /// How many iterates of an inner loop are stored for the backward pass: all ("store"), a fixed number
-    /// ("snapshots"), one ("recompute"), or, with "auto", all if they fit into memory.budget, otherwise
-    /// ⌈√inner.steps⌉. The others are recomputed. The gradient is the same to the last bit.
+    /// How many iterates of an inner loop are stored for the backward pass: all ("store"), a fixed number ("snapshots"),
+    /// one ("recompute"), or, with "auto", all if they fit into memory.budget, otherwise ⌈√inner.steps⌉. The others are
+    /// recomputed. The gradient is bit-identical with every plan.
     PLAN: Fixed<OneOf<Name>> = "memory.plan", one_of(), Is(|| Name::Auto);
     /// Number of iterates per task that "snapshots" stores.
     SNAPSHOTS: Open<Count> = "memory.snapshots", at_least(1), Otherwise("⌈√inner.steps⌉");
-    /// Most MiB that the stored iterates of a meta-batch may take with "auto".
+    /// Maximum memory that the stored iterates of a meta-batch may take with "auto", in MiB.
     BUDGET: Fixed<Count> = "memory.budget", at_least(1), Is(|| 1024);
 }
 

@@ -18,27 +18,27 @@ const MOST_RESNET_FILTERS: usize = 512;
 keys! {
     /// Network architecture.
     KIND: Open<OneOf<Kind>> = "model.kind", one_of(), Otherwise("\"conv4\"; \"mlp\" for sinusoids");
-    /// Number of filters in each convolution of a "conv4", or in the first of a "resnet"'s four stages; each later stage has
-    /// twice as many.
+    /// Number of filters in each convolution of a "conv4", or in the first of the four stages of a "resnet"; each later
+    /// stage has twice as many as the one before it.
     FILTERS: Fixed<Count> = "model.filters", between(1, 4096), Is(|| 64);
     /// Number of blocks of a "conv4". Each halves the height and width of the image.
     BLOCKS: Fixed<Count> = "model.blocks", at_least(1), Is(|| 4);
-    /// How a block of a "conv4" halves the image: by a convolution of stride 2, which rounds odd sides up, or by 2×2
-    /// max-pooling after a convolution of stride 1, which rounds them down.
+    /// How a block of a "conv4" halves the image: with a convolution of stride 2 ("stride"), which rounds odd sides up, or
+    /// with 2×2 max-pooling after a convolution of stride 1 ("max"), which rounds them down.
     POOL: Fixed<OneOf<Pool>> = "model.pool", one_of(), Is(|| Pool::Stride);
-    /// Whether the convolutions of a "conv4" have a bias. Batch norm subtracts it again.
+    /// Whether the convolutions of a "conv4" have a bias. Batch norm cancels it.
     BIAS: Fixed<Flag> = "model.bias", Flag, Is(|| false);
     /// Number of residual blocks of a "resnet": 4, 8 or 12. Each has two 3×3 convolutions.
     LAYERS: Fixed<Count> = "model.layers", between(4, 12), Is(|| 8);
     /// Widths of the hidden layers of an "mlp".
     HIDDEN: Open<Widths> = "model.hidden", widths(16, 65_536), Otherwise("[256, 128, 64, 64]; [40, 40] for sinusoids");
-    /// Slope of the activation for negative values: 0 is ReLU, more is leaky ReLU.
+    /// Slope of the activation function for negative inputs: 0 gives ReLU, a larger value leaky ReLU.
     NEGATIVE_SLOPE: Fixed<Number> = "model.negative_slope", non_negative(), Is(|| 0.0);
-    /// Initial weights: normal with variance 2/inputs and, for the last layer, 1/inputs (He et al.), or uniform with variance
-    /// 2/(inputs + outputs) (Xavier, as in PyTorch). Biases begin at 0.
+    /// Distribution of the initial weights: normal with variance 2/inputs, or 1/inputs in the last layer ("he", He et al.);
+    /// or uniform with variance 2/(inputs + outputs) ("xavier", as in PyTorch). Biases start at 0.
     INIT: Fixed<OneOf<Initialisation>> = "model.init", one_of(), Is(|| Initialisation::He);
-    /// Images over which batch norm takes its statistics: those of the current batch, or always the support images; or
-    /// "none" for an "mlp" with biases instead of batch norm.
+    /// Images from which batch norm computes its statistics: those of the current batch ("transductive"), or always the
+    /// support images ("support"). An "mlp" can also have "none": biases instead of batch norm.
     BATCH_NORM: Open<OneOf<BatchNorm>> = "model.batch_norm", one_of(), Otherwise("\"transductive\"; \"none\" for sinusoids");
 }
 

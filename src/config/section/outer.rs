@@ -17,33 +17,32 @@ keys! {
     SCHEDULE: Fixed<OneOf<Schedule>> = "outer.schedule", one_of(), Is(|| Schedule::Cosine);
     /// Learning rate at the end of schedule "linear" or "cosine", at most outer.rate.
     FINAL_RATE: Fixed<Number> = "outer.final_rate", non_negative(), Is(|| 0.0);
-    /// Outer steps of linear warm-up. The learning rate of the first n = outer.warmup steps is 1/n, 2/n, …, n/n of the
-    /// schedule's, so that step 1 has outer.rate / n.
+    /// Number of outer steps of linear warm-up. In the first n = outer.warmup steps, the scheduled learning rate is
+    /// multiplied by 1/n, 2/n, …, n/n, so step 1 uses outer.rate / n.
     WARMUP: Fixed<Long> = "outer.warmup", long(0), Is(|| 0);
     /// Number of tasks per outer step.
     META_BATCH: Fixed<Count> = "outer.meta_batch", at_least(1), Is(|| 16);
     /// Budget in outer steps. Cannot be combined with outer.evaluations.
     STEPS: Open<Long> = "outer.steps", long(1), Otherwise("none; one of the two budgets is required");
-    /// Budget in gradient evaluations, for a comparison of estimators at equal cost. Cannot be combined with
-    /// outer.steps.
+    /// Budget in gradient evaluations, for comparing estimators at equal cost. Cannot be combined with outer.steps.
     EVALUATIONS: Open<Long> = "outer.evaluations", long(1),
         Otherwise("none; one of the two budgets is required");
-    /// Largest norm of the meta-gradient; a longer gradient is scaled down to this norm.
+    /// Maximum norm of the meta-gradient; a larger gradient is scaled down to this norm.
     CLIP: Open<Number> = "outer.clip", positive(), Otherwise("no clipping");
     /// Momentum of "sgd".
     MOMENTUM: Fixed<Number> = "outer.momentum", decay(), Is(|| 0.0);
-    /// Decay of the average of gradients in "adam" and "adamw".
+    /// Decay of the running average of gradients in "adam" and "adamw".
     BETA_1: Fixed<Number> = "outer.beta_1", decay(), Is(|| 0.9);
-    /// Decay of the average of squared gradients in "adam" and "adamw".
+    /// Decay of the running average of squared gradients in "adam" and "adamw".
     BETA_2: Fixed<Number> = "outer.beta_2", decay(), Is(|| 0.999);
     /// Constant added to the denominator in "adam" and "adamw".
     EPSILON: Fixed<Number> = "outer.epsilon", positive(), Is(|| 1e-8);
     /// Weight decay, decoupled from the gradient in "adamw".
     WEIGHT_DECAY: Open<Number> = "outer.weight_decay", non_negative(), Otherwise("0.01 for adamw, else 0");
-    /// Losses in the outer objective: only that after the "last" inner step, or those after "all" inner steps.
+    /// Losses in the outer objective: only the one after the "last" inner step, or those after "all" inner steps.
     LOSSES: Fixed<OneOf<Losses>> = "outer.losses", one_of(), Is(|| Losses::Last);
-    /// Outer steps after which only the last loss counts. Until then the weights of the others fall linearly from those
-    /// of equal losses, to at least 3 % of them.
+    /// Number of outer steps after which only the last loss counts. Before that, all losses start with equal weights, and
+    /// the weights of the earlier losses decrease linearly, to no less than 3 % of their initial value.
     LOSSES_UNTIL: Open<Long> = "outer.losses_until", long(1), Otherwise("none; all losses keep equal weights");
 }
 

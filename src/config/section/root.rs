@@ -8,15 +8,15 @@ use bilevel::device::Backend;
 keys! {
     /// Seed of all random draws: initial weights, splits, episodes, coins.
     SEED: Fixed<Long> = "seed", long(0), Is(|| 0);
-    /// Backend for tensors; "auto" chooses the fastest that is available.
+    /// Compute backend; "auto" chooses the fastest one available.
     BACKEND: Fixed<OneOf<Backend>> = "backend", one_of(), Is(|| Backend::Auto);
     /// Number of CPU threads. It does not change results.
     THREADS: Open<Count> = "threads", between(1, 1024), Otherwise("one per core");
-    /// Whether a GPU records the kernel launches of outer steps as graphs and replays them, which saves most of the host's time and
-    /// keeps the memory of what it computes. It does not change results.
+    /// Whether a GPU records the kernel launches of outer steps as graphs and replays them. This saves most of the host's
+    /// time, but the memory of everything that a graph computes stays allocated. Results do not change.
     GRAPHS: Fixed<Flag> = "graphs", Flag, Is(|| true);
-    /// Whether equal configurations must give the same bits on the same machine. Costs are then counted, not
-    /// measured, and GPUs are refused, because their kernels are chosen by measured times.
+    /// Whether runs of the same configuration must give bit-identical results on the same machine. Costs are then counted
+    /// instead of measured, and GPUs are refused, because their kernels are chosen by measured run times.
     DETERMINISTIC: Fixed<Flag> = "deterministic", Flag, Is(|| false);
 }
 

@@ -7,9 +7,9 @@ use bilevel::choice;
 use serde::Serialize;
 
 keys! {
-    /// What is learned: the classes of images, or the curve of a "sinusoid" (MAML's regression example).
+    /// Kind of task: image "classification", or regression of a "sinusoid" (the regression example of the MAML paper).
     KIND: Fixed<OneOf<TaskKind>> = "task.kind", one_of(), Is(|| TaskKind::Classification);
-    /// Number of classes in an episode.
+    /// Number of classes per episode.
     WAYS: Open<Count> = "task.ways", at_least(2), Otherwise("5; a sinusoid has none");
     /// Support images per class, or support points of a sinusoid, to which the network adapts.
     SHOTS: Fixed<Count> = "task.shots", at_least(1), Is(|| 1);
