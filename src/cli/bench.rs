@@ -20,12 +20,11 @@ type NamedEstimator = (&'static str, &'static [&'static str]);
 
 /// Measure the time and memory of an outer step or an evaluation
 ///
-/// An outer step is the inner loops, the meta-gradient and the Adam update. Configuration A has 16 tasks of 5-way
-/// 1-shot with 5 queries per class and 5 inner steps; B has 4 tasks of 20-way 1-shot with 1 query per class and 10
+/// An outer step consists of the inner loops, the meta-gradient and the Adam update. Configuration A has 16 tasks of
+/// 5-way 1-shot with 5 queries per class and 5 inner steps; B has 4 tasks of 20-way 1-shot with 1 query per class and 10
 /// steps; C is B with 1 task; L, for a GPU, has 256 tasks of 5-way 5-shot with 5 queries per class and 5 steps; M is
-/// MAML++'s network with 8 tasks of 20-way 1-shot. E evaluates a learner on 600 episodes like A's, P on one: they take no
-/// estimator.
-/// docs/speed.md explains the columns.
+/// MAML++'s network with 8 tasks of 20-way 1-shot. E evaluates a learner on 600 episodes like those of A, and P on one;
+/// neither uses an estimator. docs/speed.md explains the columns.
 ///
 /// Example: metaburn bench --config A --estimator exact --share
 #[derive(Args)]
@@ -53,10 +52,10 @@ pub struct Bench {
     /// Number of timed steps [default: 5 to 40, as many as take about 2 seconds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     reps: Option<u32>,
-    /// Also measure the machine's matrix-product rate, and the share of it that a step attains
+    /// Also measure the machine's matrix-multiplication rate, and the share of it that a step achieves
     #[arg(long)]
     share: bool,
-    /// Also count the kernels that a step launches on a GPU backend, and the host's time for them
+    /// Also count the kernels that a step launches on a GPU backend, and the host's time for launching them
     #[arg(long)]
     launches: bool,
     /// Set a configuration key, for example `--set estimator.q=0.2`; may be repeated

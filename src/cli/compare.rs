@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 /// Compare runs in one figure: loss and accuracy against steps, gradient evaluations or time
 ///
-/// The loss is averaged over consecutive outer steps; validation accuracy is drawn as measured. Both have 95 %
-/// confidence bands. Runs that differ in ways, shots, queries, batch norm or data cannot be compared; the legend and a
-/// warning say in what they differ.
+/// The loss is averaged over consecutive outer steps; validation accuracy is plotted as measured. Both have 95 % confidence
+/// bands. Runs that differ in ways, shots, queries, batch norm or data cannot be compared; the legend and a warning name
+/// the differences.
 ///
 /// Example: metaburn compare checkpoints/glyphs-5way-1shot-exact-00* --pool --out exact.svg
 #[derive(Args)]

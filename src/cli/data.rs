@@ -51,7 +51,7 @@ pub struct Fetch {
     /// Dataset to download
     #[arg(value_enum)]
     dataset: DatasetName,
-    /// URL of a folder that holds the archives, such as a mirror's [default: the dataset's official URL]
+    /// URL of a folder that holds the archives, such as a mirror [default: the dataset's official URL]
     #[arg(long)]
     url: Option<String>,
     /// Folder to save them in [default: datasets/DATASET]
@@ -175,7 +175,7 @@ pub struct Episode {
     /// Number of the episode
     #[arg(long, default_value_t = 0)]
     number: u64,
-    /// Folder to write; it must not exist
+    /// Folder to write; it must not exist yet
     #[arg(long, short, value_name = "DIR", default_value = "episode")]
     out: PathBuf,
 }

@@ -24,9 +24,9 @@ const LOW_SPACE: u64 = 1 << 30;
 
 /// Check backends, data, memory and run directories, and suggest fixes
 ///
-/// Each line begins with ok, warning (training works regardless) or problem. The exit code is 1 if there is any
-/// problem. Nothing is changed, except that a temporary file is written to datasets/ and checkpoints/, if they
-/// exist, and deleted.
+/// Each line begins with ok, warning (training still works) or problem. The exit code is 1 if there is any problem.
+/// Nothing is changed, except that a temporary file is created in datasets/ and checkpoints/, if they exist, and deleted
+/// again.
 ///
 /// Example: metaburn doctor
 ///

@@ -14,10 +14,10 @@ use std::process::ExitCode;
 
 /// Measure a run's accuracy on held-out episodes
 ///
-/// The result is printed and saved in the run's results/ folder, in a file of its own whose name says what was measured; the
-/// test of `train` is never changed. Episodes are as in training unless the options say otherwise. With --data, the run is
-/// measured on other images than it was trained on. For a run on sinusoids, the result is the mean squared error after each
-/// inner step.
+/// The result is printed and saved in the run's results/ folder, in a separate file named after what was measured; the test
+/// result of `train` is never changed. Episodes are as in the run's configuration unless options change them. With
+/// --data, the run is measured on images other than those it was trained on. For a run on sinusoids, the result is the
+/// mean squared error after each inner step.
 ///
 /// Example: metaburn eval checkpoints/glyphs-5way-1shot-exact-001 --split test --episodes 10000
 ///
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 pub struct Eval {
     #[command(flatten)]
     selection: Selection,
-    /// Evaluate an ensemble, the mean logits of the run's K best checkpoints by validation; needs a run with
+    /// Evaluate an ensemble: the mean of the logits of the run's K best checkpoints in validation; requires a run with
     /// checkpoint.keep_best ≥ K
     #[arg(
         long,
@@ -37,10 +37,10 @@ pub struct Eval {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     ensemble: Option<u32>,
-    /// Images over which batch norm takes its statistics [default: the run's model.batch_norm]
+    /// Images from which batch norm computes its statistics [default: the run's model.batch_norm]
     #[arg(long, value_enum, value_name = "MODE")]
     batch_norm: Option<Mode>,
-    /// Print the result as a JSON object; with `--batch-norm both`, one on each of two lines
+    /// Print the result as a JSON object; with `--batch-norm both`, print two objects, one per line
     #[arg(long)]
     json: bool,
 }
@@ -48,11 +48,11 @@ pub struct Eval {
 /// Modes of batch norm.
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
-    /// Those of the query set, all together
+    /// The query images, all together
     Transductive,
-    /// Those of the support set
+    /// The support images
     Support,
-    /// Each in turn; both share the adaptation, which takes most of the time
+    /// Both in turn; they share the adaptation, which takes most of the time
     Both,
 }
 

@@ -10,7 +10,7 @@ use metaburn::support::archive::Archive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Compute adapted weights and meta-gradient of a test case, to compare with other frameworks
+/// Compute the adapted weights and the meta-gradient of a test case, for comparison with other frameworks
 ///
 /// Example: metaburn gradient --case golden.safetensors --estimator exact --out ours.safetensors --dtype f64
 #[derive(Args)]

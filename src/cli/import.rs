@@ -16,10 +16,10 @@ use std::process::ExitCode;
 
 /// Create a run from exported weights
 ///
-/// `resume --steps N` trains the new run further; `eval` and `predict` use it as it is. FILE is written by `metaburn export`,
-/// whose configuration and number of outer steps are kept, or is any safetensors file with the same array names, whose
-/// configuration CONFIG must give. The images that the weights were trained on need not be here; only to train further are
-/// images needed.
+/// `resume --steps N` trains the new run further; `eval` and `predict` use it as it is. FILE is either a file written by
+/// `metaburn export`, whose configuration and number of outer steps are kept, or any safetensors file with the same array
+/// names, for which CONFIG must give the configuration. The images that the weights were trained on need not be present;
+/// images are needed only to train further.
 ///
 /// Example: metaburn import glyphs.safetensors --run-dir again --set outer.rate=0.001
 #[derive(Args)]

@@ -16,8 +16,8 @@ use std::sync::LazyLock;
 
 /// Write a commented configuration file
 ///
-/// Each key is documented with its meaning, its possible values and its default. The values written are the defaults.
-/// An existing file is not overwritten.
+/// Comments give the meaning, the accepted values and the default of each key. The values written are the defaults. An
+/// existing file is not overwritten.
 ///
 /// Example: metaburn init mine.toml --source omniglot
 ///
@@ -27,7 +27,7 @@ pub struct Init {
     /// File to write
     #[arg(value_name = "FILE", default_value = "metaburn.toml")]
     file: PathBuf,
-    /// Source of the images; for `folder`, edit the path `my-images` in the file. Or sinusoids, which have no images
+    /// Source of the images, or `sinusoid`, which has no images; for `folder`, edit the path `my-images` in the file
     #[arg(long, value_enum, default_value = SOURCES[0].name)]
     source: SourceName,
     /// Include every key; keys without a value are commented out
@@ -54,7 +54,7 @@ impl ValueEnum for SourceName {
         Some(match self {
             Self::Images(source) => PossibleValue::new(source.name).help(source.summary),
             Self::Sinusoid => PossibleValue::new(TaskKind::Sinusoid.name())
-                .help("Curves to be continued; computed, no download"),
+                .help("curves to predict from a few points; computed, nothing to download"),
         })
     }
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 /// Draw the curves of one run, or of several runs in one figure
 ///
 /// For one run, the figure shows loss, validation accuracy, the norm of the meta-gradient and the estimator's metrics.
-/// For several, it is that of `metaburn compare`, which can also pool repetitions.
+/// For several runs, it is the figure of `metaburn compare`, which can also pool runs that differ only in their seed.
 ///
 /// Example: metaburn plot checkpoints/glyphs-5way-1shot-exact-001 -o curves.svg
 #[derive(Args)]

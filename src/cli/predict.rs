@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 /// Classify images, given a few labelled examples of each class
 ///
-/// The accuracy is printed too if query images are in folders named after the classes.
+/// If query images are in folders named after the classes, the accuracy is printed too.
 ///
 /// Example: metaburn predict checkpoints/glyphs-5way-1shot-exact-001 --support shots --query photos
 #[derive(Args)]
@@ -36,16 +36,16 @@ pub struct Predict {
     /// Checkpoint: latest, best (highest validation accuracy) or the number of an outer step
     #[arg(long, value_name = "latest|best|STEP", default_value = "latest")]
     checkpoint: CheckpointSelector,
-    /// Images that batch norm takes its statistics from: `support`, so that each query is classified on its own, or
-    /// `transductive`, all queries together, as a transductive run was trained
+    /// Images from which batch norm computes its statistics: `support`, the support images, so that each query is
+    /// classified independently; or `transductive`, all queries together, as in the training of a transductive run
     #[arg(long, value_name = "support|transductive", default_value = "support", value_parser = batch_norm)]
     batch_norm: BatchNorm,
-    /// Whether the images are dark on light [default: as the run's images were, or, for a run on built-in characters or
-    /// Omniglot, judged by the borders of the support images]
+    /// Whether the images are dark on light [default: as in training, or, for a run on built-in characters or Omniglot,
+    /// detected from the borders of the support images]
     #[arg(long, value_name = "true|false")]
     invert: Option<bool>,
-    /// Also draw the predictions: a row for each class, with its support images and the images taken for it; mistakes have an
-    /// orange frame
+    /// Also draw the predictions: one row per class, with its support images and the images assigned to it; mistakes have
+    /// an orange frame
     #[arg(long, value_name = "FILE.png")]
     picture: Option<PathBuf>,
     #[command(flatten)]

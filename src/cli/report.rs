@@ -20,8 +20,8 @@ const POINTS: usize = 201;
 
 /// Write an HTML report of a run: accuracy, curves, mistakes, sample episodes and how to reproduce it
 ///
-/// For a run on sinusoids: the error after each inner step, and curves before and after adaptation, which can also be written
-/// as a figure by themselves (-o FILE.svg).
+/// For a run on sinusoids, the report shows the error after each inner step, and curves before and after adaptation;
+/// these curves can also be written as a separate figure (-o FILE.svg).
 ///
 /// Example: metaburn report checkpoints/glyphs-5way-1shot-exact-001
 #[derive(Args)]

@@ -22,8 +22,8 @@ use std::sync::Arc;
 /// Continue an interrupted run, or train a finished one longer
 ///
 /// Training continues from the latest checkpoint as if it had not been interrupted, and the learner is then tested. With
-/// --steps or --set, settings that may change after training has begun are replaced in the run's config.toml; all others
-/// are refused by name. The test before is kept beside the new one in results/.
+/// --steps or --set, settings that may change after training has begun are changed in the run's config.toml; a change to
+/// any other setting is refused, with its name. The previous test result is kept beside the new one in results/.
 ///
 /// Example: metaburn resume checkpoints/glyphs-5way-1shot-exact-001
 ///
@@ -32,10 +32,10 @@ use std::sync::Arc;
 pub struct Resume {
     /// Run directory
     run_dir: PathBuf,
-    /// Number of outer steps in all, those already taken included (same as `--set outer.steps=N`)
+    /// Total number of outer steps, including those already taken (same as `--set outer.steps=N`)
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
-    /// Change a configuration key from here on, for example `--set outer.rate=0.0001`; may be repeated
+    /// Change a configuration key for the rest of the training, for example `--set outer.rate=0.0001`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]

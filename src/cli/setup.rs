@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// A configuration file and overrides from the command line.
 #[derive(Args)]
 pub struct Setup {
-    /// Configuration file (TOML), or a run directory for its configuration [default: built-in characters, with default
-    /// settings]
+    /// Configuration file (TOML), or a run directory whose configuration is used [default: built-in characters with
+    /// default settings]
     config: Option<PathBuf>,
     /// Override a configuration key, for example `--set inner.steps=5`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]

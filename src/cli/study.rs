@@ -25,8 +25,8 @@ const ABOUT: &str = "Reproduce a study: data, figures and a one-page report";
 const LONG_ABOUT: &str = "\
 Reproduce a study: data, figures and a one-page report
 
-The exit code is 0 if the study ran, whether or not its claims held; the report states the verdicts. An interrupted study
-continues where it stopped if the same command is given again.
+The exit code is 0 if the study ran, whether or not its claims held; the report states the verdicts. To continue an
+interrupted study where it stopped, run the same command again.
 
 Example: metaburn study quadratic --quick";
 /// Help of `metaburn study list`.
@@ -62,8 +62,8 @@ struct Common {
     /// List the pieces of the study and whether they are done, without running any
     #[arg(long)]
     list: bool,
-    /// Run only this piece, by its name or its number from 0, and write no report: for schedulers that run each piece as a
-    /// job. The same command without --only then writes the report
+    /// Run only the piece with this name or number (from 0), and write no report; for schedulers that run each piece as a
+    /// separate job. The same command without --only then writes the report
     #[arg(long, value_name = "NAME|INDEX", conflicts_with_all = ["list", "json"])]
     only: Option<String>,
     /// Print the claims as a JSON object; with --list, the pieces

@@ -16,15 +16,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Train over settings and seeds, and summarise the runs in a table and a figure
+/// Train with several settings and seeds, and summarise the runs in a table and a figure
 ///
-/// The file gives a base configuration, seeds, keys for every run ([set]), values to combine ([grid]) and named
-/// settings ([[run]]). Everything is checked before the first run starts. Each run has a run directory in the sweep's
-/// folder, which resume, eval and compare accept; table.md, table.csv, figure.svg and figure.png are written beside
-/// them. The same command continues an interrupted sweep; seeds and values can be added.
+/// The file gives a base configuration, seeds, keys for every run ([set]), values to combine ([grid]) and named settings
+/// ([[run]]). Everything is checked before the first run starts. Each run has its own run directory in the sweep's
+/// folder, which resume, eval and compare accept; table.md, table.csv, figure.svg and figure.png are written beside them.
+/// To continue an interrupted sweep, run the same command again; seeds and values can be added.
 ///
-/// A scheduler can run each run as a job of its own, on any machine that sees the folder: --list --json names the runs,
-/// --only trains one, and the command without --only writes the table and the figure afterwards.
+/// A scheduler can train each run as a separate job, on any machine that can access the folder: --list --json lists the
+/// runs, --only trains one of them, and the command without --only then writes the table and the figure.
 ///
 /// Example: metaburn sweep configs/sweep-estimators.toml
 ///
@@ -46,7 +46,7 @@ pub struct Sweep {
     /// List the runs and their states without training
     #[arg(long)]
     list: bool,
-    /// Train only this run, by its name or its number from 0, and write no table; may be repeated
+    /// Train only the run with this name or number (from 0), and write no table; may be repeated
     #[arg(long, value_name = "NAME|INDEX", conflicts_with_all = ["list", "json"])]
     only: Vec<String>,
     /// Print the table as a JSON object; with --list, the runs

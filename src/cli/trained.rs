@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub struct Selection {
     /// Run directory
     run_dir: PathBuf,
-    /// Split whose classes the episodes are drawn from [default: test; of other data, all classes]
+    /// Split whose classes the episodes are drawn from [default: test; on other data, all classes]
     #[arg(long, value_enum)]
     split: Option<PartName>,
     /// Number of episodes [default: the run's eval.test_episodes]

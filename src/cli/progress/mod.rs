@@ -41,7 +41,7 @@ pub enum Progress {
     Bar,
     /// A line every ten seconds
     Plain,
-    /// Only warnings
+    /// Warnings only
     None,
 }
 
