@@ -162,7 +162,7 @@ impl Bench {
         match &measured.launches {
             Some(counts) => output::print(launches(counts))?,
             None if self.launches => {
-                output::say("note: launches are counted of outer steps on a GPU backend");
+                output::say("note: launches are counted only for outer steps on a GPU backend");
             }
             None => {}
         }
@@ -176,7 +176,7 @@ impl Bench {
 /// The launches of a step, by phase and kernel.
 fn launches(counts: &LaunchCounts) -> String {
     let mut lines = vec![format!(
-        "  {} launches a step, queued in {:.1} ms of the host's time",
+        "  {} launches per step, queued in {:.1} ms of the host's time",
         counts.total, counts.host_ms
     )];
     if let Some(with) = counts.with_graphs {

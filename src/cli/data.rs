@@ -190,7 +190,7 @@ impl Episode {
         write_episode(sampler.set(), &selection, &shape, &self.out)?;
         let [support, query] = ["support", "query"].map(|part| quoted(&self.out.join(part)));
         output::print(format!(
-            "wrote {support} and {query}; to classify the queries with a run of task.ways={}:\n  metaburn predict \
+            "wrote {support} and {query}; to classify the queries with a run that has task.ways={}:\n  metaburn predict \
              RUN_DIR --support {support} --query {query}",
             shape.ways
         ))?;
@@ -248,12 +248,9 @@ impl Info {
         }
         if set.channels() == Channels::Colour {
             let [mean, deviation] = [sampler.normalisation().mean(), sampler.normalisation().deviation()];
-            output::print(format!("normalised by the means {mean:?} and standard deviations {deviation:?}"))?;
+            output::print(format!("normalised with means {mean:?} and standard deviations {deviation:?}"))?;
         } else if findings.coloured > 0 {
-            output::print(format!(
-                "{} images in colour, of which the brightness is used",
-                findings.coloured
-            ))?;
+            output::print(format!("images in colour: {}; only their brightness is used", findings.coloured))?;
         }
         if let Some(ink) = findings.ink {
             output::print(format!("ink: {}", ink.describe()))?;

@@ -177,10 +177,15 @@ fn gpu() -> Check {
                 .into_iter()
                 .filter_map(|(backend, opened)| Some(format!("{backend}: {}", opened.err()?.reason)));
             let found = format!(
-                "an NVIDIA driver is here, but no backend can use it ({})",
+                "an NVIDIA driver is installed, but no backend can use it ({})",
                 reasons.collect::<Vec<_>>().join("; ")
             );
-            Check::new("GPU", State::Warning, found, Some("training runs on the CPU until then".into()))
+            Check::new(
+                "GPU",
+                State::Warning,
+                found,
+                Some("until this is fixed, training runs on the CPU".into()),
+            )
         }
     }
 }

@@ -85,7 +85,9 @@ impl Init {
         let text = template(base, &self.source.assignments(), self.full)?;
         let path = self.file.display();
         let mut file = File::create_new(&self.file).map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => format!("{path} exists and is not overwritten; choose another file"),
+            ErrorKind::AlreadyExists => {
+                format!("{path} already exists and is not overwritten; choose another file")
+            }
             _ => format!("cannot create {path}: {error}; choose a file in an existing folder"),
         })?;
         file.write_all(text.as_bytes()).map_err(|error| format!("cannot write {path}: {error}"))?;

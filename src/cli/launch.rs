@@ -56,7 +56,7 @@ pub fn alone(instead: &str, work: impl FnOnce() -> Outcome) -> Outcome {
     match Launch::here() {
         None => work(),
         Some(launch) => {
-            launch.refuse(&format!("each would do all of the work, in the same folder; {instead}"))
+            launch.refuse(&format!("each would do all of the work in the same folder; {instead}"))
         }
     }
 }
@@ -77,7 +77,7 @@ pub fn together(work: impl FnOnce(Arc<dyn Ranks>) -> Outcome) -> Outcome {
     let ranks = session.ranks();
     if ranks.count() != launch.processes {
         return launch.refuse(&format!(
-            "MPI sees {} of them, since the launcher does not belong to the MPI library of this program; use the mpirun of that \
+            "MPI sees {} of them, because the launcher does not belong to the MPI library of this program; use the mpirun of that \
              library, or with Slurm try `srun --mpi=pmix` (docs/clusters.md)",
             ranks.count()
         ));
@@ -105,7 +105,7 @@ pub fn together(work: impl FnOnce(Arc<dyn Ranks>) -> Outcome) -> Outcome {
     match Launch::here() {
         None => work(Arc::new(Alone)),
         Some(launch) => launch.refuse(
-            "this program was built without MPI, so that each would train the whole run, in the same folder. Build it with \
+            "this program was built without MPI, so each process would train the whole run in the same folder. Build it with \
              `cargo build --release --features mpi`, or start one process (docs/clusters.md)",
         ),
     }

@@ -92,9 +92,9 @@ impl Predict {
         }
         let (classes, count) = (request.support.classes().len(), request.support_labels().len());
         let by = match (self.invert, images.invert) {
-            (Some(_), _) => "as --invert says",
+            (Some(_), _) => "as given by --invert",
             (None, Some(_)) => "as in training",
-            (None, None) => "judged by the borders of the support images",
+            (None, None) => "detected from the borders of the support images",
         };
         let pixels = match request.ink {
             Some(ink) => format!("strokes are {}, {by}", if ink.inverted { "dark" } else { "light" }),
@@ -158,7 +158,7 @@ fn batch_norm_warning(trained: BatchNorm, requested: BatchNorm) -> Option<&'stat
         (BatchNorm::Absent, _) | (_, BatchNorm::Absent) | (BatchNorm::Support, BatchNorm::Support) => None,
         (BatchNorm::Transductive, BatchNorm::Support) => Some(
             "this run was trained with transductive batch norm, where all queries share statistics. Here the statistics \
-             come from the support images, so that each query is classified on its own; `eval` uses transductive \
+             come from the support images, so that each query is classified independently; `eval` uses transductive \
              statistics. Train with `--set model.batch_norm=support` for best results here",
         ),
         (_, BatchNorm::Transductive) => Some(
@@ -187,8 +187,8 @@ impl Predictions {
         let (first, _) = repeated.next()?;
         let (count, of) = (repeated.count() + 1, self.is_support.len());
         Some(format!(
-            "{count} of the {of} images to classify {} also among the support images, which the network has adapted to, and {} \
-             not counted in the accuracy, such as {}",
+            "{count} of the {of} images to classify {} also among the support images, to which the network has adapted, and {} \
+             not counted in the accuracy; for example {}",
             if count == 1 { "is" } else { "are" },
             if count == 1 { "is" } else { "are" },
             first.file.display()

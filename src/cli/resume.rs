@@ -70,7 +70,7 @@ impl Resume {
         let step = trainer.training_state().step;
         if let Some(wanted) = self.steps.filter(|wanted| *wanted < step) {
             return Err(format!(
-                "--steps {wanted}: the run has already taken {step} outer steps; give the number in all, more than {step}"
+                "--steps {wanted}: the run has already taken {step} outer steps; give a total of more than {step}"
             )
             .into());
         }
@@ -175,12 +175,12 @@ pub fn finish(
     if ranks.count() > 1 {
         let (count, tasks, threads) = (ranks.count(), config.outer.meta_batch, opened.workers.threads);
         terminal.note(&format!(
-            "{count} ranks share the {tasks} tasks of a meta-batch; threads of each: {threads}"
+            "{count} ranks share the {tasks} tasks of a meta-batch; threads per rank: {threads}"
         ));
         let cores = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
         if opened.is_cpu() && threads > cores {
             terminal.warning(&format!(
-                "a rank has {threads} threads, but the launcher allows it {cores} of the cores: lower --threads, or allow more \
+                "a rank has {threads} threads, but the launcher allows it only {cores} cores: lower --threads, or allow more cores \
                  (mpirun --bind-to none, srun --cpus-per-task)"
             ));
         }

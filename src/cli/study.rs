@@ -142,7 +142,7 @@ impl Study {
         match self {
             Self::List => list(),
             Self::Run(study) if study.common.list || study.common.only.is_some() => study.run(),
-            Self::Run(study) => launch::alone("give each a piece of its own with --only", || study.run()),
+            Self::Run(study) => launch::alone("give each process its own piece with --only", || study.run()),
         }
     }
 }

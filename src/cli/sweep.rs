@@ -60,7 +60,7 @@ impl Sweep {
         if self.list || !self.only.is_empty() {
             return self.run_alone();
         }
-        launch::alone("give each a run of its own with --only", || self.run_alone())
+        launch::alone("give each process its own run with --only", || self.run_alone())
     }
 
     fn run_alone(&self) -> Outcome {

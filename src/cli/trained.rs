@@ -218,8 +218,8 @@ impl Selection {
         let names_data = self.resources.names_data() || is.source != was.source;
         if digest == *known || known.is_empty() && !names_data {
             if (was.split, was.validation, was.invert) != (is.split, is.validation, is.invert) {
-                return Err("data.split, data.validation and data.invert belong to the data that this run was trained on \
-                            and cannot change for it: test classes might be some that it was trained on; leave them out"
+                return Err("data.split, data.validation and data.invert are fixed for the data that this run was trained on: \
+                            with other values, the test could include classes that it was trained on; leave them out"
                     .to_string()
                     .into());
             }

@@ -416,7 +416,7 @@ fn a_cpu_has_no_launches_to_count() {
     let ended = run_command(&mut metaburn(Path::new("."), line)).ok();
     assert!(!ended.stdout.contains("launches"), "{}", ended.stdout);
     assert!(
-        ended.stderr.contains("launches are counted of outer steps on a GPU backend"),
+        ended.stderr.contains("launches are counted only for outer steps on a GPU backend"),
         "{}",
         ended.stderr
     );

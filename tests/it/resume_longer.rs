@@ -142,7 +142,7 @@ mod imported {
         }
         let ran = run(there.path(), "import w.safetensors --run-dir mine --backend flex").ok();
         assert!(
-            ran.stderr.contains("images that these weights were trained on are not here"),
+            ran.stderr.contains("images that these weights were trained on were not found"),
             "{}",
             ran.stderr
         );
@@ -159,7 +159,7 @@ mod imported {
         // Nor need images that `metaburn data fetch` makes be there.
         let line = "import w.safetensors --run-dir fetched --backend flex --set data.source=omniglot";
         let told = run(there.path(), line).ok().stderr;
-        assert!(told.contains("images that these weights were trained on are not here"), "{told}");
+        assert!(told.contains("images that these weights were trained on were not found"), "{told}");
         // Training needs images; the message says how to name them, and that works.
         let message =
             run(there.path(), "resume mine --steps 4").refused(&["no folder is named", "--data PATH"]);
