@@ -48,7 +48,8 @@ impl Import {
                 return Err(inference::Error::NoConfig { path: self.file }.into());
             }
             terminal.warning(&format!(
-                "{} holds no configuration; every key that --set does not give has its built-in value, which is for built-in characters",
+                "{} holds no configuration; every key that --set does not give has its built-in value, which is for built-in \
+                 characters",
                 self.file.display()
             ));
         }
@@ -57,7 +58,8 @@ impl Import {
             exported.import(&config, &self.run_dir, self.setup.resources().names_data(), &mut terminal)?;
         if !imported.has_data {
             terminal.note(
-                "the images that these weights were trained on were not found; `predict`, and `eval` with --data, do not need them",
+                "the images that these weights were trained on were not found; `predict`, and `eval` with --data, do not \
+                 need them",
             );
         }
         if self.json {

@@ -77,8 +77,8 @@ pub fn together(work: impl FnOnce(Arc<dyn Ranks>) -> Outcome) -> Outcome {
     let ranks = session.ranks();
     if ranks.count() != launch.processes {
         return launch.refuse(&format!(
-            "MPI sees {} of them, because the launcher does not belong to the MPI library of this program; use the mpirun of that \
-             library, or with Slurm try `srun --mpi=pmix` (docs/clusters.md)",
+            "MPI sees {} of them, because the launcher does not belong to the MPI library of this program; use the mpirun of \
+             that library, or with Slurm try `srun --mpi=pmix` (docs/clusters.md)",
             ranks.count()
         ));
     }

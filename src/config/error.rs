@@ -73,7 +73,7 @@ pub enum Error {
 
     /// What was asked for needs images, and the task has none.
     #[error(
-        "this is for images, and task.kind = \"{task}\" has none: its episodes are computed. Use a configuration or a run with \
+        "this needs images, and task.kind = \"{task}\" has none: its episodes are computed. Use a configuration or a run with \
          task.kind = \"classification\""
     )]
     NoImages {

@@ -47,7 +47,7 @@ pub enum Error {
     #[error("label {label} is out of range; with {classes} classes, labels count from 0")]
     Label { label: usize, classes: usize },
 
-    #[error("{asked} images are asked for, but there are {found}; ask for fewer")]
+    #[error("{asked} images were requested, but there are only {found}; request fewer")]
     TooFewImages { asked: usize, found: usize },
 
     #[error(
@@ -75,26 +75,26 @@ pub enum Error {
     NoClasses { path: PathBuf, images: usize, others: Vec<PathBuf> },
 
     #[error(
-        "the class folder `{path}` holds no image that is read ({}){}; add such images or remove the folder",
+        "the class folder `{path}` holds no usable image ({}){}; add such images or remove the folder",
         readable(),
         holding(holds)
     )]
     EmptyClass { path: PathBuf, holds: LeftOut },
 
     #[error(
-        "`{path}` holds images beside the folder `{}`; move the images into a class folder of their own, or the folder away",
+        "`{path}` holds images beside the folder `{}`; move the images into their own class folder, or move that folder away",
         file_name(folder)
     )]
     MixedFolder { path: PathBuf, folder: PathBuf },
 
     #[error(
-        "`{path}` holds folders, more than {MAX_DEPTH} levels deep; if a link leads back to a folder above it, remove it, else move \
-         the class folders up"
+        "`{path}` holds folders nested more than {MAX_DEPTH} levels deep; if a link leads back to a folder above it, remove the \
+         link; otherwise move the class folders up"
     )]
     TooDeep { path: PathBuf },
 
     #[error(
-        "`{path}` has the folder{} {} beside {}, which {} a part of the split, so that {} to no part; move {} away, or into one \
+        "`{path}` has the folder{} {} beside {}, which {} a part of the split, so {} to no part; move {} away, or into one \
          of train/, validation/ and test/",
         if others.len() == 1 { "" } else { "s" },
         names(others),
@@ -112,28 +112,25 @@ pub enum Error {
     NoLists { path: PathBuf },
 
     #[error(
-        "both `{first}` and `{second}` in `{path}` have a name of the {part} part; join them, or move one of them away"
+        "both `{first}` and `{second}` in `{path}` are names of the {part} part; merge them, or move one of them away"
     )]
     SamePart { path: PathBuf, part: Part, first: String, second: String },
 
     #[error(
-        "class `{class}` is in both `{}` and `{}`; few-shot parts must not share a class: move it to one of them, or give --data \
-         one of these folders, whose classes are then divided",
+        "class `{class}` is in both `{}` and `{}`; the parts of a few-shot split must not share a class: move it to one of \
+         them, or give --data one of these folders, whose classes are then divided",
         first.display(), second.display()
     )]
     SharedClass { class: String, first: PathBuf, second: PathBuf },
 
-    #[error(
-        "{} `{path}`; --support takes a folder that holds a folder of images for each class",
-        if path.exists() { "this is no folder:" } else { "there is no folder" }
-    )]
+    #[error("{}; --support takes a folder that holds a folder of images for each class", no_folder(path))]
     NoSupport { path: PathBuf },
 
-    #[error("there is no image and no folder `{path}`; --query takes files and folders of images")]
+    #[error("there is no image or folder `{path}`; --query takes files and folders of images")]
     NoQuery { path: PathBuf },
 
     #[error(
-        "`{path}` holds no image that is read ({}), nor do its folders{}; give --query others",
+        "neither `{path}` nor its folders hold a usable image ({}){}; give --query other images",
         readable(),
         holding(holds)
     )]
@@ -206,9 +203,9 @@ pub enum Error {
     TooFewExamples { part: Part, small: Vec<(String, usize)>, needed: usize, shots: usize, queries: usize },
 
     #[error(
-        "{} of the {of} validation and test classes {} among those that the network was trained on ({}), so that an accuracy \
-         on them would mean nothing; leave out what changes the split or the images, or list the parts by train/, validation/ and test/ \
-         folders, with these classes in train/",
+        "{} of the {of} validation and test classes {} among those that the network was trained on ({}), so an accuracy on \
+         them would be meaningless; leave out the settings that change the split or the images, or list the parts by train/, \
+         validation/ and test/ folders, with these classes in train/",
         leaked.len(),
         if leaked.len() == 1 { "is" } else { "are" },
         names(leaked)
@@ -326,6 +323,12 @@ fn wanted(others: &[PathBuf]) -> String {
         "{not_read}put the images of each class in a folder of its own, such as cat/1.png; to list the classes of each part, put \
          these folders below train/, validation/ and test/"
     )
+}
+
+/// That there is no folder at `path`.
+fn no_folder(path: &Path) -> String {
+    let shown = path.display();
+    if path.exists() { format!("`{shown}` is not a folder") } else { format!("there is no folder `{shown}`") }
 }
 
 /// What a folder without images holds instead.

@@ -454,7 +454,7 @@ mod tests {
                 "2 HEIC images left out (`a/2.HEIC`, `b/3.heic`): HEIC is not read; convert to PNG or JPEG",
                 "1 image beside the class folders left out (`over.png`): in no folder, it belongs to no class",
                 "1 class folder without images left out (`c`)",
-                "1 file that is no image left out (`labels.csv`)",
+                "1 file that is not an image left out (`labels.csv`)",
                 "5 hidden or system files and folders left out (`__MACOSX`, `a/@eaDir`, `a/Thumbs.db`, …)",
             ]
         );
@@ -500,10 +500,7 @@ mod tests {
         assert!(refusal(&dir).contains("1.png"));
         fs::rename(dir.path().join("b/1.png"), dir.path().join("b/1.heic")).expect("there");
         let error = refusal(&dir);
-        assert!(
-            error.contains("b` holds no image that is read") && error.contains("1 HEIC image"),
-            "{error}"
-        );
+        assert!(error.contains("b` holds no usable image") && error.contains("1 HEIC image"), "{error}");
         assert!(refusal(&folder(&[], 255)).contains("no class folders"));
         assert!(refusal(&folder(&["1.png", "2.png"], 255)).contains("no class folders, but 2 images"));
         assert!(refusal(&folder(&["a/1.png", "a/b/1.png"], 255)).contains("images beside the folder `b`"));

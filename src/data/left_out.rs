@@ -56,7 +56,7 @@ impl Display for Group {
                 ("image beside the class folders".into(), ": in no folder, it belongs to no class".into())
             }
             Reason::Empty => ("class folder without images".into(), String::new()),
-            Reason::Other => ("file that is no image".into(), String::new()),
+            Reason::Other => ("file that is not an image".into(), String::new()),
             Reason::System => ("hidden or system file or folder".into(), String::new()),
         };
         let kind = if self.count == 1 { kind } else { plural(&kind) };
@@ -70,7 +70,7 @@ impl Display for Group {
 fn plural(kind: &str) -> String {
     match kind {
         "hidden or system file or folder" => "hidden or system files and folders".into(),
-        "file that is no image" => "files that are no images".into(),
+        "file that is not an image" => "files that are not images".into(),
         kind => ["folder", "image"]
             .iter()
             .find_map(|noun| {

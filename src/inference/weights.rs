@@ -184,7 +184,7 @@ impl ExportedWeights {
         let text = |key| self.archive.text.get(key).map(String::as_str);
         let unreadable = |key: &str| Error::Header {
             path: self.archive.path.clone(),
-            reason: format!("its `{key}` is no number"),
+            reason: format!("its `{key}` is not a number"),
         };
         let number = |key| text(key).map_or(Ok(0.0), |text| text.parse().map_err(|_| unreadable(key)));
         Ok(Origin {

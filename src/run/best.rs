@@ -97,7 +97,7 @@ fn ranked(path: &Path) -> Result<(Score, Saved), Error> {
     let saved = Saved::read(path)?;
     let (ranking, step) = (saved.training_state.ranking(), saved.training_state.step);
     let own = ranking.validations().iter().find(|best| best.step == step);
-    let reason = || format!("it does not say how good it was in validation after outer step {step}");
+    let reason = || format!("it does not list its own validation result, after outer step {step}");
     let best = own.ok_or_else(|| Error::Checkpoint { path: path.into(), reason: reason() })?;
     Ok((best.score, saved))
 }

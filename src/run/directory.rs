@@ -264,7 +264,7 @@ impl RunDir {
             match Saved::read(&path) {
                 Ok(saved) if saved.training_state.step == step => return Ok(Some((saved, faults))),
                 Ok(saved) => {
-                    let reason = format!("it is of outer step {}, not {step}", saved.training_state.step);
+                    let reason = format!("it is from outer step {}, not {step}", saved.training_state.step);
                     faults.push(Error::Checkpoint { path, reason }.to_string());
                 }
                 Err(error) => faults.push(error.to_string()),

@@ -37,7 +37,7 @@ pub enum Error {
     #[error("there is no {path}: the run has not been validated yet")]
     NoBest { path: PathBuf },
     #[error(
-        "{path} has {kept} of its best checkpoints, fewer than the {wanted} of the ensemble: {}",
+        "{path} keeps {kept} of its best checkpoints, fewer than the {wanted} that the ensemble needs: {}",
         if keep_best < wanted {
             format!("its checkpoint.keep_best is {keep_best}; train a run with checkpoint.keep_best = {wanted}")
         } else {
@@ -50,14 +50,14 @@ pub enum Error {
     )]
     FewBest { path: PathBuf, wanted: usize, kept: usize, keep_best: usize },
     #[error(
-        "{path} has no checkpoint after outer step {step}; it has those after {}",
+        "{path} has no checkpoint after outer step {step}; the outer steps with a checkpoint are: {}",
         if kept.is_empty() { "none".into() } else { kept.iter().map(u64::to_string).collect::<Vec<_>>().join(", ") }
     )]
     NoStep { path: PathBuf, step: u64, kept: Vec<u64> },
     #[error("the checkpoint {path} is not usable: {reason}")]
     Checkpoint { path: PathBuf, reason: String },
     #[error(
-        "the configuration of {path} was changed after training began: {}. Put back what it was. `metaburn eval` measures \
+        "the configuration of {path} was changed after training began: {}. Restore the original values. `metaburn eval` measures \
          with other --shots, --queries, --ways, --steps and --data; to train with other settings, start a new run from the \
          weights with `metaburn export` and `metaburn import --set KEY=VALUE`",
         changes.iter().map(|change| format!("{} was {} and is {}", change.key, change.first, change.second))

@@ -25,7 +25,7 @@ impl RunDir {
             CheckpointSelector::Latest => {
                 let none = || Error::NoCheckpoint { path: self.path().into() };
                 let (saved, faults) = self.latest()?.ok_or_else(none)?;
-                faults.iter().for_each(|fault| warn(&format!("{fault}; using the one before")));
+                faults.iter().for_each(|fault| warn(&format!("{fault}; using the previous one")));
                 Ok(saved)
             }
             CheckpointSelector::Best if !self.best_file().exists() => {

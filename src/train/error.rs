@@ -32,7 +32,7 @@ pub enum Error {
     )]
     OtherData { found: String, expected: String },
     #[error(
-        "no folder is named for the images of data.source = {:?}; name it with --data PATH",
+        "no folder is given for the images of data.source = {:?}; give it with --data PATH",
         of.name
     )]
     NoData { of: &'static data::Source },
@@ -52,8 +52,8 @@ pub enum Error {
     NoError { diverged: usize, episodes: usize, steps: usize, path: PathBuf },
     #[error(
         "training diverged at outer step {step}: {what} is not finite. Continue from the last checkpoint with other \
-         settings, `metaburn resume {} --set outer.rate=RATE`, also with outer.clip, or with divergence.action = \"skip\" or \
-         \"rewind\"; or start a new run with a lower inner.rate{}",
+         settings: `metaburn resume {} --set outer.rate=RATE`; outer.clip, and divergence.action = \"skip\" or \"rewind\", can \
+         be set in the same way. Or start a new run with a lower inner.rate{}",
         quoted(path),
         report.as_ref().map(|path| format!(". {} describes how to repeat the step", path.display())).unwrap_or_default()
     )]
@@ -66,7 +66,7 @@ pub enum Error {
     Unsaved { step: u64, path: PathBuf, latest: Option<u64>, reason: String },
     #[error(
         "the ranks cannot compute one run together: {}. Start the same program with the same configuration and data on machines \
-         of one kind",
+         of the same kind",
         differences.join("; ")
     )]
     Unlike { differences: Vec<String> },
@@ -76,7 +76,7 @@ pub enum Error {
     FewTasks { ranks: usize, tasks: usize },
     #[error(
         "after outer step {step} the weights of these ranks differ from those of rank 0: {ranks}. Nothing was saved; the \
-         processors may differ, or one be faulty. `metaburn resume {}` continues from the last checkpoint",
+         processors may differ, or one of them may be faulty. `metaburn resume {}` continues from the last checkpoint",
         quoted(path)
     )]
     Parted { step: u64, ranks: String, path: PathBuf },

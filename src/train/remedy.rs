@@ -29,12 +29,12 @@ pub fn remedy(config: &Config, set: &ImageSet, error: &Error) -> String {
         }
     }
     let mut texts: Vec<String> =
-        ways.into_iter().map(|(flags, effect)| format!("give `{flags}`, {effect}")).collect();
+        ways.into_iter().map(|(flags, effect)| format!("give `{flags}`, for {effect}")).collect();
     texts.push(match error {
         Error::TooFewExamples { .. } => "add images to these classes, or move their folders away".into(),
         _ => more_classes(config, set),
     });
-    format!("to go on, {}", texts.join(", or "))
+    format!("to continue, {}", texts.join(", or "))
 }
 
 /// Fewer classes in an episode, no validation, or both; those with the smallest change first.
@@ -55,13 +55,11 @@ fn fewer_classes(config: &Config) -> Vec<Change> {
     let fewer = || (2..most).rev();
     let validates = config.eval.every > 0;
     let mut changes: Vec<Change> =
-        fewer().map(|ways| change(ways, validates, "which has fewer classes in an episode")).collect();
+        fewer().map(|ways| change(ways, validates, "fewer classes per episode")).collect();
     if validates {
-        changes.push(change(most, false, "which trains without validation"));
-        changes.extend(
-            fewer()
-                .map(|ways| change(ways, false, "which has fewer classes in an episode and no validation")),
-        );
+        changes.push(change(most, false, "training without validation"));
+        changes
+            .extend(fewer().map(|ways| change(ways, false, "fewer classes per episode and no validation")));
     }
     changes
 }
@@ -79,8 +77,8 @@ fn fewer_images(config: &Config) -> Vec<Change> {
     };
     let most = config.task.queries.max(config.eval.queries);
     let shots = config.task.shots.max(evaluation_shape(config).shots);
-    let queries = (1..most).rev().map(|queries| change(shots, queries, "which has fewer queries"));
-    let both = (1..shots).rev().map(|shots| change(shots, 1, "which has fewer shots"));
+    let queries = (1..most).rev().map(|queries| change(shots, queries, "fewer queries"));
+    let both = (1..shots).rev().map(|shots| change(shots, 1, "fewer shots"));
     queries.chain(both).collect()
 }
 
@@ -147,7 +145,7 @@ fn more_classes(config: &Config, set: &ImageSet) -> String {
     match needed(config) {
         Some(classes) => {
             let found = set.classes().len();
-            format!("have at least {classes} class folders instead of {found}, which suffice for {keys}")
+            format!("have at least {classes} class folders instead of {found}, enough for {keys}")
         }
         None => "have more class folders".into(),
     }

@@ -189,7 +189,7 @@ mod predict_command {
         ask("run --support shots --query photos").refused(&["bad.png"]);
         fs::remove_file(folder.path().join("photos/class0/bad.png")).unwrap();
         fs::create_dir(folder.path().join("none")).unwrap();
-        ask("run --support shots --query none").refused(&["none", "no image that is read"]);
+        ask("run --support shots --query none").refused(&["none` nor its folders", "a usable image"]);
         fs::remove_dir_all(folder.path().join("shots/class4")).unwrap();
         ask("run --support shots --query photos").refused(&["4 classes", "exactly 5", "task.ways=4"]);
     }

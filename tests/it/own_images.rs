@@ -289,7 +289,7 @@ mod content {
         run(folder.path(), "eval run --data renamed").refused(&[
             "6 of the 8",
             "among those that the network was trained on",
-            "what changes the split or the images",
+            "settings that change the split or the images",
         ]);
     }
 
@@ -728,6 +728,6 @@ mod advice {
         run(folder.path(), "predict run --support images/c01 --query images/c02")
             .refused(&["no class folders, but 5 images", "folder of its own"]);
         run(folder.path(), "predict run --support images/c01/0.png --query images/c02")
-            .refused(&["this is no folder", "--support"]);
+            .refused(&["0.png` is not a folder", "--support"]);
     }
 }

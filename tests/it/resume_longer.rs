@@ -101,7 +101,7 @@ fn an_edited_configuration_is_taken_where_it_may_change_and_refused_where_not() 
         ("shots = 1", "shots = 3", "task.shots was 1 and is 3"),
     ] {
         edit(from, to);
-        let message = run(folder.path(), "resume run").refused(&[words, "Put back"]);
+        let message = run(folder.path(), "resume run").refused(&[words, "Restore the original values"]);
         assert!(message.contains("metaburn import --set"), "{message}");
     }
     edit("steps = 2\n", "steps = 4\n");
@@ -162,7 +162,7 @@ mod imported {
         assert!(told.contains("images that these weights were trained on were not found"), "{told}");
         // Training needs images; the message says how to name them, and that works.
         let message =
-            run(there.path(), "resume mine --steps 4").refused(&["no folder is named", "--data PATH"]);
+            run(there.path(), "resume mine --steps 4").refused(&["no folder is given", "--data PATH"]);
         assert!(message.contains("data.source = \"folder\""), "{message}");
         let images = folder.path().join("images").display().to_string();
         let advised = advised(&ran.stdout).replace("PATH", &images);
