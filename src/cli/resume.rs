@@ -180,8 +180,8 @@ pub fn finish(
         let cores = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
         if opened.is_cpu() && threads > cores {
             terminal.warning(&format!(
-                "a rank has {threads} threads, but the launcher allows it only {cores} cores: lower --threads, or allow more \
-                 cores (mpirun --bind-to none, srun --cpus-per-task)"
+                "a rank has {threads} threads, but the launcher allows it only {cores} of the cores: lower --threads, or allow \
+                 more (mpirun --bind-to none, srun --cpus-per-task)"
             ));
         }
     }
