@@ -144,7 +144,7 @@ impl StudyOptions for Options {
             },
         },
         StudyOption {
-            info: OptionInfo::new("tasks", "TASKS", "Tasks to measure on; default 64, or 16 with --quick"),
+            info: OptionInfo::new("tasks", "TASKS", "Tasks to measure on [default: 64; with --quick, 16]"),
             set: |options, tasks| {
                 options.tasks = Some(whole(tasks, 2, u32::MAX.into())? as usize);
                 Ok(())
@@ -178,9 +178,9 @@ impl Study for Bias {
     const ABOUT: About = About {
         name: "bias",
         title: "Error of truncated gradients along a training run",
-        description: "At checkpoints of a run: how far first-order and truncated gradients are from the exact one, \
-                      which inner steps contribute to that error, and what the best unbiased estimators would cost. \
-                      It shows whether a problem needs exact gradients at all.",
+        description: "Measures, at checkpoints of a run, how far first-order and truncated gradients are from the exact \
+                      one, which inner steps contribute to that error, and what the best unbiased estimators would \
+                      cost. The study shows whether a problem needs exact gradients at all.",
         usage: "Without a configuration or a run, it trains on the built-in characters (with --data, on Omniglot): \
                 5-way 1-shot, 10 inner steps.",
         example: "metaburn study bias configs/omniglot-5way-1shot.toml --set inner.steps=5 --after 0,100,500",

@@ -139,7 +139,7 @@ impl StudyOptions for Options {
                 ..OptionInfo::new(
                     "estimators",
                     "NAMES",
-                    "Estimators to compare, as in first-order,ufom-0.2,exact; default eight of them",
+                    "Estimators to compare, as in first-order,ufom-0.2,exact [default: eight of them]",
                 )
             },
             set: |options, name| {
@@ -172,7 +172,7 @@ impl StudyOptions for Options {
             info: OptionInfo::new(
                 "target",
                 "PERCENT",
-                "Accuracy whose cost is compared; default the best that every run of an unbiased estimator reaches",
+                "Accuracy whose cost is compared [default: the best that every run of an unbiased estimator reaches]",
             ),
             set: |options, percent| {
                 let target = parsed(percent).ok().filter(|percent| (0.0..=100.0).contains(percent));
@@ -212,14 +212,14 @@ impl Study for FewShot {
     const ABOUT: About = About {
         name: "few-shot",
         title: "Few-shot learning at equal cost",
-        description: "First-order, unbiased and exact gradients and Reptile train the same learner with the same seeds \
-                      and the same number of gradient evaluations. Compares their accuracies at equal evaluations and \
-                      at equal seconds, and the cost at which each first reaches a target accuracy.",
-        usage: "Without a configuration, it trains on the built-in characters (with --data, on Omniglot) in 10 inner \
-                steps at rate 0.005: 20-way 1-shot, with --quick 5-way. Every run has the configuration's budget of \
+        description: "Trains the same learner with first-order, unbiased and exact gradients and with Reptile, with the \
+                      same seeds and the same number of gradient evaluations. Compares their accuracies at equal \
+                      evaluations and at equal seconds, and the cost at which each first reaches a target accuracy.",
+        usage: "Without a configuration, it trains on the built-in characters (with --data, on Omniglot): 20-way 1-shot, \
+                or 5-way with --quick, in 10 inner steps at rate 0.005. Every run has the configuration's budget of \
                 gradient evaluations. Estimators are named as in estimator.name, some with a number: ufom-0.2 has q = \
-                0.2, step-coins-0.5 p = 0.5, telescoping-0.5 that survival, truncated-3 that depth, and annealed-1000 is \
-                first-order until outer step 1000, then exact.",
+                0.2, step-coins-0.5 has p = 0.5, telescoping-0.5 has survival = 0.5, truncated-3 has truncate = 3, and \
+                annealed-1000 is first-order until outer step 1000 and then exact.",
         example: "metaburn study few-shot configs/omniglot-5way-1shot.toml --estimators first-order,exact --seeds 5",
         durations: ["30 minutes", "4 minutes"],
     };

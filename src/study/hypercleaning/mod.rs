@@ -92,10 +92,10 @@ impl Study for Hypercleaning {
     const ABOUT: About = About {
         name: "hypercleaning",
         title: "Data hyper-cleaning: finding wrong labels by hypergradients",
-        description: "Half of the labels of MNIST training digits are wrong. A weight for each example is learned such \
-                      that a classifier trained with the weights does well on clean digits. Compares the accuracy, the \
-                      wrong labels found, and the cost by every estimator with training on everything. Needs MNIST: \
-                      metaburn data fetch mnist.",
+        description: "Half of the labels of the MNIST training digits are wrong. Learns a weight for each example such \
+                      that a classifier trained with these weights does well on clean digits. Compares the accuracy, \
+                      the wrong labels found and the cost of every estimator with training on all examples. Needs \
+                      MNIST: metaburn data fetch mnist.",
         usage: "",
         example: "metaburn study hypercleaning --quick",
         durations: ["20 minutes", "1 minute"],

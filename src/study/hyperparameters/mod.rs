@@ -109,7 +109,7 @@ impl Study for Hyperparameters {
         name: "hyperparameters",
         title: "Learning rates and penalties: hypergradient descent against random search",
         description: "Each layer of a perceptron on MNIST has its own learning rate and L2 penalty. Compares \
-                      hypergradient descent on all of them, by every estimator, with random search, at equal gradient \
+                      hypergradient descent on all of them, for every estimator, with random search at equal gradient \
                       evaluations. Needs MNIST: metaburn data fetch mnist.",
         usage: "",
         example: "metaburn study hyperparameters --quick",

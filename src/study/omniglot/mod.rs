@@ -115,7 +115,8 @@ impl StudyOptions for Options {
                 ..OptionInfo::new(
                     "settings",
                     "NAMES",
-                    "Which of 5w1s,5w5s,20w1s,20w5s (ways and shots); prototypes are tested in all; default all, with --quick 5w1s,20w1s",
+                    "Settings to run, of 5w1s,5w5s,20w1s,20w5s (ways and shots); prototypes are tested in all \
+                     [default: all; with --quick, 5w1s,20w1s]",
                 )
             },
             set: |options, name| {
@@ -129,7 +130,7 @@ impl StudyOptions for Options {
                 ..OptionInfo::new(
                     "methods",
                     "NAMES",
-                    "Which of recipe,prototypes,maml,first-order; default all",
+                    "Methods to run, of recipe,prototypes,maml,first-order [default: all]",
                 )
             },
             set: |options, name| {
@@ -141,7 +142,7 @@ impl StudyOptions for Options {
             info: OptionInfo::new(
                 "seeds",
                 "N",
-                "Seeds of each method; more can be added later [default: 3, with --quick 1]",
+                "Seeds of each method; more can be added later [default: 3; with --quick, 1]",
             ),
             set: |options, seeds| {
                 options.seeds = Some(whole(seeds, 1, u16::MAX.into())?);
@@ -201,9 +202,9 @@ impl Study for Omniglot {
         description: "Trains the configurations in configs/ on 5 and 20 ways with 1 and 5 shots: MAML++'s recipe, MAML, \
                       first-order MAML, and a prototypical network that is trained once for all of them. Tests each run at \
                       its best checkpoint and, on a fifth as many episodes, as an ensemble of the five best, with batch \
-                      norm's statistics from the query set and from the support set, beside published accuracies.",
-        usage: "--set changes a key in the configurations of all methods: --set outer.steps=20000. Runs can be divided among \
-                machines with --list and --only.",
+                      norm statistics from the query set and from the support set, beside published accuracies.",
+        usage: "--set changes a key in the configurations of all methods, for example --set outer.steps=20000. Runs can be \
+                divided among machines with --list and --only.",
         example: "metaburn study omniglot --data datasets/omniglot --settings 5w1s --methods recipe",
         durations: ["days", "10 minutes"],
     };

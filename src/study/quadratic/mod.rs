@@ -133,7 +133,7 @@ impl Study for Quadratic {
     const ABOUT: About = About {
         name: "quadratic",
         title: "The quadratic family: bias of first-order steps, and what removing it costs",
-        description: "On a family of one-dimensional problems first-order steps converge to a point where ∇M is not \
+        description: "On a family of one-dimensional problems, first-order steps converge to a point where ∇M is not \
                       0, by a margin that a formula gives. UFOM's steps converge to ∇M = 0; they reach a given \
                       accuracy with fewer gradient evaluations than exact steps, and with the fewest at the q that \
                       theory predicts.",

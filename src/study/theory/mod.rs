@@ -92,7 +92,7 @@ impl Study for Theory {
     const ABOUT: About = About {
         name: "theory",
         title: "The theory measured: bias, rates of convergence, time against variance, memory",
-        description: "On problems whose smoothness constants are known, first-order's bias is within its bounds, which \
+        description: "On problems whose smoothness constants are known, first-order's bias stays within its bounds, which \
                       are attained. UFOM's E(∇M)² falls at the rates and with the constants of stochastic descent, \
                       while first-order's does not fall. Cost × second moment follows its formula in q, and is least at \
                       q*. The memory of an exact gradient does not grow with the number of inner steps if iterates are \
