@@ -101,7 +101,9 @@ fn picture(bytes: &[u8], max: u64) -> Result<(DynamicImage, Option<MutexGuard<'s
     }
     if decoder.total_bytes() > MAX_DECODED {
         let [found, most] = [decoder.total_bytes(), MAX_DECODED].map(|bytes| bytes >> 20);
-        return Err(format!("decoded it would take {found} MB, and the limit is {most} MB; make it smaller"));
+        return Err(format!(
+            "decoded, it would take {found} MB, and the limit is {most} MB; make it smaller"
+        ));
     }
     // An orientation that cannot be read is none, as in viewers.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
@@ -132,7 +134,7 @@ fn check_jpeg(jpeg: &[u8]) -> Result<(), String> {
         let is_frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
         let components = segment.get(7).filter(|components| is_frame && !matches!(components, 1 | 3 | 4));
         if let Some(components) = components {
-            return Err(format!("it has {components} components, which are no colours: 1, 3 or 4 are"));
+            return Err(format!("it has {components} colour components; only 1, 3 or 4 are supported"));
         }
         rest = behind;
     }

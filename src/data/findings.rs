@@ -81,7 +81,7 @@ impl Ink {
         (!self.given && (close || divided)).then(|| {
             format!(
                 "{}, but only just: the borders of the images have a mean brightness of {:.0} of 255, and {} of {} images \
-                 would be judged otherwise",
+                 would be judged differently",
                 self.name(),
                 self.border,
                 self.dissenting(),

@@ -202,7 +202,9 @@ impl Trainer {
         let Some((saved, faults)) = latest else {
             return Self::begin(learner.initialise(config.seed), learner, config, episodes, run, lock);
         };
-        faults.iter().for_each(|fault| watcher.warning(&format!("{fault}; continuing from the one before")));
+        faults
+            .iter()
+            .for_each(|fault| watcher.warning(&format!("{fault}; continuing from the previous one")));
         episodes.check_data(&saved.training_state)?;
         let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
         let mut trainer =
@@ -471,7 +473,7 @@ impl Trainer {
                 some => format!("{some} of {episodes}"),
             };
             watcher.warning(&format!(
-                "{diverged} validation episodes diverged after outer step {}: their answers after {} inner steps are not finite, \
+                "{diverged} validation episodes diverged after outer step {}: their outputs after {} inner steps are not finite, \
                  so {reason}",
                 record.step, self.config.inner.eval_steps
             ));

@@ -212,7 +212,7 @@ fn split_as_earlier(
     }
     if !is_same {
         watcher.warning(
-            "data.split or data.validation is not what this run began with; it keeps its split, which is in split.json",
+            "data.split or data.validation is not what this run began with; the run keeps its split, which is in split.json",
         );
     }
     Some((split, rule))

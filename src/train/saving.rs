@@ -66,7 +66,7 @@ impl Trainer {
 
     fn could_not_save(&mut self, reason: String, before: Option<Unsaved>, watcher: &mut dyn Watcher) {
         if before.is_none_or(|before| before.reason != reason) {
-            watcher.warning(&format!("not saved: {reason}; training continues, and saving is tried again"));
+            watcher.warning(&format!("not saved: {reason}; training continues, and saving will be retried"));
         }
         self.unsaved = Some(Unsaved { reason, tried: Instant::now() });
     }
