@@ -95,8 +95,9 @@ impl Sweep {
             output::print(serde_json::to_string(swept)?)?;
         } else {
             output::print(swept.markdown.trim_end())?;
-            let figure = swept.figure.iter().map(|figure| format!(" and {}", figure.display()));
-            output::print(format!("see {}{}", swept.table.display(), figure.collect::<String>()))?;
+            let figures = swept.figure.iter().chain(&swept.by_key);
+            let figures = figures.map(|figure| format!(", {}", figure.display())).collect::<String>();
+            output::print(format!("see {}{figures}", swept.table.display()))?;
         }
         if let Some(apart) = &swept.apart {
             let which = swept.measure.plural();

@@ -66,6 +66,22 @@ fn every_combination_is_run_once_and_shown_in_a_table_and_a_figure() {
 }
 
 #[test]
+fn accuracies_are_drawn_against_a_key_with_three_numbers() {
+    let grid = "[grid]\nestimator.name = ['first-order', 'exact']\ninner.rate = [0.1, 0.2, 0.4]\n";
+    let (folder, line) = sweep(&format!("seeds = [0, 1]\nset.outer.steps = 1\n{grid}"));
+    let result = run(folder.path(), &format!("{line} --json")).json();
+    let out = folder.path().join("checkpoints/sweep-small");
+    assert_eq!(result["by_key"].as_array().unwrap().len(), 1, "{result}");
+    assert!(result["by_key"][0].as_str().unwrap().ends_with("by-inner.rate.png"), "{result}");
+    let figure = text(&out.join("by-inner.rate.svg"));
+    for words in ["inner.rate", "test accuracy (%)", "first-order", "exact"] {
+        assert!(figure.contains(words), "{words}");
+    }
+    assert!(out.join("by-inner.rate.png").is_file());
+    assert!(text(&out.join("table.md")).contains("(by-inner.rate.png)"));
+}
+
+#[test]
 fn runs_can_be_trained_one_by_one_and_summarised_afterwards() {
     let text = format!("seeds = [0, 1]\nset.outer.steps = 2\n{GRID}");
     let (whole, line) = sweep(&text);

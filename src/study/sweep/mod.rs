@@ -5,8 +5,10 @@
 //! table.md         one row per setting
 //! table.csv        the same table
 //! figure.svg       loss and validation accuracy or error, one curve per setting; also figure.png
+//! by-KEY.svg       test accuracy or error against a key with three or more numbers as values; also by-KEY.png
 //! ```
 
+mod by_key;
 mod measure;
 mod summary;
 

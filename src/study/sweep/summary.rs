@@ -1,8 +1,8 @@
 //! Results of a sweep: a table with one row per setting, and a figure.
 
-use super::{Measure, Run, RunState, Score};
+use super::{Measure, Run, RunState, Score, by_key};
 use crate::config::Sweep;
-use crate::report::{Against, RunCurves, Table, compare, incomparable, pooled};
+use crate::report::{Against, Figure, RunCurves, Table, compare, incomparable, pooled};
 use crate::study::Error;
 use crate::study::folder::failed;
 use crate::support::atomic_file;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Results of a setting over its seeds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Its name.
     pub setting: String,
@@ -56,6 +56,8 @@ pub struct SweepResult {
     pub table: PathBuf,
     /// Path of the figure; `None` if no run has an accuracy or error.
     pub figure: Option<PathBuf>,
+    /// Paths of the figures of results against a key.
+    pub by_key: Vec<PathBuf>,
     /// In what the runs differ that makes their results incomparable, if in anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apart: Option<String>,
@@ -77,11 +79,18 @@ pub fn write(sweep: &Sweep, runs: &[Run], folder: &Path) -> Result<SweepResult, 
     let file = folder.join("table.csv");
     atomic_file::write(&file, &[table.csv().as_bytes()]).map_err(failed("write", &file))?;
     let (figure, apart) = figure(runs, &states, folder)?;
-    let picture = if figure.is_some() { "\n![comparison](figure.png)\n" } else { "" };
+    let mut pictures =
+        if figure.is_some() { "\n![comparison](figure.png)\n".to_string() } else { String::new() };
+    let mut by_key = Vec::new();
+    for (key, figure) in by_key::figures(measure, &sweep.varied, &settings) {
+        let name = format!("by-{key}");
+        pictures += &format!("\n![{} against {key}]({name}.png)\n", measure.heading());
+        by_key.push(draw(&figure, folder, &name)?);
+    }
     let file = folder.join("table.md");
-    let page = format!("# Sweep\n\n{markdown}\n{}{picture}", remarks(measure, &settings, apart.as_deref()));
+    let page = format!("# Sweep\n\n{markdown}\n{}{pictures}", remarks(measure, &settings, apart.as_deref()));
     atomic_file::write(&file, &[page.as_bytes()]).map_err(failed("write", &file))?;
-    Ok(SweepResult { measure, settings, markdown, table: file, figure, apart })
+    Ok(SweepResult { measure, settings, markdown, table: file, figure, by_key, apart })
 }
 
 /// The results of one variant from its `runs`.
@@ -205,10 +214,15 @@ fn figure(
     }
     let groups = pooled(curves);
     let (figure, apart) = (compare(&groups, Against::Evaluations), incomparable(&groups));
-    figure.write(&folder.join("figure.svg"))?;
-    let file = folder.join("figure.png");
+    Ok((Some(draw(&figure, folder, "figure")?), apart))
+}
+
+/// Writes `figure` as NAME.svg and NAME.png, and returns the path of the latter.
+fn draw(figure: &Figure, folder: &Path, name: &str) -> Result<PathBuf, Error> {
+    figure.write(&folder.join(format!("{name}.svg")))?;
+    let file = folder.join(format!("{name}.png"));
     figure.write(&file)?;
-    Ok((Some(file), apart))
+    Ok(file)
 }
 
 #[cfg(test)]
