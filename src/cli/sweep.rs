@@ -20,7 +20,7 @@ use std::time::Instant;
 ///
 /// The file gives a base configuration, seeds, keys for every run ([set]), values to combine ([grid]) and named settings
 /// ([[run]]). Everything is checked before the first run starts. Each run has its own run directory in the sweep's
-/// folder, which resume, eval and compare accept; table.md, table.csv, figure.svg and figure.png are written beside them.
+/// folder, which resume, eval and compare accept; table.md, table.csv and figures (SVG and PNG) are written beside them.
 /// To continue an interrupted sweep, run the same command again; seeds and values can be added.
 ///
 /// A scheduler can train each run as a separate job, on any machine that can access the folder: --list --json lists the

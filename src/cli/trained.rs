@@ -219,7 +219,7 @@ impl Selection {
         if digest == *known || known.is_empty() && !names_data {
             if (was.split, was.validation, was.invert) != (is.split, is.validation, is.invert) {
                 return Err("data.split, data.validation and data.invert are fixed for the data that this run was trained on: \
-                            with other values, the test could include classes that it was trained on; leave them out"
+                            with other values, the test could include classes that it was trained on; leave these keys out"
                     .to_string()
                     .into());
             }

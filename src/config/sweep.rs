@@ -46,6 +46,8 @@ pub struct Sweep {
 pub struct Variant {
     /// Its name in folders and tables: letters, digits, points, hyphens and underscores.
     pub name: String,
+    /// The name of its `[[run]]`; empty if the sweep has none.
+    pub run: String,
     /// Its values of [`Sweep::varied`], as TOML.
     pub values: Vec<String>,
     /// The configuration, with the first seed.
@@ -311,7 +313,7 @@ impl Plan {
                 raw.put([&run.entries[..], &combination].concat());
                 let (name, values) = (variant_name(run, &self.grid, &combination), values(&combination));
                 match raw.check() {
-                    Ok(config) => variants.push(Variant { name, values, config }),
+                    Ok(config) => variants.push(Variant { name, run: run.name.clone(), values, config }),
                     // A fault of the base occurs in every variant.
                     Err(Error::Invalid(found)) => {
                         found.into_iter().for_each(|fault| {

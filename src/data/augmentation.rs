@@ -21,7 +21,7 @@ pub struct Augmentation {
     /// Each image is moved down and to the right by whole numbers of pixels, uniform from −`shift` to `shift`.
     pub shift: usize,
     /// Each image is then turned, stretched and slanted by a [`Warp`](super::Warp) of four numbers, uniform from −`warp` to `warp`.
-    pub warp: f32,
+    pub warp: f64,
 }
 
 impl Augmentation {
@@ -49,8 +49,9 @@ impl Augmentation {
         }
         if self.warp > 0.0 {
             let mut random = generator(seed, "episode/warps", index);
+            let most = self.warp as f32;
             for image in images(episode) {
-                image.placement.warp = std::array::from_fn(|_| random.random_range(-self.warp..=self.warp));
+                image.placement.warp = std::array::from_fn(|_| random.random_range(-most..=most));
             }
         }
     }

@@ -54,7 +54,8 @@ impl EpisodeLoader {
         let are_stored = sampler.augmentation().warp == 0.0;
         let resident =
             (!opened.is_cpu() && fits && are_stored).then(|| DeviceImages::new(&sampler, &opened.device));
-        let prefetches = resident.is_none() && opened.workers.threads > 1;
+        let has_thread_to_spare = !opened.is_cpu() || opened.workers.threads > 1;
+        let prefetches = resident.is_none() && has_thread_to_spare;
         Self { sampler, device: opened.device.clone(), resident, prefetches }
     }
 

@@ -253,7 +253,7 @@ fn augmentation(data: &Data) -> Augmentation {
         turns: data.rotations == Rotations::Episode,
         flips: data.flips,
         shift: data.shift,
-        warp: data.warp as f32,
+        warp: data.warp,
     }
 }
 

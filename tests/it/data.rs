@@ -89,9 +89,11 @@ fn info_counts_the_classes_and_images_of_a_folder() {
     ] {
         assert!(stdout.contains(words), "{stdout}");
     }
-    let augmented =
-        run(folder.path(), &format!("{line} --set data.rotations=episode --set data.shift=2 --json"));
-    let expected = serde_json::json!({ "turns": true, "flips": false, "shift": 2, "warp": 0.0 });
+    let augmented = run(
+        folder.path(),
+        &format!("{line} --set data.rotations=episode --set data.shift=2 --set data.warp=0.15 --json"),
+    );
+    let expected = serde_json::json!({ "turns": true, "flips": false, "shift": 2, "warp": 0.15 });
     assert_eq!(augmented.json()["augmentation"], expected);
 }
 

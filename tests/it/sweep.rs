@@ -186,11 +186,17 @@ fn an_interrupted_sweep_continues_to_the_same_runs() {
 }
 
 #[test]
-fn the_shipped_sweep_is_valid() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sweep-estimators.toml");
+fn the_shipped_sweeps_are_valid() {
     let folder = TempDir::new().unwrap();
-    let listed = run(folder.path(), &format!("sweep {file} --list")).ok().stdout;
-    assert_eq!(listed.lines().count(), 18, "{listed}");
-    assert!(listed.contains("checkpoints/sweep-estimators/exact-rate-0.4-seed-2: to do"), "{listed}");
+    for (name, runs, one) in [
+        ("estimators", 18, "exact-rate-0.4-seed-2"),
+        ("recipe", 11, "shared-head-seed-0"),
+        ("ways", 15, "ways-60-step-coins-seed-0"),
+    ] {
+        let file = format!("{}/configs/sweep-{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let listed = run(folder.path(), &format!("sweep {file} --list")).ok().stdout;
+        assert_eq!(listed.lines().count(), runs, "{listed}");
+        assert!(listed.contains(&format!("checkpoints/sweep-{name}/{one}: to do")), "{listed}");
+    }
     assert_eq!(names(folder.path()), Vec::<String>::new());
 }

@@ -122,12 +122,23 @@ fn differing(groups: &[Vec<RunCurves>]) -> Vec<Setting> {
     MEANING.into_iter().filter(differs).collect()
 }
 
+/// Of more groups, a difference is said without their names.
+const MOST_NAMED: usize = 6;
+
 /// In what the groups differ that makes their losses and accuracies incomparable, such as `task.ways is 5 (a) and 2 (b)`;
 /// `None` if in nothing.
 pub fn incomparable(groups: &[Vec<RunCurves>]) -> Option<String> {
     let said = differing(groups).into_iter().map(|(key, _)| {
-        let values = groups.iter().map(|group| format!("{} ({})", meaning(group, key), name(group)));
-        format!("{key} is {}", values.collect::<Vec<_>>().join(", "))
+        let mut values: Vec<String> = Vec::new();
+        for group in groups {
+            let value = meaning(group, key);
+            match groups.len() <= MOST_NAMED {
+                true => values.push(format!("{value} ({})", name(group))),
+                false if values.contains(&value) => {}
+                false => values.push(value),
+            }
+        }
+        format!("{key} is {}", values.join(", "))
     });
     let said: Vec<String> = said.collect();
     (!said.is_empty()).then(|| said.join("; "))

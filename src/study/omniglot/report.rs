@@ -7,24 +7,24 @@ use crate::study::{Claim, Completed, Conclusion, Expected, Illustration, Measure
 use crate::train::evaluation_shape;
 use bilevel::Choice;
 use bilevel::stats::mean;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The runs of a method on a setting, one for each seed.
 struct Runs<'a> {
     setting: Setting,
     method: Method,
-    records: Vec<&'a Record>,
+    results: Vec<&'a Completed<Run, Record>>,
 }
 
 /// Claims, tables and the figure of all runs.
 pub fn conclude(results: &[Completed<Run, Record>]) -> Conclusion {
     let mut all: Vec<Runs> = Vec::new();
-    for Completed { piece, record } in results {
-        let Training { method, settings } = piece.training;
+    for result in results {
+        let Training { method, settings } = result.piece.training;
         for &setting in settings {
             match all.iter_mut().find(|runs| (runs.setting, runs.method) == (setting, method)) {
-                Some(runs) => runs.records.push(record),
-                None => all.push(Runs { setting, method, records: vec![record] }),
+                Some(runs) => runs.results.push(result),
+                None => all.push(Runs { setting, method, results: vec![result] }),
             }
         }
     }
@@ -59,29 +59,30 @@ const EXPLANATION: &str = "Test accuracy in percent, mean over seeds with its 95
      validation, on a fifth as many episodes; otherwise the best one. Published accuracies:";
 
 impl Runs<'_> {
-    /// The tests of one checkpoint, or of the ensemble, of every run that has them.
-    fn tests(&self, ensemble: bool) -> Vec<&Test> {
-        let tests = self.records.iter().filter_map(|record| {
+    /// The tests of one checkpoint, or of the ensemble, of every run that has them, by seed.
+    fn tests(&self, ensemble: bool) -> BTreeMap<u64, &Test> {
+        let tests = self.results.iter().filter_map(|Completed { piece, record }| {
             let tests = record.tests.iter().filter(|test| test.setting == self.setting);
-            match ensemble {
+            let test = match ensemble {
                 true => tests.max_by_key(|test| test.checkpoints.len()),
                 false => tests.min_by_key(|test| test.checkpoints.len()),
-            }
+            };
+            Some((piece.config.seed, test?))
         });
         tests.collect()
     }
 
     /// The mean over seeds; NaN if every run diverged.
     fn accuracy(&self, ensemble: bool, of: fn(&Test) -> Measured) -> Measured {
-        match self.tests(ensemble)[..] {
+        match self.tests(ensemble).values().map(|test| of(test)).collect::<Vec<_>>()[..] {
             [] => Measured::exactly(f64::NAN),
-            [alone] => of(alone),
-            ref tests => Measured::mean_of_few(&tests.iter().map(|test| of(test).value).collect::<Vec<_>>()),
+            [alone] => alone,
+            ref tests => Measured::mean_of_few(&tests.iter().map(|test| test.value).collect::<Vec<_>>()),
         }
     }
 
     fn mean(&self, of: fn(&Record) -> f64) -> f64 {
-        mean(&self.records.iter().map(|record| of(record)).collect::<Vec<_>>())
+        mean(&self.results.iter().map(|result| of(&result.record)).collect::<Vec<_>>())
     }
 }
 
@@ -100,11 +101,12 @@ fn claims(runs: &Runs, all: &[Runs]) -> Vec<Claim> {
         vec![Claim::new(claim, Expected::above(setting.goal()), runs.accuracy(false, transductive))];
     let plain = all.iter().find(|other| (other.setting, other.method) == (*setting, Method::Maml));
     if let Some(plain) = plain {
-        let values =
-            |runs: &Runs| runs.tests(false).iter().map(|test| test.transductive.value).collect::<Vec<_>>();
-        let (ours, others) = (values(runs), values(plain));
-        if ours.len() == others.len() && ours.len() > 1 {
-            let leads: Vec<f64> = ours.iter().zip(&others).map(|(a, b)| a - b).collect();
+        let (ours, others) = (runs.tests(false), plain.tests(false));
+        let leads = ours
+            .iter()
+            .filter_map(|(seed, test)| Some(test.transductive.value - others.get(seed)?.transductive.value));
+        let leads: Vec<f64> = leads.collect();
+        if leads.len() > 1 {
             let claim =
                 format!("{}, {}: test accuracy minus MAML's (points)", runs.method.title(), setting.title());
             claims.push(Claim::new(claim, Expected::above(0.0), Measured::mean_of_few(&leads)));
@@ -139,7 +141,7 @@ fn accuracies(all: &[Runs]) -> Table {
                 shown(true, transductive),
                 shown(false, support),
                 shown(true, support),
-                format!("{:.0} × {}", runs.mean(|run| run.steps as f64), runs.records[0].meta_batch),
+                format!("{:.0} × {}", runs.mean(|run| run.steps as f64), runs.results[0].record.meta_batch),
                 significant(runs.mean(|run| run.seconds) / 60.0, 3),
             ]);
         }
@@ -171,12 +173,16 @@ fn validations(results: &[Completed<Run, Record>]) -> Table {
     table
 }
 
-/// A panel for each setting in which runs are validated, with the mean curve of each method.
+/// A panel for each setting in which runs are validated, with the mean curve of each method. Those for several settings are
+/// validated where their configuration says, the others in their own.
 fn curves(results: &[Completed<Run, Record>]) -> Illustration {
     let panels = Setting::ALL.iter().filter_map(|setting| {
-        let is_validated = |run: &Run| {
-            let shape = evaluation_shape(&run.config);
-            (shape.ways, shape.shots) == setting.ways_and_shots()
+        let is_validated = |run: &Run| match run.training.settings {
+            [own] => own == setting,
+            _ => {
+                let shape = evaluation_shape(&run.config);
+                (shape.ways, shape.shots) == setting.ways_and_shots()
+            }
         };
         let here: Vec<_> = results.iter().filter(|it| is_validated(&it.piece)).collect();
         let ends = here.iter().filter_map(|it| it.record.validations.last());
@@ -192,7 +198,7 @@ fn curves(results: &[Completed<Run, Record>]) -> Illustration {
     Illustration {
         name: "curves",
         caption: "Validation accuracy against hours of training: means over seeds, with bands from the lowest to the highest. \
-                  Prototypes are validated on 20-way 1-shot."
+                  Runs for all settings are validated in one of them."
             .into(),
         figure: Figure { panels: panels.collect() },
     }

@@ -120,14 +120,17 @@ fn tests(trainer: &Trainer, run: &Run, before: f64, workspace: &mut Workspace) -
     let mut tests: Vec<Test> = read(&file)?.unwrap_or_default();
     let loader = trainer.episodes().images()?;
     let all = config.eval.test_episodes;
+    let sizes = [(1, all), (kept, all.div_ceil(ENSEMBLE).max(2))];
+    let sizes = if kept == 1 { &sizes[..1] } else { &sizes };
     let wanted: Vec<(Setting, usize, usize)> = (run.training.settings.iter())
-        .flat_map(|setting| [(*setting, 1, all), (*setting, kept, all.div_ceil(ENSEMBLE))])
+        .flat_map(|setting| sizes.iter().map(|(size, episodes)| (*setting, *size, *episodes)))
         .collect();
+    let is = |test: &Test, (setting, size, episodes): (Setting, usize, usize)| {
+        (test.setting, &test.checkpoints[..], test.episodes) == (setting, &steps[..size], episodes)
+    };
+    tests.retain(|test| wanted.iter().any(|it| is(test, *it)));
     for (at, &(setting, size, episodes)) in wanted.iter().enumerate() {
-        let is_this = |test: &Test| {
-            (test.setting, &test.checkpoints[..], test.episodes) == (setting, &steps[..size], episodes)
-        };
-        if tests.iter().any(is_this) {
+        if tests.iter().any(|test| is(test, wanted[at])) {
             continue;
         }
         let (ways, shots) = setting.ways_and_shots();

@@ -3,27 +3,29 @@
 use super::{Measure, Summary};
 use crate::report::{Axis, Figure, Panel, Series};
 
-/// A key has a figure if the sweep gives it at least so many values, all of them numbers.
+/// A key of the grid has a figure if it has at least this many values, all of them numbers.
 const LEAST_VALUES: usize = 3;
-/// The axis is logarithmic if the largest value is at least so many times the smallest, which is positive.
+/// The axis is logarithmic if all values are positive and the largest is at least this many times the smallest.
 const MANY_TIMES: f64 = 50.0;
 
 /// For each of the `varied` keys that has several numbers as values: the key, and the mean accuracy or error of the `settings`
-/// against it, with 95 % intervals over seeds. Settings that differ only in the key are one curve, named after the values of
-/// the other keys.
+/// against it, with 95 % intervals over seeds. Settings that differ only in the key are one curve, named after what else varies.
 pub fn figures(measure: Measure, varied: &[String], settings: &[Summary]) -> Vec<(String, Figure)> {
-    let figure = |(at, key): (usize, &String)| Some((key.clone(), figure(measure, key, at, settings)?));
+    let figure = |(at, key): (usize, &String)| Some((key.clone(), figure(measure, varied, at, settings)?));
     varied.iter().enumerate().filter_map(figure).collect()
 }
 
-fn figure(measure: Measure, key: &str, at: usize, settings: &[Summary]) -> Option<Figure> {
+/// The figure against key number `at`.
+fn figure(measure: Measure, varied: &[String], at: usize, settings: &[Summary]) -> Option<Figure> {
+    let key = varied[at].as_str();
+    let others: Vec<usize> =
+        (0..varied.len()).filter(|other| *other != at && varies(settings, *other)).collect();
     let mut curves: Vec<(String, Vec<(f64, &Summary)>)> = Vec::new();
     for summary in settings {
-        let number =
-            summary.values[at].replace('_', "").parse::<f64>().ok().filter(|number| number.is_finite())?;
-        let others = summary.values.iter().enumerate().filter(|(other, _)| *other != at);
-        let others = others.map(|(_, value)| value.trim_matches('"')).collect::<Vec<_>>().join(", ");
-        let name = if others.is_empty() { measure.name().to_string() } else { others };
+        let number = summary.values[at].parse::<f64>().ok().filter(|number| number.is_finite())?;
+        let values = others.iter().map(|other| named(&varied[*other], &summary.values[*other]));
+        let run = Some(summary.run.clone()).filter(|run| !run.is_empty());
+        let name = run.into_iter().chain(values).collect::<Vec<_>>().join(", ");
         match curves.iter_mut().find(|(other, _)| *other == name) {
             Some((_, points)) => points.push((number, summary)),
             None => curves.push((name, vec![(number, summary)])),
@@ -43,8 +45,24 @@ fn figure(measure: Measure, key: &str, at: usize, settings: &[Summary]) -> Optio
         false => Axis::linear(key),
     };
     let panel = Panel::new(axis, Axis::linear(measure.heading()));
-    let panel = curves.into_iter().fold(panel, |panel, (name, points)| panel.with(curve(name, points)));
+    let curves = curves
+        .into_iter()
+        .map(|(name, points)| curve(if name.is_empty() { measure.name().into() } else { name }, points));
+    let panel = curves.fold(panel, Panel::with);
     Some(Figure { panels: vec![panel] })
+}
+
+/// Whether settings differ in their value of key number `at`.
+fn varies(settings: &[Summary], at: usize) -> bool {
+    settings.iter().any(|summary| summary.values[at] != settings[0].values[at])
+}
+
+/// A key's value in a legend: words alone, numbers with their key.
+fn named(key: &str, value: &str) -> String {
+    match value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) {
+        Some(words) => words.into(),
+        None => format!("{key} = {value}"),
+    }
 }
 
 fn curve(name: String, mut points: Vec<(f64, &Summary)>) -> Series {
@@ -89,12 +107,42 @@ mod tests {
     }
 
     #[test]
+    fn runs_are_apart_and_numbers_in_legends_have_their_key() {
+        let varied = ["inner.rate".to_string(), "inner.steps".to_string(), "seed".to_string()];
+        let summary = |run: &str, rate: &str, steps: &str| Summary {
+            run: run.into(),
+            values: [rate, steps, "0"].map(String::from).to_vec(),
+            mean: Some(50.0),
+            ..Summary::default()
+        };
+        let rates = ["0.1", "0.2", "0.4"];
+        let settings: Vec<Summary> = ["narrow", "wide"]
+            .iter()
+            .flat_map(|run| rates.iter().flat_map(|rate| ["1", "5"].map(|steps| summary(run, rate, steps))))
+            .collect();
+        let figures = figures(Measure::Accuracy, &varied, &settings);
+        let [(_, figure)] = &figures[..] else { panic!("one figure, not {figures:?}") };
+        let points = rates.map(|rate| [rate.parse().unwrap(), 50.0]);
+        let of = |name: &str| Series::line(name, points.to_vec()).band(vec![[50.0, 50.0]; 3]);
+        let expected = [
+            "narrow, inner.steps = 1",
+            "narrow, inner.steps = 5",
+            "wide, inner.steps = 1",
+            "wide, inner.steps = 5",
+        ];
+        assert_eq!(figure.panels[0].series, expected.map(of));
+        let without_runs: Vec<Summary> = rates.iter().map(|rate| summary("", rate, "1")).collect();
+        let figures = super::figures(Measure::Accuracy, &varied, &without_runs);
+        assert_eq!(figures[0].1.panels[0].series, [of("accuracy")]);
+    }
+
+    #[test]
     fn keys_of_few_values_and_keys_of_words_have_no_figure() {
         let of = |keys: [[&str; 2]; 3]| {
             let settings = keys.map(|values| summary(values, Some(50.0), None));
             figures(Measure::Accuracy, &["one".into(), "other".into()], &settings).len()
         };
-        assert_eq!(of([["1", "a"], ["2", "a"], ["2", "b"]]), 0);
-        assert_eq!(of([["1", "4"], ["2", "5"], ["1_000", "6.5"]]), 2);
+        assert_eq!(of([["1", "\"a\""], ["2", "\"a\""], ["2", "\"b\""]]), 0);
+        assert_eq!(of([["1", "4"], ["2", "5"], ["1000", "6.5"]]), 2);
     }
 }

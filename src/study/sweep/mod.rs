@@ -5,7 +5,7 @@
 //! table.md         one row per setting
 //! table.csv        the same table
 //! figure.svg       loss and validation accuracy or error, one curve per setting; also figure.png
-//! by-KEY.svg       test accuracy or error against a key with three or more numbers as values; also by-KEY.png
+//! by-KEY.svg       test accuracy or error against a key of the grid with three or more numbers; also by-KEY.png
 //! ```
 
 mod by_key;

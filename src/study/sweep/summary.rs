@@ -8,6 +8,7 @@ use crate::study::folder::failed;
 use crate::support::atomic_file;
 use bilevel::stats::{mean, mean_and_t95};
 use serde::Serialize;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Results of a setting over its seeds.
@@ -15,6 +16,9 @@ use std::path::{Path, PathBuf};
 pub struct Summary {
     /// Its name.
     pub setting: String,
+    /// The name of its `[[run]]`; empty if the sweep has none.
+    #[serde(skip)]
+    pub run: String,
     /// Its values of the grid's keys, as TOML.
     pub values: Vec<String>,
     /// Test accuracy of each finished run that has one, in percent; left out for regressions.
@@ -82,6 +86,7 @@ pub fn write(sweep: &Sweep, runs: &[Run], folder: &Path) -> Result<SweepResult, 
     let mut pictures =
         if figure.is_some() { "\n![comparison](figure.png)\n".to_string() } else { String::new() };
     let mut by_key = Vec::new();
+    remove_earlier(folder)?;
     for (key, figure) in by_key::figures(measure, &sweep.varied, &settings) {
         let name = format!("by-{key}");
         pictures += &format!("\n![{} against {key}]({name}.png)\n", measure.heading());
@@ -118,6 +123,7 @@ fn summarise(sweep: &Sweep, variant: usize, runs: &[(&Run, &RunState)]) -> Summa
     let average = |values: &[f64]| (!values.is_empty()).then(|| mean(values));
     Summary {
         setting: sweep.variants[variant].name.clone(),
+        run: sweep.variants[variant].run.clone(),
         values: sweep.variants[variant].values.clone(),
         mean: average(&values),
         ci95: (values.len() > 1).then(|| mean_and_t95(&values).1),
@@ -217,6 +223,19 @@ fn figure(
     Ok((Some(draw(&figure, folder, "figure")?), apart))
 }
 
+/// Removes the figures by key of an earlier version of the sweep.
+fn remove_earlier(folder: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(folder).map_err(failed("list", folder))? {
+        let path = entry.map_err(failed("list", folder))?.path();
+        let is_figure = path.extension().is_some_and(|extension| extension == "svg" || extension == "png");
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if is_figure && name.strip_prefix("by-").is_some_and(|key| key.contains('.')) {
+            fs::remove_file(&path).map_err(failed("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes `figure` as NAME.svg and NAME.png, and returns the path of the latter.
 fn draw(figure: &Figure, folder: &Path, name: &str) -> Result<PathBuf, Error> {
     figure.write(&folder.join(format!("{name}.svg")))?;
@@ -233,6 +252,7 @@ mod tests {
     fn rows_leave_missing_values_empty() {
         let summary = |accuracies: &[f64], diverged: &[(String, u64)]| Summary {
             setting: "exact".into(),
+            run: String::new(),
             values: vec!["\"exact\"".into(), "0.4".into()],
             accuracies: Some(accuracies.to_vec()),
             errors: None,
