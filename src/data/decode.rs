@@ -351,7 +351,7 @@ mod tests {
         let mut jpeg = encoded(GrayImage::new(8, 8), ImageFormat::Jpeg);
         let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("a frame");
         jpeg[frame + 9] = 2;
-        assert!(refusal(&jpeg, PHOTOGRAPH).contains("2 components"));
+        assert!(refusal(&jpeg, PHOTOGRAPH).contains("2 colour components"));
     }
 
     #[test]

@@ -200,7 +200,7 @@ mod tests {
         fs::create_dir(dir.path().join("empty")).expect("folder");
         let refusal = |queries: &[&str]| read(&dir, queries, None).expect_err("unusable").to_string();
         assert!(refusal(&["nowhere.png"]).contains("--query"));
-        assert!(refusal(&["shots", "empty"]).contains("empty` holds no usable image (PNG"));
+        assert!(refusal(&["shots", "empty"]).contains("empty` nor its folders hold a usable image (PNG"));
         let gone =
             Request::read(&dir.path().join("gone"), &[], Form::grey(2), None).expect_err("gone").to_string();
         assert!(gone.contains("--support"), "{gone}");
