@@ -393,7 +393,7 @@ mod content {
             "c01/cut.jpg`: the JPEG file is cut short",
             "c03/page.jpg`: it is not PNG, JPEG",
             "c04/heic.jpg`: it is a HEIC file",
-            "c05/two.jpg`: it has 2 components",
+            "c05/two.jpg`: it has 2 colour components",
             "replace or remove them",
         ]);
         assert!(!folder.path().join("run").exists());
