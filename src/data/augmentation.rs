@@ -20,7 +20,7 @@ pub struct Augmentation {
     pub flips: bool,
     /// Each image is moved down and to the right by whole numbers of pixels, uniform from −`shift` to `shift`.
     pub shift: usize,
-    /// Each image is then turned, stretched and slanted by a [`Warp`](super::Warp) of four numbers, uniform from −`warp` to `warp`.
+    /// Each image is then rotated, stretched and sheared by a [`Warp`](super::Warp) of four numbers, uniform from −`warp` to `warp`.
     pub warp: f64,
 }
 

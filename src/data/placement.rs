@@ -15,7 +15,7 @@ pub struct Placement {
     pub down: i32,
     /// Pixels by which it is moved to the right; negative moves it to the left.
     pub right: i32,
-    /// How it is then turned, stretched and slanted.
+    /// How it is then rotated, stretched and sheared.
     pub warp: Warp,
 }
 

@@ -1,14 +1,14 @@
-//! Images turned, stretched and slanted a little, by a linear map about their centre.
+//! Images rotated, stretched and sheared slightly, by a linear map about their centre.
 //!
 //! With offsets from the centre in pixels, the pixel at u reads the image at (I + D)u, where D holds four small numbers. Between
 //! pixels, values are interpolated linearly in both directions; what lies outside is paper.
 
-/// A linear map less the identity: D by rows, of offsets (down, right).
+/// The 2 × 2 matrix D by rows: how far down is read for each pixel down and right, then how far right. Zeros leave an image as it is.
 pub type Warp = [f32; 4];
 
 /// The image `[size, size, channels]` seen through I + `warp`, with `paper` around it.
 pub fn warped(image: &[u8], size: usize, channels: usize, paper: u8, warp: Warp) -> Vec<u8> {
-    let [from_down, across, along, from_right] = warp;
+    let [down_by_down, down_by_right, right_by_down, right_by_right] = warp;
     let centre = (size as f32 - 1.0) / 2.0;
     let value = |row: isize, column: isize, channel: usize| {
         let inside = 0..size as isize;
@@ -21,8 +21,8 @@ pub fn warped(image: &[u8], size: usize, channels: usize, paper: u8, warp: Warp)
     for row in 0..size {
         for column in 0..size {
             let (down, right) = (row as f32 - centre, column as f32 - centre);
-            let at_row = row as f32 + from_down * down + across * right;
-            let at_column = column as f32 + along * down + from_right * right;
+            let at_row = row as f32 + down_by_down * down + down_by_right * right;
+            let at_column = column as f32 + right_by_down * down + right_by_right * right;
             let (first_row, first_column) = (at_row.floor(), at_column.floor());
             let (below, beside) = (at_row - first_row, at_column - first_column);
             let (top, left) = (first_row as isize, first_column as isize);
@@ -54,7 +54,7 @@ mod tests {
         let quarter = warped(&image, 3, 1, 0, [-1.0, -1.0, 1.0, -1.0]);
         assert_eq!(quarter, [7, 4, 1, 8, 5, 2, 9, 6, 3], "(down, right) reads (−right, down)");
         assert_eq!(warped(&image, 3, 1, 0, [-2.0, 0.0, 0.0, 0.0]), [7, 8, 9, 4, 5, 6, 1, 2, 3]);
-        // Slanted: each row below the middle reads one pixel further to the right.
+        // Sheared: each row below the middle reads one pixel further to the right.
         assert_eq!(warped(&image, 3, 1, 0, [0.0, 0.0, 1.0, 0.0]), [0, 1, 2, 4, 5, 6, 8, 9, 0]);
         // Twice as small, surrounded by paper.
         assert_eq!(warped(&image, 3, 1, 50, [1.0, 0.0, 0.0, 1.0]), [50, 50, 50, 50, 5, 50, 50, 50, 50]);

@@ -122,7 +122,7 @@ fn differing(groups: &[Vec<RunCurves>]) -> Vec<Setting> {
     MEANING.into_iter().filter(differs).collect()
 }
 
-/// Of more groups, a difference is said without their names.
+/// If there are more groups, a difference lists the distinct values without the names of the groups.
 const MOST_NAMED: usize = 6;
 
 /// In what the groups differ that makes their losses and accuracies incomparable, such as `task.ways is 5 (a) and 2 (b)`;
@@ -131,12 +131,13 @@ pub fn incomparable(groups: &[Vec<RunCurves>]) -> Option<String> {
     let said = differing(groups).into_iter().map(|(key, _)| {
         let mut values: Vec<String> = Vec::new();
         for group in groups {
-            let value = meaning(group, key);
-            match groups.len() <= MOST_NAMED {
-                true => values.push(format!("{value} ({})", name(group))),
-                false if values.contains(&value) => {}
-                false => values.push(value),
+            let mut value = meaning(group, key);
+            if groups.len() <= MOST_NAMED {
+                value += &format!(" ({})", name(group));
+            } else if values.contains(&value) {
+                continue;
             }
+            values.push(value);
         }
         format!("{key} is {}", values.join(", "))
     });
