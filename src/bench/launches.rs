@@ -1,9 +1,9 @@
-//! The kernels that an outer step launches on a GPU backend, and the host's time for them.
+//! The kernels that an outer step launches on a GPU backend, the host's time for them, and the memory that they use.
 
 use super::usage::thread_ms;
 use super::{Error, OuterStep, Timed};
 use bilevel::Choice;
-use bilevel::launches::{self, Launches, Phase};
+use bilevel::launches::{self, Counts, Phase};
 use bilevel::stats::median;
 use serde::{Deserialize, Serialize};
 
@@ -20,11 +20,26 @@ pub struct LaunchCounts {
     pub total: f64,
     /// Median time in which the host prepares and queues them, in milliseconds, measured without the device's work.
     pub host_ms: f64,
+    /// Bytes that metaburn's own kernels read and write, each value counted once per launch. Those of Burn's kernels are unknown.
+    pub bytes: f64,
+    /// Transfers from the device to the host; each waits for the work queued before it.
+    pub read_backs: f64,
+    /// Device memory, if the backend reports it.
+    pub memory: Option<DeviceMemory>,
     /// The parts of a step that launch anything.
     pub phases: Vec<PhaseCounts>,
     /// The same step with recorded graphs, unless they are turned off or the device cannot record them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with_graphs: Option<GraphCounts>,
+}
+
+/// Memory of a device, in megabytes (10⁶ bytes).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceMemory {
+    /// Reserved by this process after the steps.
+    pub reserved_mb: f64,
+    /// Reserved in addition by each step: 0 if a step finds room in what earlier ones have released.
+    pub allocated_mb: f64,
 }
 
 /// The launches of an outer step that replays graphs.
@@ -37,6 +52,8 @@ pub struct GraphCounts {
     /// Median CPU time of the thread that issues them, in milliseconds; `None` if unknown. A graph cannot be queued without being
     /// run, so waiting for the device is not counted.
     pub host_ms: Option<f64>,
+    /// Device memory, if the backend reports it. A graph keeps its own.
+    pub memory: Option<DeviceMemory>,
 }
 
 /// The launches of one part of an outer step.
@@ -46,6 +63,8 @@ pub struct PhaseCounts {
     pub phase: String,
     /// Its launches.
     pub total: f64,
+    /// Bytes that metaburn's own kernels read and write.
+    pub bytes: f64,
     /// Its kernels, the most frequent first.
     pub kernels: Vec<KernelCount>,
 }
@@ -57,6 +76,9 @@ pub struct KernelCount {
     pub kernel: String,
     /// Its launches.
     pub total: f64,
+    /// Bytes that they read and write; absent for kernels of Burn, which do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<f64>,
 }
 
 impl LaunchCounts {
@@ -67,32 +89,62 @@ impl LaunchCounts {
             return Ok(None);
         }
         step.record_graphs(false);
-        let counts = Self::count(step)?;
+        let (counts, memory) = count(step)?;
         let host_ms =
             (0..TIMED).map(|_| launches::without_device(|| step.queue())).collect::<Result<Vec<_>, _>>()?;
         let with_graphs = if step.wants_graphs() { GraphCounts::measure(step)? } else { None };
-        let phases = Phase::ALL.iter().map(|phase| {
-            let own = counts.iter().filter(|((of, _), _)| of == phase);
-            let mut kernels: Vec<KernelCount> = own
-                .map(|((_, kernel), count)| KernelCount {
-                    kernel: kernel.clone(),
-                    total: *count as f64 / COUNTED as f64,
-                })
-                .collect();
-            kernels.sort_by(|a, b| b.total.total_cmp(&a.total));
-            let total = kernels.iter().map(|kernel| kernel.total).sum();
-            PhaseCounts { phase: phase.to_string(), total, kernels }
-        });
+        let phases = Phase::ALL.iter().map(|phase| PhaseCounts::new(*phase, &counts));
         let phases: Vec<_> = phases.filter(|phase| phase.total > 0.0).collect();
-        let total = phases.iter().map(|phase| phase.total).sum();
-        Ok(Some(Self { total, host_ms: median(&host_ms), phases, with_graphs }))
+        Ok(Some(Self {
+            total: phases.iter().map(|phase| phase.total).sum(),
+            host_ms: median(&host_ms),
+            bytes: phases.iter().map(|phase| phase.bytes).sum(),
+            read_backs: per_step(counts.read_backs),
+            memory,
+            phases,
+            with_graphs,
+        }))
     }
+}
 
-    /// The launches of [`COUNTED`] steps.
-    fn count(step: &mut OuterStep) -> Result<Launches, Error> {
-        let (taken, counts) = launches::count(|| (0..COUNTED).try_for_each(|_| step.take().map(|_| ())));
-        taken.map(|()| counts)
+impl PhaseCounts {
+    /// What belongs to `phase` of all that was counted.
+    fn new(phase: Phase, counts: &Counts) -> Self {
+        let own = counts.kernels.iter().filter(|((of, _), _)| *of == phase);
+        let mut kernels: Vec<KernelCount> = own
+            .map(|((_, kernel), counted)| KernelCount {
+                kernel: kernel.clone(),
+                total: per_step(counted.launches),
+                bytes: (counted.bytes > 0).then(|| per_step(counted.bytes)),
+            })
+            .collect();
+        kernels.sort_by(|a, b| b.total.total_cmp(&a.total));
+        Self {
+            phase: phase.to_string(),
+            total: kernels.iter().map(|kernel| kernel.total).sum(),
+            bytes: kernels.iter().filter_map(|kernel| kernel.bytes).sum(),
+            kernels,
+        }
     }
+}
+
+/// The mean over the counted steps.
+fn per_step(count: u64) -> f64 {
+    count as f64 / COUNTED as f64
+}
+
+/// What [`COUNTED`] steps launch, and the device's memory after them.
+fn count(step: &mut OuterStep) -> Result<(Counts, Option<DeviceMemory>), Error> {
+    let device = step.learner().opened.device.clone();
+    let reserved = || device.memory_pool_usage().map(|usage| usage.bytes_reserved);
+    let before = reserved();
+    let (taken, counts) = launches::count(|| (0..COUNTED).try_for_each(|_| step.take().map(|_| ())));
+    taken?;
+    let memory = before.zip(reserved()).map(|(before, after)| DeviceMemory {
+        reserved_mb: after as f64 / 1e6,
+        allocated_mb: per_step(after.saturating_sub(before)) / 1e6,
+    });
+    Ok((counts, memory))
 }
 
 impl GraphCounts {
@@ -106,10 +158,8 @@ impl GraphCounts {
         if step.graphs_refused() {
             return Ok(None);
         }
-        let counts = LaunchCounts::count(step)?;
-        let per_step = |count: u64| count as f64 / COUNTED as f64;
-        let replays = counts.iter().filter(|((phase, _), _)| *phase == Phase::Replays);
-        let graphs = per_step(replays.map(|(_, count)| count).sum());
+        let (counts, memory) = count(step)?;
+        let [total, graphs] = [counts.launches(), counts.launches_of(Phase::Replays)].map(per_step);
         let mut used = Vec::with_capacity(TIMED);
         for _ in 0..TIMED {
             let before = thread_ms();
@@ -117,6 +167,6 @@ impl GraphCounts {
             used.extend(before.zip(thread_ms()).map(|(before, after)| after - before));
         }
         let host_ms = (used.len() == TIMED).then(|| median(&used));
-        Ok(Some(Self { total: per_step(counts.values().sum()), graphs, host_ms }))
+        Ok(Some(Self { total, graphs, host_ms, memory }))
     }
 }

@@ -19,7 +19,7 @@ mod usage;
 pub use arithmetic::Arithmetic;
 pub use error::Error;
 pub use evaluation::EvaluationPass;
-pub use launches::{GraphCounts, KernelCount, LaunchCounts, PhaseCounts};
+pub use launches::{DeviceMemory, GraphCounts, KernelCount, LaunchCounts, PhaseCounts};
 pub use measured::{Measured, Share};
 pub use rate::Rates;
 pub use setting::{ESTIMATORS, Measures, SETTINGS, Setting};

@@ -10,7 +10,8 @@ use bilevel::device;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use metaburn::bench::{
-    self, DISTURBED, ESTIMATORS, LaunchCounts, Measured, Measures, Options, Repeats, SETTINGS, Setting,
+    self, DISTURBED, DeviceMemory, ESTIMATORS, KernelCount, LaunchCounts, Measured, Measures, Options,
+    Repeats, SETTINGS, Setting,
 };
 use metaburn::config::{self, Config};
 use std::process::{Command, ExitCode, Stdio};
@@ -175,18 +176,33 @@ impl Bench {
 
 /// The launches of a step, by phase and kernel.
 fn launches(counts: &LaunchCounts) -> String {
+    let megabytes = |bytes: f64| format!("{:.1} MB", bytes / 1e6);
+    let memory = |memory: Option<DeviceMemory>| {
+        let shown = |memory: DeviceMemory| {
+            format!(", {:.1} MB allocated of {:.0} MB in all", memory.allocated_mb, memory.reserved_mb)
+        };
+        memory.map(shown).unwrap_or_default()
+    };
     let mut lines = vec![format!(
-        "  {} launches per step, queued in {:.1} ms of the host's time",
-        counts.total, counts.host_ms
+        "  {} launches per step, queued in {:.1} ms of the host's time; {} read and written by metaburn's kernels, {} read-backs{}",
+        counts.total,
+        counts.host_ms,
+        megabytes(counts.bytes),
+        counts.read_backs,
+        memory(counts.memory),
     )];
     if let Some(with) = counts.with_graphs {
         let queued = with.host_ms.map(|host_ms| format!(", queued in {host_ms:.1} ms")).unwrap_or_default();
-        lines.push(format!("  {} with graphs (graph replays: {}){queued}", with.total, with.graphs));
+        let (total, graphs, memory) = (with.total, with.graphs, memory(with.memory));
+        lines.push(format!("  {total} with graphs (graph replays: {graphs}){queued}{memory}"));
     }
     for phase in &counts.phases {
-        lines.push(format!("  {:>7}  {}", phase.total, phase.phase));
-        let kernels = phase.kernels.iter();
-        lines.extend(kernels.map(|kernel| format!("      {:>7}  {}", kernel.total, kernel.kernel)));
+        lines.push(format!("  {:>7} {:>10}  {}", phase.total, megabytes(phase.bytes), phase.phase));
+        let kernel = |kernel: &KernelCount| {
+            let bytes = kernel.bytes.map_or_else(|| "-".into(), megabytes);
+            format!("      {:>7} {bytes:>10}  {}", kernel.total, kernel.kernel)
+        };
+        lines.extend(phase.kernels.iter().map(kernel));
     }
     lines.join("\n")
 }

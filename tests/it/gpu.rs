@@ -385,7 +385,9 @@ fn an_outer_step_launches_few_kernels() {
     if lacks_wgpu() {
         return;
     }
-    for (config, most) in [("A", [145.0, 265.0]), ("L", [145.0, 265.0]), ("B", [260.0, 500.0])] {
+    for (config, most, megabytes) in
+        [("A", [145.0, 265.0], 1.36), ("L", [145.0, 265.0], 5.46), ("B", [260.0, 500.0], 9.07)]
+    {
         // The number depends on the network and on inner steps, not on tasks, images or filters.
         let line = format!(
             "bench --json --launches --config {config} --backend wgpu --reps 1 --estimator exact \
@@ -402,10 +404,17 @@ fn an_outer_step_launches_few_kernels() {
         assert!(total > first_order && total <= most[1], "{config}, exact: {launches}");
         let host_ms = |counts: &serde_json::Value| counts["host_ms"].as_f64().unwrap();
         assert!(host_ms(launches) > 0.0, "{launches}");
+        assert_eq!(launches["read_backs"], 1.0, "{launches}");
+        // The values of a step find room in what earlier steps have released. Burn's buffers of sizes and strides grow at first.
+        let allocated_mb = |counts: &serde_json::Value| counts["memory"]["allocated_mb"].as_f64().unwrap();
+        assert!(allocated_mb(launches) < 0.05, "{launches}");
+        let bytes = launches["bytes"].as_f64().unwrap();
+        assert!(bytes > 0.9e6 * megabytes && bytes <= 1e6 * megabytes, "{config}: {launches}");
         let graphs = &launches["with_graphs"];
         assert_eq!(graphs["graphs"], 1.0, "{launches}");
         assert!(graphs["total"].as_f64().unwrap() <= 11.0, "{launches}");
         assert!(host_ms(graphs) > 0.0, "{launches}");
+        assert!(allocated_mb(graphs) < 0.05, "{launches}");
     }
 }
 

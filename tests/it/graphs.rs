@@ -58,9 +58,8 @@ fn take(settings: &[&str], count: u64, graphs: bool) -> Taken {
             (2 * step..2 * step + 2).map(|index| sampler.episode(Part::Train, index, &shape)).collect();
         let problem = learner.at_step(learner.problem(&episodes), step);
         let (launched, counts) = launches::count(|| outer.launch(&problem, step));
-        taken.replays +=
-            counts.iter().filter(|((phase, _), _)| *phase == Phase::Replays).map(|(_, n)| n).sum::<u64>();
-        taken.launches = counts.values().sum();
+        taken.replays += counts.launches_of(Phase::Replays);
+        taken.launches = counts.launches();
         pending.push((launched, bits(outer.theta())));
         if pending.len() == 2 {
             for (launched, theta) in pending.drain(..) {

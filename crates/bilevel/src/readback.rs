@@ -1,6 +1,7 @@
 //! Reads values from the device to the host. On a GPU, every read waits for the work queued before it.
 
 use crate::kernel::leaves::concatenate;
+use crate::launches;
 use burn::tensor::Tensor;
 
 /// Reads the values of a tensor.
@@ -8,6 +9,7 @@ use burn::tensor::Tensor;
 /// # Panics
 /// Panics if the device was lost; Burn reports device errors by panicking.
 pub fn read(values: Tensor<1>) -> Vec<f64> {
+    launches::read_back();
     values.into_data().iter::<f64>().collect()
 }
 

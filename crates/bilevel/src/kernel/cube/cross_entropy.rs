@@ -13,7 +13,7 @@
 
 #![allow(clippy::too_many_arguments, reason = "a kernel has an argument for each buffer and size")]
 
-use super::stack::{Allocation, Stack};
+use super::stack::{Allocation, Stack, argument};
 use burn::tensor::DType;
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
@@ -82,14 +82,12 @@ pub fn gradients(
     let [x, weight, _] = shapes.map(|[_, rows, columns]| [tasks, rows, columns]);
     let of_tangents = if moves { [x, weight, bias] } else { [[1; 3]; 3] };
     let out = Allocation::new(targets, [x, weight, bias, of_tangents[0], of_tangents[1], of_tangents[2]]);
-    let given = gradients.map(|gradient| gradient.or(gradients[0]).or(gradients[1]));
-    let [g, g_tangent] = given.map(|gradient| {
-        let gradient = gradient.unwrap_or_else(|| unreachable!("one of the gradients is present"));
-        let stride = if tasks == 1 { 1 } else { gradient.meta.strides()[0] };
-        let mut binding = gradient.clone().binding();
-        binding.shape = [(tasks - 1) * stride + 1].into();
-        binding.strides = [1].into();
-        (binding.into_buffer_arg(), stride)
+    let [g, g_tangent] = gradients.map(|gradient| {
+        let given = gradient.or(gradients[0]).or(gradients[1]);
+        let given = given.unwrap_or_else(|| unreachable!("one of the gradients is present"));
+        let stride = if tasks == 1 { 1 } else { given.meta.strides()[0] };
+        let length = (tasks - 1) * stride + 1;
+        (argument(given, length, if gradient.is_some() { length } else { 0 }), stride)
     });
     gradient_kernel::launch(
         &targets.client,
@@ -133,7 +131,7 @@ impl Head {
     fn new(inputs: [&CubeTensor; 3], tangents: [Option<&CubeTensor>; 3], targets: &CubeTensor) -> Self {
         let [x, weight, bias] = inputs.map(Stack::new);
         // What is absent is not read; x takes its place as an argument.
-        let tangents = tangents.map(|tangent| tangent.map_or_else(|| x.clone(), Stack::new));
+        let tangents = tangents.map(|tangent| tangent.map_or_else(|| x.unread(), Stack::new));
         Self { x, weight, bias, tangents, targets: Stack::new(targets) }
     }
 

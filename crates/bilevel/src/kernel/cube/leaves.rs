@@ -3,7 +3,7 @@
 //!
 //! A unit computes one value. It finds its leaf among those of the launch by its place in the allocation.
 
-use super::stack::{Joint, Stack, dims, places};
+use super::stack::{Joint, Stack, all_values, argument, dims, places};
 use crate::kernel::leaves::AdamStep;
 use burn::tensor::DType;
 use burn_cubecl::cubecl;
@@ -41,7 +41,7 @@ pub fn add_scaled(
         let mut leaves = SequenceArg::new();
         for (index, own) in y.iter().enumerate() {
             let own = Stack::new(own);
-            let other = x.map_or_else(|| own.clone(), |x| Stack::new(&x[index]));
+            let other = x.map_or_else(|| own.unread(), |x| Stack::new(&x[index]));
             let (start, count) = joint.places[index];
             leaves.push(TwoLaunch::new(
                 other.argument(),
@@ -60,7 +60,7 @@ pub fn add_scaled(
             calculate_cube_count_elemwise(client, joint.length, units),
             units,
             leaves,
-            factors.unwrap_or(&y[0]).clone().into_buffer_arg(),
+            factors.map_or_else(|| argument(&y[0], 1, 0), all_values),
             joint.argument(),
             factor,
             x.is_some(),
@@ -137,6 +137,7 @@ fn copy_to(x: &[CubeTensor], places: &[(usize, usize)], out: &CubeTensor) {
         leaves.push(OneLaunch::new(leaf.argument(), leaf.stride, *start, start + count, size));
     }
     let client = &out.client;
+    let first = places.first().map_or(0, |(start, _)| *start);
     let end = places.last().map_or(0, |(start, count)| start + count);
     let units = CubeDim::new(client, end);
     copy_kernel::launch(
@@ -144,7 +145,7 @@ fn copy_to(x: &[CubeTensor], places: &[(usize, usize)], out: &CubeTensor) {
         calculate_cube_count_elemwise(client, end, units),
         units,
         leaves,
-        out.clone().into_buffer_arg(),
+        argument(out, end, end - first),
     );
 }
 
@@ -212,7 +213,7 @@ pub fn dots(x: &[CubeTensor], y: &[CubeTensor], leaves_of_stacks: &[usize]) -> V
             CubeCount::Static(PARTS as u32, tasks as u32, 1),
             CubeDim::new_1d(UNITS as u32),
             leaves,
-            partial.clone().into_buffer_arg(),
+            argument(&partial, tasks * columns, tasks * PARTS),
             columns,
             at * PARTS,
         );
@@ -222,7 +223,7 @@ pub fn dots(x: &[CubeTensor], y: &[CubeTensor], leaves_of_stacks: &[usize]) -> V
         client,
         CubeCount::Static((tasks as u32).div_ceil(UNITS as u32), 1, 1),
         CubeDim::new_1d(UNITS as u32),
-        partial.into_buffer_arg(),
+        all_values(&partial),
         total.argument(),
         tasks,
         columns,
@@ -250,7 +251,7 @@ pub fn adam(
             let [theta, gradient] = [&theta[index], &gradient[at]].map(Stack::new);
             let [first, second] = match moments {
                 Some(moments) => moments.map(|moments| Stack::new(&moments[at])),
-                None => [theta.clone(), theta.clone()],
+                None => [theta.unread(), theta.unread()],
             };
             let places = [index, index + joint.tensors.len() / 3, index + 2 * joint.tensors.len() / 3];
             let [start, first_start, second_start] = places.map(|place| joint.places[place].0);

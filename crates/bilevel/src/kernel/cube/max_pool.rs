@@ -2,7 +2,7 @@
 //! gradient.
 
 use super::product::NONE;
-use super::stack::{Allocation, Stack};
+use super::stack::{Allocation, Stack, all_values};
 use crate::kernel::Grid;
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::{calculate_cube_count_elemwise, prelude::*};
@@ -23,7 +23,7 @@ pub fn take(grid: &Grid, x: &CubeTensor, v: &CubeTensor) -> CubeTensor {
         units,
         x_stack.argument(),
         v_stack.argument(),
-        table.into_buffer_arg(),
+        all_values(&table),
         out.argument(),
         SizesLaunch::new(count, rows, channels, x_stack.stride, v_stack.stride),
         grid.source_pixels(),
@@ -48,8 +48,8 @@ pub fn spread(grid: &Grid, x: &CubeTensor, g: &CubeTensor) -> CubeTensor {
         units,
         x_stack.argument(),
         g_stack.argument(),
-        forward.into_buffer_arg(),
-        backward.into_buffer_arg(),
+        all_values(&forward),
+        all_values(&backward),
         out.argument(),
         SizesLaunch::new(count, rows, channels, x_stack.stride, g_stack.stride),
         grid.source_pixels(),

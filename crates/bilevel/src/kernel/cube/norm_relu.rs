@@ -41,7 +41,7 @@ fn forward<const N: usize>(
     let [x, gamma, beta] = inputs.map(Stack::new);
     // What is absent is not read; x takes its place as an argument.
     let [x_tangent, gamma_tangent, beta_tangent] =
-        tangents.map(|tangent| tangent.map_or_else(|| x.clone(), Stack::new));
+        tangents.map(|tangent| tangent.map_or_else(|| x.unread(), Stack::new));
     let out = Allocation::<N>::new(inputs[0], [x.dims; N]);
     let shape = Shape::new(norm, x.dims);
     forward_kernel::launch(
@@ -87,8 +87,8 @@ pub fn gradients(
     let moves = gradients[1].is_some();
     // Without a gradient of ẏ its tangents do not matter.
     let tangents = tangents.map(|tangent| tangent.filter(|_| moves));
-    let [x_tangent, gamma_tangent] = tangents.map(|tangent| tangent.map_or_else(|| x.clone(), Stack::new));
-    let [g, g_tangent] = gradients.map(|gradient| gradient.map_or_else(|| x.clone(), Stack::new));
+    let [x_tangent, gamma_tangent] = tangents.map(|tangent| tangent.map_or_else(|| x.unread(), Stack::new));
+    let [g, g_tangent] = gradients.map(|gradient| gradient.map_or_else(|| x.unread(), Stack::new));
     let [tasks, _, channels] = x.dims;
     let weights = [tasks, 1, channels];
     let none = [1, 1, 1];

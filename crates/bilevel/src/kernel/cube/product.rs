@@ -18,7 +18,7 @@
 
 #![allow(clippy::too_many_arguments, reason = "a kernel has an argument for each buffer and size")]
 
-use super::stack::{Allocation, Stack};
+use super::stack::{Allocation, Stack, all_values};
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
@@ -87,13 +87,16 @@ pub fn product(
     let has_a = [wanted[0] || wanted[1] && terms[1], wanted[1] && terms[0]];
     let has_b = [wanted[0] || wanted[1] && terms[0], wanted[1] && terms[1]];
     // What is not used takes an argument's place too.
-    let stacks = |given: [Option<&CubeTensor>; 2]| {
+    let stacks = |given: [Option<&CubeTensor>; 2], is_read: [bool; 2]| {
         let any = given.into_iter().flatten().next();
-        given.map(|tensor| {
-            Stack::new(tensor.or(any).unwrap_or_else(|| unreachable!("a product has both factors")))
-        })
+        let stack = |at: usize| {
+            let tensor = given[at].or(any).unwrap_or_else(|| unreachable!("a product has both factors"));
+            let stack = Stack::new(tensor);
+            if is_read[at] { stack } else { stack.unread() }
+        };
+        [stack(0), stack(1)]
     };
-    let (a, b) = (stacks(a), stacks(b));
+    let (a, b) = (stacks(a, has_a), stacks(b, has_b));
     let [tasks, a_rows, channels] = a[0].dims;
     let [_, b_rows, b_columns] = b[0].dims;
     let listed = a_rows / connections.pixels * connections.listed;
@@ -115,7 +118,7 @@ pub fn product(
         a[1].argument(),
         b[0].argument(),
         b[1].argument(),
-        table.clone().into_buffer_arg(),
+        all_values(table),
         out.argument(),
         SizesLaunch::new(a[0].stride, a[1].stride, b[0].stride, b[1].stride, m, n, k),
         if both { out.starts[1] } else { 0 },

@@ -1,5 +1,6 @@
-//! Tensors as arguments of kernels.
+//! Tensors as arguments of kernels. What kernels read and write of them is [counted](crate::launches).
 
+use crate::launches;
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::cubecl::prelude::*;
@@ -14,6 +15,8 @@ pub struct Stack {
     pub stride: usize,
     /// Tasks, rows and columns.
     pub dims: [usize; 3],
+    /// Whether the kernel reads it.
+    is_read: bool,
 }
 
 impl Stack {
@@ -26,19 +29,21 @@ impl Stack {
             (columns == 1 || strides[2] == 1) && (rows == 1 || strides[1] == columns)
         };
         let tensor = tensor.clone();
-        let tensor = if lies_together(&tensor) { tensor } else { into_contiguous(tensor) };
+        let tensor = if lies_together(&tensor) { tensor } else { contiguous(tensor) };
         let stride = tensor.meta.strides()[0];
-        Self { tensor, stride, dims }
+        Self { tensor, stride, dims, is_read: true }
+    }
+
+    /// This stack where a kernel takes an argument but does not read it.
+    pub fn unread(&self) -> Self {
+        Self { is_read: false, ..self.clone() }
     }
 
     /// The values as a kernel's argument.
     pub fn argument(&self) -> BufferArg {
         let [tasks, rows, columns] = self.dims;
         let length = (tasks - 1) * self.stride + rows * columns;
-        let mut binding = self.tensor.clone().binding();
-        binding.shape = [length].into();
-        binding.strides = [1].into();
-        binding.into_buffer_arg()
+        argument(&self.tensor, length, if self.is_read { length } else { 0 })
     }
 }
 
@@ -78,7 +83,7 @@ impl Joint {
 
     /// The values of all tensors as a kernel's argument.
     pub fn argument(&self) -> BufferArg {
-        self.whole.clone().into_buffer_arg()
+        argument(&self.whole, self.length, self.length)
     }
 
     /// The values of all tensors, `[1, 1, length]`.
@@ -128,6 +133,27 @@ impl<const N: usize> Allocation<N> {
         let tensors = <[CubeTensor; N]>::try_from(self.joint.tensors);
         tensors.unwrap_or_else(|_| unreachable!("there is a tensor for each shape"))
     }
+}
+
+/// The first `length` values of `tensor` as an argument of a kernel, which reads or writes `used` of them.
+pub fn argument(tensor: &CubeTensor, length: usize, used: usize) -> BufferArg {
+    launches::bound(used * size_of::<f32>());
+    let mut binding = tensor.clone().binding();
+    binding.shape = [length].into();
+    binding.strides = [1].into();
+    binding.into_buffer_arg()
+}
+
+/// All values of `tensor`, which lie together, as an argument that a kernel reads.
+pub fn all_values(tensor: &CubeTensor) -> BufferArg {
+    let length = tensor.shape().num_elements();
+    argument(tensor, length, length)
+}
+
+/// Burn's copy, a launch of its own among the arguments of another.
+fn contiguous(tensor: CubeTensor) -> CubeTensor {
+    let bytes = 2 * tensor.shape().num_elements() * size_of::<f32>();
+    launches::interposed(bytes, || into_contiguous(tensor))
 }
 
 /// Tasks, rows and columns.
