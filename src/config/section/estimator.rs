@@ -46,8 +46,8 @@ keys! {
     /// Coefficient of the control variate with tracking "fixed".
     COEFFICIENT: Open<Number> = "estimator.coefficient", positive(), Otherwise("1 for tracking \"fixed\"");
     /// Exponent of the second moment in an adaptive estimator's model of the time to a given accuracy: 2 for
-    /// step sizes that decrease like 1/√k, 1 if time is proportional to cost × second moment, 0.5 for step
-    /// sizes that decrease like 1/k.
+    /// step sizes that decrease like 1/√k, 1 for step sizes that decrease like 1/k, where time is proportional to
+    /// cost × second moment.
     EXPONENT: Fixed<Number> = "estimator.exponent", positive(), Is(|| 2.0);
     /// Decay of an estimator's running averages: the weight of past values.
     BETA: Fixed<Number> = "estimator.beta", decay(), Is(|| 0.99);

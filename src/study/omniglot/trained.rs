@@ -122,8 +122,11 @@ fn tests(trainer: &Trainer, run: &Run, before: f64, workspace: &mut Workspace) -
     let all = config.eval.test_episodes;
     let sizes = [(1, all), (kept, all.div_ceil(ENSEMBLE).max(2))];
     let sizes = if kept == 1 { &sizes[..1] } else { &sizes };
-    let wanted: Vec<(Setting, usize, usize)> = (run.training.settings.iter())
-        .flat_map(|setting| sizes.iter().map(|(size, episodes)| (*setting, *size, *episodes)))
+    // One checkpoint in all settings, then the ensemble.
+    let wanted: Vec<(Setting, usize, usize)> = (sizes.iter())
+        .flat_map(|(size, episodes)| {
+            run.training.settings.iter().map(move |setting| (*setting, *size, *episodes))
+        })
         .collect();
     let is = |test: &Test, (setting, size, episodes): (Setting, usize, usize)| {
         (test.setting, &test.checkpoints[..], test.episodes) == (setting, &steps[..size], episodes)

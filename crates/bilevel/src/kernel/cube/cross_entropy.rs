@@ -13,7 +13,7 @@
 
 #![allow(clippy::too_many_arguments, reason = "a kernel has an argument for each buffer and size")]
 
-use super::stack::{Allocation, Stack, argument};
+use super::stack::{Allocation, Stack, argument, with_shape};
 use burn::tensor::DType;
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
@@ -59,10 +59,7 @@ fn losses<const N: usize>(
         N == 2,
         tangents.map(|tangent| tangent.is_some()),
     );
-    out.tensors().map(|tensor| {
-        let shape = [tasks];
-        CubeTensor::new_contiguous(tensor.client, tensor.device, shape.into(), tensor.handle, DType::F32)
-    })
+    out.tensors().map(|tensor| with_shape(&tensor, [tasks]))
 }
 
 /// The gradients of [x, W, b, ẋ, Ẇ, ḃ], given those of L and L̇, at least one of which is present. Without a gradient of L̇

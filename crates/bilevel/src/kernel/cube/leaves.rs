@@ -3,9 +3,8 @@
 //!
 //! A unit computes one value. It finds its leaf among those of the launch by its place in the allocation.
 
-use super::stack::{Joint, Stack, all_values, argument, dims, places};
+use super::stack::{Joint, Stack, all_values, argument, dims, places, uninitialised};
 use crate::kernel::leaves::AdamStep;
-use burn::tensor::DType;
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::{calculate_cube_count_elemwise, prelude::*};
 use burn_cubecl::tensor::CubeTensor;
@@ -120,9 +119,7 @@ pub fn concatenate(x: &[CubeTensor]) -> CubeTensor {
         (start, count)
     });
     let places: Vec<(usize, usize)> = places.collect();
-    let (client, device) = (x[0].client.clone(), x[0].device.clone());
-    let handle = client.empty(length * size_of::<f32>());
-    let all = CubeTensor::new_contiguous(client, device, [length].into(), handle, DType::F32);
+    let all = uninitialised(&x[0], length);
     let size = group(&x[0], 1);
     x.chunks(size).zip(places.chunks(size)).for_each(|(x, places)| copy_to(x, places, &all));
     all
@@ -130,12 +127,6 @@ pub fn concatenate(x: &[CubeTensor]) -> CubeTensor {
 
 /// Writes each of `x` to its place in `out`: the first value's, and the number of values.
 fn copy_to(x: &[CubeTensor], places: &[(usize, usize)], out: &CubeTensor) {
-    let mut leaves = SequenceArg::new();
-    for (leaf, (start, count)) in x.iter().zip(places) {
-        let leaf = Stack::new(leaf);
-        let size = leaf.dims[1] * leaf.dims[2];
-        leaves.push(OneLaunch::new(leaf.argument(), leaf.stride, *start, start + count, size));
-    }
     let client = &out.client;
     let first = places.first().map_or(0, |(start, _)| *start);
     let end = places.last().map_or(0, |(start, count)| start + count);
@@ -144,9 +135,20 @@ fn copy_to(x: &[CubeTensor], places: &[(usize, usize)], out: &CubeTensor) {
         client,
         calculate_cube_count_elemwise(client, end, units),
         units,
-        leaves,
+        leaves_at(x, places),
         argument(out, end, end - first),
     );
+}
+
+/// Leaves as arguments, each with its place among the results.
+fn leaves_at(x: &[CubeTensor], places: &[(usize, usize)]) -> SequenceArg<One> {
+    let mut leaves = SequenceArg::new();
+    for (leaf, (start, count)) in x.iter().zip(places) {
+        let leaf = Stack::new(leaf);
+        let size = leaf.dims[1] * leaf.dims[2];
+        leaves.push(OneLaunch::new(leaf.argument(), leaf.stride, *start, start + count, size));
+    }
+    leaves
 }
 
 /// The mean over tasks; the results have one task.
@@ -161,18 +163,13 @@ pub fn mean(x: &[CubeTensor]) -> Vec<CubeTensor> {
                 [1, rows, columns]
             }),
         );
-        let mut leaves = SequenceArg::new();
-        for (leaf, (start, count)) in x.iter().zip(&joint.places) {
-            let leaf = Stack::new(leaf);
-            leaves.push(OneLaunch::new(leaf.argument(), leaf.stride, *start, start + count, *count));
-        }
         let client = &x[0].client;
         let units = CubeDim::new(client, joint.length);
         mean_kernel::launch(
             client,
             calculate_cube_count_elemwise(client, joint.length, units),
             units,
-            leaves,
+            leaves_at(x, &joint.places),
             joint.argument(),
             tasks,
             1.0 / tasks as f32,
@@ -197,9 +194,7 @@ pub fn dots(x: &[CubeTensor], y: &[CubeTensor], leaves_of_stacks: &[usize]) -> V
         (tasks, first) = (tasks + own, first + count);
     }
     let columns = x.len().div_ceil(size) * PARTS;
-    let handle = client.empty(tasks * columns * size_of::<f32>());
-    let (device, shape) = (x[0].device.clone(), [tasks * columns].into());
-    let partial = CubeTensor::new_contiguous(client.clone(), device, shape, handle, DType::F32);
+    let partial = uninitialised(&x[0], tasks * columns);
     let chunks = x.chunks(size).zip(y.chunks(size)).zip(rows.chunks(size));
     for (at, ((x, y), rows)) in chunks.enumerate() {
         let mut leaves = SequenceArg::new();

@@ -64,21 +64,18 @@ impl Joint {
         let size = size_of::<f32>();
         let shapes: Vec<[usize; 3]> = shapes.collect();
         let (places, length) = places(like, &shapes);
-        let (client, device) = (&like.client, &like.device);
-        let handle = client.empty(length * size);
-        let bytes = handle.size_in_used();
-        let tensor = |shape: &[usize], handle| {
-            let shape = Shape::from(shape.to_vec());
-            CubeTensor::new_contiguous(client.clone(), device.clone(), shape, handle, DType::F32)
-        };
+        let whole = uninitialised(like, length);
+        let bytes = whole.handle.size_in_used();
         let part = |(shape, (start, count)): (&[usize; 3], &(usize, usize))| {
             let (from, to) = ((start * size) as u64, ((start + count) * size) as u64);
-            let part = handle.clone();
-            let is_whole = shapes.len() == 1;
-            tensor(shape, if is_whole { part } else { part.offset_start(from).offset_end(bytes - to) })
+            let mut part = with_shape(&whole, *shape);
+            if shapes.len() > 1 {
+                part.handle = part.handle.offset_start(from).offset_end(bytes - to);
+            }
+            part
         };
         let tensors = shapes.iter().zip(&places).map(part).collect();
-        Self { whole: tensor(&[length], handle.clone()), tensors, places, length }
+        Self { whole, tensors, places, length }
     }
 
     /// The values of all tensors as a kernel's argument.
@@ -88,9 +85,7 @@ impl Joint {
 
     /// The values of all tensors, `[1, 1, length]`.
     pub fn whole(&self) -> CubeTensor {
-        let Self { whole, length, .. } = self;
-        let (client, device, handle) = (whole.client.clone(), whole.device.clone(), whole.handle.clone());
-        CubeTensor::new_contiguous(client, device, [1, 1, *length].into(), handle, DType::F32)
+        with_shape(&self.whole, [1, 1, self.length])
     }
 }
 
@@ -133,6 +128,19 @@ impl<const N: usize> Allocation<N> {
         let tensors = <[CubeTensor; N]>::try_from(self.joint.tensors);
         tensors.unwrap_or_else(|_| unreachable!("there is a tensor for each shape"))
     }
+}
+
+/// A new tensor of `length` values, on the device of `like`.
+pub fn uninitialised(like: &CubeTensor, length: usize) -> CubeTensor {
+    let handle = like.client.empty(length * size_of::<f32>());
+    let (client, device) = (like.client.clone(), like.device.clone());
+    CubeTensor::new_contiguous(client, device, [length].into(), handle, DType::F32)
+}
+
+/// The memory of `tensor` as a tensor of this shape.
+pub fn with_shape(tensor: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    let CubeTensor { client, device, handle, .. } = tensor.clone();
+    CubeTensor::new_contiguous(client, device, shape.into(), handle, DType::F32)
 }
 
 /// The first `length` values of `tensor` as an argument of a kernel, which reads or writes `used` of them.
