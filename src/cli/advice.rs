@@ -51,6 +51,7 @@ fn after_run_error(error: &run::Error) -> Option<String> {
         run::Error::Config(_)
         | run::Error::Archive(_)
         | run::Error::Io { .. }
+        | run::Error::Leftovers { .. }
         | run::Error::Changed { .. }
         | run::Error::Settings { .. }
         | run::Error::Split { .. }

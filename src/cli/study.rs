@@ -13,6 +13,7 @@ use metaburn::config::{self, Config, RawConfig};
 use metaburn::study::{
     ALL, ConfigSource, Finished, Listed, Observer, OptionInfo, PieceState, Scale, StudyEntry,
 };
+use metaburn::support::lock::release_all;
 use serde_json::json;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -246,6 +247,7 @@ impl Terminal {
         // Fails only if a handler is set already, which is this one.
         let _ = ctrlc::set_handler(move || {
             output::say(format_args!("\nfinished work is kept; to continue:\n  {command}"));
+            release_all();
             std::process::exit(i32::from(exit::INTERRUPTED));
         });
         let bar = if std::io::stderr().is_terminal() { share_bar() } else { ProgressBar::hidden() };

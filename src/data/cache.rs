@@ -17,6 +17,7 @@ use super::image_set::Format;
 use super::pixels::{FilePixels, MOST_IN_MEMORY, PREAMBLE, Pixels, Scratch};
 use super::{Channels, Class, Error, Findings, ImageSet, LoadOptions, Loaded};
 use crate::support::atomic_file;
+use crate::support::paths::is_inside;
 
 const MAGIC: &[u8; 8] = b"metaburn";
 const VERSION: u32 = 3;
@@ -126,14 +127,6 @@ impl SourceFiles<'_> {
             )
         }))
     }
-}
-
-/// Whether the folder `path`, which may not exist, is in the folder `outer`, given without links.
-fn is_inside(path: &Path, outer: &Path) -> bool {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    // What does not exist yet has no links.
-    let existing = absolute.ancestors().find_map(|folder| fs::canonicalize(folder).ok());
-    existing.is_some_and(|folder| folder.starts_with(outer))
 }
 
 /// The set cached in `file` if its fingerprint is `fingerprint`, else the set that `build` returns, which is

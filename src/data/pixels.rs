@@ -152,6 +152,8 @@ impl<'a> Scratch<'a> {
     pub fn writer(&self, expected: usize) -> PixelWriter {
         let create = |folder: &Path| -> io::Result<PixelWriter> {
             std::fs::create_dir_all(folder)?;
+            // Files of processes that were killed; they may be large.
+            atomic_file::sweep_abandoned(folder);
             let (mut file, path) = atomic_file::temporary(folder)?.into_parts();
             file.write_all(&[0; PREAMBLE])?;
             Ok(PixelWriter::File { file, path, length: 0 })

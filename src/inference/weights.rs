@@ -10,7 +10,7 @@ use super::Error;
 use crate::config::{Config, RawConfig};
 use crate::data::{Channels, KeptSplit};
 use crate::model::{self, EPSILON, Leaf};
-use crate::run::{Saved, TrainingState};
+use crate::run::{LARGEST_COUNT, Saved, TrainingState};
 use crate::support::archive::{Archive, Values};
 use crate::train::{self, Earlier, Episodes, Learner, Origin, Watcher};
 use bilevel::device::Backend;
@@ -187,14 +187,22 @@ impl ExportedWeights {
             reason: format!("its `{key}` is not a number"),
         };
         let number = |key| text(key).map_or(Ok(0.0), |text| text.parse().map_err(|_| unreadable(key)));
-        Ok(Origin {
+        let origin = Origin {
             step: text(STEP).map_or(Ok(0), |text| text.parse().map_err(|_| unreadable(STEP)))?,
             evaluations: text(EVALUATIONS).map_or(Ok(Evaluations::default()), |text| {
                 serde_json::from_str(text).map_err(|_| unreadable(EVALUATIONS))
             })?,
             seconds: Some(number(SECONDS)?).filter(|seconds: &f64| seconds.is_finite()).unwrap_or_default(),
             data: text(DATA).unwrap_or_default().into(),
-        })
+        };
+        let Evaluations { inner, outer, products, recomputed } = origin.evaluations;
+        match [origin.step, inner, outer, products, recomputed].into_iter().max() > Some(LARGEST_COUNT) {
+            true => Err(Error::Header {
+                path: self.archive.path.clone(),
+                reason: "its counts are too large to be real".into(),
+            }),
+            false => Ok(origin),
+        }
     }
 
     /// θ. Learned inner rates that the file does not have are initialised from the configuration.

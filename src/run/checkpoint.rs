@@ -19,8 +19,9 @@ use std::path::Path;
 
 /// Version of the file format.
 const FORMAT: u32 = 1;
-/// The largest whole number that every JSON reader represents exactly.
-const LARGEST_COUNT: u64 = 1 << 53;
+/// The most outer steps and evaluations that a run may have counted: the largest whole number that every JSON reader represents
+/// exactly.
+pub const LARGEST_COUNT: u64 = 1 << 53;
 /// Prefix of the names of the vector that an estimator may keep.
 const VECTOR: &str = "estimator.";
 /// The text that names the optimiser.

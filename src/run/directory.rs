@@ -57,22 +57,32 @@ impl RunDir {
         if run.config_file().is_file() { Ok(run) } else { Err(Error::NoRun { path: path.into() }) }
     }
 
-    /// Creates the directory for a new run, locks it and writes its configuration.
+    /// Creates the directory for a new run and locks it. [`Self::write_config`] makes it a run: what a run must not lack is written
+    /// before.
     ///
     /// # Errors
-    /// Returns an error if the directory holds a run already or cannot be written.
-    pub fn create(path: &Path, config: &Config) -> Result<(Self, Lock), Error> {
+    /// Returns an error if the directory holds a run or checkpoints already, or cannot be written.
+    pub fn create(path: &Path) -> Result<(Self, Lock), Error> {
         let run = Self::at(path);
         fs::create_dir_all(run.checkpoints()).map_err(failed("create", path))?;
         let lock = run.lock()?;
         if run.config_file().exists() {
             return Err(Error::Occupied { path: path.into() });
         }
-        run.write_config(config)?;
-        Ok((run, lock))
+        // New checkpoints would be mixed with these.
+        if !run.checkpoint_steps()?.is_empty() {
+            return Err(Error::Leftovers { path: path.into() });
+        }
+        // Of a run that was ended before it had a configuration.
+        match fs::remove_file(run.split_file()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(failed("delete", &run.split_file())(error))
+            }
+            _ => Ok((run, lock)),
+        }
     }
 
-    /// Replaces the configuration. The caller holds the lock.
+    /// Writes or replaces the configuration. The caller holds the lock.
     ///
     /// # Errors
     /// Returns an error if it cannot be written.
@@ -312,5 +322,27 @@ fn read_text(path: &Path, most: u64) -> Result<Option<String>, Error> {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(failed("read", path)(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_begins_only_where_there_is_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, lock) = RunDir::create(folder.path()).unwrap();
+        fs::write(run.split_file(), "{}").unwrap();
+        drop(lock);
+        // Ended before it had a configuration.
+        let (_, lock) = RunDir::create(folder.path()).unwrap();
+        assert!(!run.split_file().exists());
+        run.write_config(&Config::load(None, &[]).unwrap()).unwrap();
+        drop(lock);
+        assert!(matches!(RunDir::create(folder.path()), Err(Error::Occupied { .. })));
+        fs::write(run.checkpoint_file(3), "").unwrap();
+        fs::remove_file(run.config_file()).unwrap();
+        assert!(matches!(RunDir::create(folder.path()), Err(Error::Leftovers { .. })));
     }
 }

@@ -22,6 +22,10 @@ pub enum Error {
     NoRun { path: PathBuf },
     #[error("{path} already holds a run")]
     Occupied { path: PathBuf },
+    #[error(
+        "{path} has checkpoints but no config.toml, which a run begins with; restore that file, or give another folder"
+    )]
+    Leftovers { path: PathBuf },
     #[error("{path} is in use by another metaburn{}", holder.process)]
     InUse { path: PathBuf, holder: Holder },
     #[error("{path} is not the configuration of a run: {}", source.message())]

@@ -8,7 +8,7 @@ use super::error::failed;
 use serde::Serialize;
 use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Error as IoError, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Error as IoError, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,12 +44,16 @@ impl Journal {
         let file = open.map_err(failed("open", path))?;
         let mut reader = BufReader::new(&file);
         let (mut line, mut synced) = (String::new(), 0);
-        // A line that is not UTF-8 ends the valid part, like a torn one.
-        while (&mut reader).take(LONGEST_LINE).read_line(&mut line).is_ok_and(|length| length > 0)
-            && belongs(&line, step)
-        {
-            synced += line.len() as u64;
+        loop {
             line.clear();
+            match (&mut reader).take(LONGEST_LINE).read_line(&mut line) {
+                Ok(length) if length > 0 && belongs(&line, step) => synced += length as u64,
+                // A file that cannot be read must not be shortened; a line that is not UTF-8 is torn.
+                Err(error) if error.kind() != ErrorKind::InvalidData => {
+                    return Err(failed("read", path)(error));
+                }
+                _ => break,
+            }
         }
         file.set_len(synced).map_err(failed("shorten", path))?;
         Ok(Self {
@@ -71,7 +75,7 @@ impl Journal {
     /// Adds a line. It is synced to disk only by [`Self::flush`].
     ///
     /// # Errors
-    /// Returns an error if too many lines wait in memory for a full disk.
+    /// Returns an error if the disk is full and too many lines wait in memory.
     pub fn write(&mut self, line: &impl Serialize) -> Result<(), Error> {
         if !self.kept {
             return Ok(());
@@ -80,7 +84,7 @@ impl Journal {
         serde_json::to_writer(&mut self.waiting, line).map_err(|error| failed(error.into()))?;
         self.waiting.push(b'\n');
         if self.waiting.len() > MOST_WAITING {
-            return Err(failed(IoError::other(format!("{MOST_WAITING} bytes wait to be written"))));
+            return self.flush();
         }
         if self.shown.elapsed() >= SHOWN_EVERY {
             self.shown = Instant::now();
@@ -175,6 +179,17 @@ mod tests {
         fs::write(&path, endless).unwrap();
         Journal::resume(&path, 5).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n");
+    }
+
+    #[test]
+    fn many_lines_without_a_checkpoint_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut journal = Journal::resume(&path, 0).unwrap();
+        let long = "x".repeat(MOST_WAITING / 4);
+        (0..6).for_each(|step| journal.write(&json!({ "step": step, "text": long })).unwrap());
+        assert!(fs::metadata(&path).unwrap().len() > MOST_WAITING as u64);
+        assert!(journal.waiting.len() <= MOST_WAITING);
     }
 
     #[test]

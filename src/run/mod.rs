@@ -19,7 +19,7 @@ mod session;
 mod shell;
 
 pub use crate::support::lock::Lock;
-pub use checkpoint::{Saved, TrainingState, save};
+pub use checkpoint::{LARGEST_COUNT, Saved, TrainingState, save};
 pub use directory::RunDir;
 pub use error::Error;
 pub(crate) use error::failed;

@@ -61,7 +61,12 @@ impl RunDir {
     pub fn note_session(&self, session: &Session) -> Result<(), Error> {
         let path = self.sessions_file();
         let failed = || failed("write", &path);
-        let line = serde_json::to_string(session).map_err(|error| failed()(error.into()))? + "\n";
+        let mut line = serde_json::to_string(session).map_err(|error| failed()(error.into()))? + "\n";
+        let before = atomic_file::read(&path, MOST_BYTES).unwrap_or_default();
+        if before.last().is_some_and(|byte| *byte != b'\n') {
+            // The line before is torn.
+            line.insert(0, '\n');
+        }
         let file = File::options().append(true).create(true).open(&path);
         file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(failed())
     }

@@ -47,7 +47,10 @@ impl Folder {
         for folder in folders(path) {
             atomic_file::sweep(&folder).map_err(failed("sweep", &folder))?;
         }
-        folder.check_settings(name, settings)?;
+        let list = |name| fs::read_dir(folder.path.join(name));
+        let has_files =
+            ["records", "work"].iter().any(|name| list(name).is_ok_and(|mut files| files.next().is_some()));
+        folder.check_settings(name, settings, has_files)?;
         Ok(folder)
     }
 
@@ -57,7 +60,8 @@ impl Folder {
     /// Returns an error in the cases of [`Self::open`].
     pub fn open_for_a_piece(path: &Path, name: &str, settings: &Value) -> Result<Self, Error> {
         let folder = Self::locked(path, Lock::share)?;
-        folder.check_settings(name, settings)?;
+        // Another process may be computing the first piece with the settings that it wrote.
+        folder.check_settings(name, settings, true)?;
         Ok(folder)
     }
 
@@ -72,14 +76,11 @@ impl Folder {
         Ok(Self { path: path.into(), _lock: lock })
     }
 
-    /// Writes `study.json`, or checks it if the folder holds records or intermediate files already.
-    fn check_settings(&self, name: &str, settings: &Value) -> Result<(), Error> {
+    /// Writes `study.json`, or checks it if there is one that `binds`.
+    fn check_settings(&self, name: &str, settings: &Value, binds: bool) -> Result<(), Error> {
         let mut wanted = settings.clone();
         wanted["study"] = json!(name);
-        let list = |name| fs::read_dir(self.path.join(name));
-        let has_files =
-            ["records", "work"].iter().any(|name| list(name).is_ok_and(|mut files| files.next().is_some()));
-        let found = if has_files { read::<Value>(&self.path.join("study.json"))? } else { None };
+        let found = if binds { read::<Value>(&self.path.join("study.json"))? } else { None };
         match found.map(|found| differences(&found, &wanted)) {
             None => self.write("study.json", format!("{wanted:#}\n").as_bytes()),
             Some(none) if none.is_empty() => Ok(()),
@@ -185,6 +186,19 @@ mod tests {
             assert!(error.contains(words), "{error}");
         }
         assert!(!error.contains("rates"));
+    }
+
+    #[test]
+    fn pieces_that_run_at_the_same_time_have_the_same_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let open =
+            |starts| Folder::open_for_a_piece(folder.path(), "quadratic", &json!({ "starts": starts }));
+        let first = open(4).unwrap();
+        open(4).unwrap();
+        assert!(matches!(open(5), Err(Error::OtherSettings { .. })));
+        drop(first);
+        // Nothing was recorded.
+        Folder::open(folder.path(), "quadratic", &json!({ "starts": 5 })).unwrap();
     }
 
     #[test]

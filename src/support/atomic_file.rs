@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -68,6 +69,21 @@ pub fn write(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
     Ok(())
 }
 
+/// Deletes the temporary files in `folder` that were last written more than a day ago: for a folder that several processes may be
+/// writing to. Errors are ignored.
+pub fn sweep_abandoned(folder: &Path) {
+    let is_old = |entry: &fs::DirEntry| {
+        let written = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = written.ok().and_then(|time| time.elapsed().ok());
+        age.is_some_and(|age| age > Duration::from_secs(24 * 3600))
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if is_temporary(&entry.file_name()) && is_old(&entry) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// A temporary file in `folder`, which is deleted when dropped and may become permanent by renaming.
 ///
 /// # Errors
@@ -86,11 +102,14 @@ pub fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
 /// # Errors
 /// Returns an error if the folder cannot be listed or a file cannot be deleted.
 pub fn sweep(folder: &Path) -> io::Result<()> {
-    let is_temporary = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
     let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
     let left: Vec<PathBuf> =
         entries.iter().filter(|entry| is_temporary(&entry.file_name())).map(|entry| entry.path()).collect();
     left.iter().try_for_each(fs::remove_file)
+}
+
+fn is_temporary(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX))
 }
 
 fn folder_of(path: &Path) -> &Path {

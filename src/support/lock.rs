@@ -152,6 +152,7 @@ fn own(path: &Path) -> Result<PathBuf, Refused> {
         .map_err(io::Error::from)
         .and_then(|text| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     written.map_err(|error| {
+        OWNED.lock().unwrap_or_else(PoisonError::into_inner).retain(|owned| owned != path);
         let _ = fs::remove_file(path);
         refused("write")(error)
     })?;

@@ -1,4 +1,4 @@
-//! Utilities for all modules: files, locks, archives of arrays, settings as JSON, prefetching, hexadecimal text, classification
+//! Utilities for all modules: files, paths, locks, archives of arrays, settings as JSON, prefetching, hexadecimal text, classification
 //! of errors.
 
 pub mod archive;
@@ -6,5 +6,6 @@ pub mod atomic_file;
 pub mod classified;
 pub mod hex;
 pub mod lock;
+pub mod paths;
 pub mod prefetch;
 pub mod settings;

@@ -39,7 +39,7 @@ pub fn write_imported(
     let outer = learner.outer_loop(config, theta);
     let phase = config.estimator.phase(origin.step);
     let estimator = config.estimator.estimator(phase).build().state();
-    let (run, _lock) = RunDir::create(path, config)?;
+    let (run, _lock) = RunDir::create(path)?;
     if let Some(split) = split {
         run.write_split(split)?;
     }
@@ -65,5 +65,6 @@ pub fn write_imported(
         estimator.vector.as_ref(),
         &training_state,
     )?;
+    run.write_config(config)?;
     Ok(run)
 }

@@ -42,6 +42,7 @@ use crate::run::{
     self, Best, ClockRecord, Journal, Lock, Ranking, RunDir, Saved, StepRecord, TrainingState,
     ValidationRecord,
 };
+use crate::support::paths::is_inside;
 use bilevel::hypergradient::Workers;
 use bilevel::panics::catch;
 use bilevel::ranks::{Alone, Ranks};
@@ -120,10 +121,7 @@ fn check_place(path: &Path, config: &Config) -> Result<(), Error> {
     let Some(images) = data.path.as_ref().and_then(|images| images.canonicalize().ok()) else {
         return Ok(());
     };
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    // What does not exist yet has no links.
-    let existing = absolute.ancestors().find_map(|folder| folder.canonicalize().ok());
-    match existing.is_some_and(|folder| folder.starts_with(&images)) {
+    match is_inside(path, &images) {
         true => Err(Error::AmongImages { run: path.into(), images }),
         false => Ok(()),
     }
@@ -157,10 +155,11 @@ impl Trainer {
         check_alike(&decided.config, decided.split.as_ref(), &learner, &episodes)?;
         let (run, lock) = match learner.ranks.rank() {
             0 => {
-                let (run, lock) = RunDir::create(path, &decided.config)?;
+                let (run, lock) = RunDir::create(path)?;
                 if let Some(split) = &decided.split {
                     run.write_split(split)?;
                 }
+                run.write_config(&decided.config)?;
                 (run, Some(lock))
             }
             _ => (RunDir::at(path), None),

@@ -47,8 +47,11 @@ impl Trainer {
         match self.outcome_of_first(written) {
             Ok(()) => true,
             Err(reason) => {
-                let before = self.unsaved.take();
-                self.could_not_save(reason, before, watcher);
+                watcher.warning(&format!(
+                    "the checkpoint after outer step {} could not be kept as one of the best: {reason}; the best of earlier \
+                     validations stay until a later one is better",
+                    best.step
+                ));
                 false
             }
         }

@@ -37,7 +37,8 @@ impl Watcher for Notes {
 /// A tiny run in `path`. With `late` it has several pending steps, as on a GPU.
 fn trainer(path: &Path, late: bool, more: &[&str]) -> Trainer {
     let (config, learner, episodes) = parts(late, more);
-    let (run, lock) = RunDir::create(path, &config).unwrap();
+    let (run, lock) = RunDir::create(path).unwrap();
+    run.write_config(&config).unwrap();
     let theta = learner.initialise(config.seed);
     Trainer::begin(theta, learner, config, episodes, run, Some(lock)).unwrap()
 }
@@ -291,6 +292,30 @@ fn step_with_only_diverged_tasks_is_skipped_and_can_be_repeated() {
     assert_eq!(values(trainer.outer.theta()), after);
 }
 
+#[test]
+fn skipped_step_leaves_a_tracking_estimator_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let tracking = ["estimator.name=ufom", "estimator.q=1", "estimator.tracking=fitted"];
+    let more = [&["outer.steps=9", "divergence.action=skip"][..], &tracking].concat();
+    let (mut trainer, mut notes) = (trainer(folder.path(), false, &more), Notes::default());
+    let mut batches = trainer.batches();
+    let first = trainer.launch(&mut batches);
+    trainer.resolve(vec![first], &mut notes).unwrap();
+    let state = |trainer: &Trainer| {
+        let state = trainer.outer.estimator().state();
+        (state.values.clone(), values(state.vector.as_ref().unwrap()))
+    };
+    let before = state(&trainer);
+    let mut pending = trainer.launch(&mut batches);
+    diverge(&mut pending, &[0, 1]);
+    trainer.resolve(vec![pending], &mut notes).unwrap();
+    assert_eq!(trainer.progress.skipped_steps, 1);
+    assert_eq!(state(&trainer), before);
+    let third = trainer.launch(&mut batches);
+    trainer.resolve(vec![third], &mut notes).unwrap();
+    assert_ne!(state(&trainer), before);
+}
+
 /// The steps of the best validations by the trainer, by its files, and of `best.safetensors`.
 fn best(trainer: &Trainer) -> (Vec<u64>, Vec<u64>, u64) {
     let ranked = trainer.progress.ranking.validations().iter().map(|best| best.step).collect();
@@ -311,7 +336,11 @@ fn best_checkpoint_that_cannot_be_saved_leaves_the_others() {
     fs::create_dir(&folder).unwrap();
     notes.stop_after = None;
     trainer.run(&mut notes).unwrap();
-    assert!(notes.warnings.iter().any(|warning| warning.contains("not saved")), "{:?}", notes.warnings);
+    assert!(
+        notes.warnings.iter().any(|warning| warning.contains("could not be kept")),
+        "{:?}",
+        notes.warnings
+    );
     fs::remove_dir(&folder).unwrap();
     assert_eq!(best(&trainer), (vec![10], vec![10], 10));
 }

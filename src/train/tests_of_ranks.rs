@@ -17,7 +17,11 @@ fn trainer(ranks: Arc<dyn Ranks>, path: &Path, more: &[&str]) -> Trainer {
     let found = learner.ranks.of_first(vec![u8::from(is_first && run.config_file().exists())]);
     let theta = learner.initialise(config.seed);
     if found == [0] {
-        let lock = is_first.then(|| RunDir::create(path, &config).unwrap().1);
+        let lock = is_first.then(|| {
+            let (run, lock) = RunDir::create(path).unwrap();
+            run.write_config(&config).unwrap();
+            lock
+        });
         return Trainer::begin(theta, learner, config, episodes, run, lock).unwrap();
     }
     let lock = is_first.then(|| run.lock().unwrap());

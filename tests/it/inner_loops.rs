@@ -326,7 +326,9 @@ fn worst_deviation<P: Bilevel>(
         let variance = (squares[at] / count - mean * mean).max(0.0);
         (mean - exact[at]).abs() / ((variance / count).sqrt() + 1e-12)
     };
-    (0..exact.len()).map(deviation).fold(0.0, f64::max)
+    // `f64::max` would pass over a NaN.
+    let finite = |off: &f64| assert!(off.is_finite(), "an estimate is not finite");
+    (0..exact.len()).map(deviation).inspect(finite).fold(0.0, f64::max)
 }
 
 #[test]

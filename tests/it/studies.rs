@@ -152,6 +152,17 @@ fn a_study_of_bias_shows_a_run() {
 }
 
 #[test]
+fn checkpoints_of_a_study_of_bias_can_be_measured_in_any_order() {
+    let folder = TempDir::new().unwrap();
+    for piece in ["--only 2", "--only 0", ""] {
+        bias(folder.path(), &format!("--after 0,1,3 --out out {piece}")).ok();
+    }
+    let checkpoints = names(&folder.path().join("out/work/training/checkpoints"));
+    let steps = ["step-00000000.safetensors", "step-00000001.safetensors", "step-00000003.safetensors"];
+    assert_eq!(checkpoints, steps);
+}
+
+#[test]
 fn a_study_of_bias_reads_a_kept_run() {
     let folder = TempDir::new().unwrap();
     let train = format!("train {TINY} --set inner.steps=2 --set checkpoint.every=2 --steps 4 --run-dir kept");

@@ -5,6 +5,12 @@ pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
+/// The largest of `values`, at least 0; NaN if one of them is.
+pub fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
+    let larger = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
+    values.into_iter().fold(0.0, larger)
+}
+
 /// The median of `values`, the mean of the two middle values if their number is even; NaN if there are none.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -41,7 +47,14 @@ pub fn mean_and_t95(values: &[f64]) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{largest, median};
+
+    #[test]
+    fn the_largest_value_is_nan_if_one_is() {
+        assert_eq!(largest([1.0, 3.0, 2.0]), 3.0);
+        assert_eq!(largest([]), 0.0);
+        assert!(largest([1.0, f64::NAN, 2.0]).is_nan());
+    }
 
     #[test]
     fn median_of_odd_even_and_no_values() {

@@ -26,7 +26,7 @@ keys! {
     SPLIT: Key<OneOf<SplitRule>, Computed> = "data.split", one_of(), Computed(default_splits);
     /// Number of validation classes, taken from the training classes; 0 for none.
     VALIDATION: Open<Count> = "data.validation", at_least(0),
-        Otherwise("100; for a folder, depends on its number of classes");
+        Otherwise("100; 16 for cifar100; for a folder, depends on its number of classes");
     /// How training classes are rotated: not at all ("none"); by 90°, 180° and 270°, each rotation being an additional
     /// class ("classes"); or randomly in each episode, all images of a class by the same multiple of 90° ("episode").
     ROTATIONS: Open<RotationsOrFlag> = "data.rotations", RotationsOrFlag,
@@ -215,7 +215,11 @@ pub fn check(checker: &mut Checker) -> Data {
         path,
         list: checker.find(&LIST),
         split,
-        validation: checker.find(&VALIDATION).or(source.default_validation()),
+        validation: checker.find(&VALIDATION).or_else(|| match split {
+            // A published table has validation classes of its own.
+            Some(SplitRule::Table(_)) => None,
+            _ => source.default_validation(),
+        }),
         rotations: checker.find(&ROTATIONS).unwrap_or_else(|| source.default_rotations(split)),
         flips: checker.get(&FLIPS),
         shift: shift(checker, image_size),

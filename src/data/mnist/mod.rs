@@ -41,9 +41,16 @@ pub struct Mnist {
 /// Reads MNIST from `dir`.
 ///
 /// # Errors
-/// Returns an error if a file is missing or damaged, or the numbers of images and labels differ.
+/// Returns an error if a file is missing or damaged, or the numbers of images and labels or the sizes of images differ.
 pub fn load(dir: &Path) -> Result<Mnist, Error> {
-    Ok(Mnist { train: part(dir, "train")?, test: part(dir, "t10k")? })
+    let mnist = Mnist { train: part(dir, "train")?, test: part(dir, "t10k")? };
+    let [train, test] = [&mnist.train, &mnist.test].map(Labelled::pixels);
+    match train == test {
+        true => Ok(mnist),
+        false => {
+            Err(damaged(dir)(format!("its training images have {train} pixels, its test images {test}")))
+        }
+    }
 }
 
 fn part(dir: &Path, part: &str) -> Result<Labelled, Error> {
@@ -99,6 +106,15 @@ mod tests {
         assert_eq!((train.pixels(), train.images()), (2, [0, 1, 2, 3, 4, 5].as_slice()));
         assert_eq!((train.labels(), test.labels()), ([9, 0, 7].as_slice(), [1].as_slice()));
         Ok(())
+    }
+
+    #[test]
+    fn images_of_two_sizes_are_refused() {
+        let folder = folder();
+        let images = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 6];
+        fs::write(folder.path().join("t10k-images-idx3-ubyte"), images).expect("written");
+        let error = load(folder.path()).expect_err("two sizes").to_string();
+        assert!(error.contains("its training images have 2 pixels, its test images 1"), "{error}");
     }
 
     #[test]

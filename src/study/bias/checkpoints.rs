@@ -37,7 +37,7 @@ pub fn measure(
     workspace: &mut Workspace,
 ) -> Result<ErrorAnalysis, Error> {
     let saved = match source {
-        Source::Trained(_) => trained(config, step, workspace)?,
+        Source::Trained(all) => trained(config, all, step, workspace)?,
         Source::Existing(path, _) => Saved::read(&RunDir::open(path)?.0.checkpoint_file(step))?,
     };
     let mut watcher = TrainingProgress { workspace, from: step, until: step };
@@ -56,8 +56,9 @@ pub fn measure(
     Ok(ErrorAnalysis::of(&problem, &theta, steps, learner.opened.workers, memory))
 }
 
-/// The checkpoint after `step` outer steps of the study's own run, which is trained that far if necessary.
-fn trained(config: &Config, step: u64, workspace: &mut Workspace) -> Result<Saved, Error> {
+/// The checkpoint after `step` outer steps of the study's own run, which is trained that far if necessary. Those of `all` on the
+/// way are kept for the pieces that measure there, which may come later.
+fn trained(config: &Config, all: &[u64], step: u64, workspace: &mut Workspace) -> Result<Saved, Error> {
     let path = workspace.folder()?.join("training");
     match RunDir::open(&path) {
         Ok((run, _)) if run.checkpoint_file(step).is_file() => {
@@ -77,8 +78,10 @@ fn trained(config: &Config, step: u64, workspace: &mut Workspace) -> Result<Save
         )));
     }
     watcher.from = from;
-    trainer.run_until(Budget::Steps(step), &mut watcher)?;
-    trainer.check_saved()?;
+    for target in all.iter().filter(|target| (from + 1..=step).contains(target)) {
+        trainer.run_until(Budget::Steps(*target), &mut watcher)?;
+        trainer.check_saved()?;
+    }
     Ok(Saved::read(&trainer.run_dir().checkpoint_file(step))?)
 }
 

@@ -69,6 +69,9 @@ pub fn train_and_test(run: &Run, workspace: &mut Workspace) -> Result<Record, Er
     let share = run.work_of_training() / (run.work_of_training() + run.work_of_tests());
     let mut watcher = TrainingProgress::new(workspace, share);
     let mut trainer = start_or_resume(&folder, &run.config, &mut watcher)?;
+    for setting in run.training.settings {
+        trainer.episodes().check(Part::Test, &test_shape(run, *setting))?;
+    }
     let diverged = match trainer.run(&mut watcher) {
         Err(train::Error::Diverged { step, .. }) => Some(step),
         ended => ended.map(|_| None)?,
@@ -106,6 +109,12 @@ fn validations(run: &RunDir) -> Result<Vec<Validation>, Error> {
     Ok(records.collect())
 }
 
+/// The episodes that `run` is tested on in `setting`.
+fn test_shape(run: &Run, setting: Setting) -> EpisodeShape {
+    let (ways, shots) = setting.ways_and_shots();
+    EpisodeShape { ways, shots, queries: run.config.eval.queries }
+}
+
 /// Tests the best checkpoint by validation, and the ensemble of the best, on episodes of each setting. Each test is stored in the run's
 /// folder as soon as it is done. What came before is the share `before` of the piece.
 fn tests(trainer: &Trainer, run: &Run, before: f64, workspace: &mut Workspace) -> Result<Vec<Test>, Error> {
@@ -136,11 +145,8 @@ fn tests(trainer: &Trainer, run: &Run, before: f64, workspace: &mut Workspace) -
         if tests.iter().any(|test| is(test, wanted[at])) {
             continue;
         }
-        let (ways, shots) = setting.ways_and_shots();
-        let evaluation = Evaluation {
-            shape: EpisodeShape { ways, shots, queries: config.eval.queries },
-            ..Evaluation::new(config, Part::Test, episodes)
-        };
+        let evaluation =
+            Evaluation { shape: test_shape(run, setting), ..Evaluation::new(config, Part::Test, episodes) };
         let modes = [BatchNorm::Transductive, BatchNorm::Support];
         let [transductive, support] =
             learner.evaluate(&members[..size], loader, &evaluation, modes, |done| {

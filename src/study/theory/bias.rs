@@ -8,7 +8,7 @@ use crate::study::mean_curve::min_max;
 use crate::study::{Claim, Conclusion, Expected, Illustration, Measured};
 use bilevel::hypergradient::{Draw, Memory, estimate};
 use bilevel::readback::read;
-use bilevel::stats::median;
+use bilevel::stats::{largest, median};
 use serde::{Deserialize, Serialize};
 
 /// Inner rates, as αL with the largest L of the problem.
@@ -111,13 +111,12 @@ fn at<K: Known>(known: &K, sharpness: f64, steps: usize) -> Vec<Point> {
         let ratios: Vec<f64> = pairs()
             .map(|(error, task)| error / (task.slope * K::CLASS.bound(rate * task.curvature, steps, depth)))
             .collect();
-        let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
         Some(Point {
             sharpness,
             steps,
             depth,
-            error: largest(&mut pairs().map(|(error, task)| error / task.slope)),
-            ratio: largest(&mut ratios.iter().copied()),
+            error: largest(pairs().map(|(error, task)| error / task.slope)),
+            ratio: largest(ratios.iter().copied()),
             typical: median(&ratios),
         })
     };

@@ -19,7 +19,7 @@ use bilevel::estimator::{Coin, Costs, Estimator, SecondMoments, StepCoins, Ufom,
 use bilevel::hypergradient::{Memory, Workers, estimate};
 use bilevel::readback::read;
 use bilevel::rng::generator;
-use bilevel::stats::mean;
+use bilevel::stats::{largest, mean};
 use bilevel::variance::ErrorAnalysis;
 use bilevel::{Bilevel, Params};
 use rayon::prelude::*;
@@ -246,7 +246,7 @@ pub fn conclude(measured: &[(Curve, Measurements)], conclusion: &mut Conclusion)
             found.tried.iter().map(|tried| found.formula(*curve, tried.probability)).collect();
         let deviation = found.statistic(|products| {
             let pairs = products.iter().zip(&formulas);
-            pairs.map(|(product, formula)| (product / formula - 1.0).abs()).fold(0.0, f64::max)
+            largest(pairs.map(|(product, formula)| (product / formula - 1.0).abs()))
         });
         let count = formulas.len();
         conclusion.claims.push(Claim::new(

@@ -170,9 +170,9 @@ impl AdaptiveUfom {
     }
 
     /// Statistics of the exact draws of `estimate`; `None` if there are none.
-    fn statistics(&mut self, draw: &Draw, estimate: &Estimate) -> Option<UfomStatistics<Readings>> {
+    fn statistics(&self, draw: &Draw, estimate: &Estimate) -> Option<UfomStatistics<Readings>> {
         let draws = ExactDraws::of(draw, estimate, self.depth)?;
-        let tracked = self.tracker.as_mut().map(|tracker| tracker.statistics(estimate, &draws, self.coin));
+        let tracked = self.tracker.as_ref().map(|tracker| tracker.statistics(estimate, &draws, self.coin));
         let [exact, error] = [draws.exact, draws.error]
             .map(|own| AtCoin::new(estimate, &draws.tasks, own, self.coin).squared_norms());
         Some(UfomStatistics { exact, error, tracked })

@@ -60,6 +60,9 @@ pub(super) struct TrackerStatistics<T> {
     pub before: Option<Alignment<T>>,
     /// ‖b̂‖² after the update with these errors, `[1]`.
     pub squared_norm: T,
+    /// The sum behind b̂, and its weight, after the update. The tracker takes them only if the outer step is kept.
+    sum: Params,
+    weight: f64,
 }
 
 /// Errors compared with b̂, one value for each error.
@@ -78,7 +81,8 @@ impl Statistics for TrackerStatistics<Readings> {
             .before
             .as_ref()
             .map(|before| Alignment { along: read(&before.along), plain: read(&before.plain) });
-        TrackerStatistics { before, squared_norm: read(&self.squared_norm) }
+        let squared_norm = read(&self.squared_norm);
+        TrackerStatistics { before, squared_norm, sum: self.sum.clone(), weight: self.weight }
     }
 }
 
@@ -137,9 +141,9 @@ impl Tracker {
         draw.observed()
     }
 
-    /// Adds the errors g_r − g_K of the `exact` draws of `estimate` to b̂, and returns the statistics for [`Self::update`].
+    /// The statistics of the errors g_r − g_K of the `exact` draws of `estimate`, for [`Self::update`].
     pub(super) fn statistics(
-        &mut self,
+        &self,
         estimate: &Estimate,
         exact: &ExactDraws,
         coin: Coin,
@@ -149,21 +153,18 @@ impl Tracker {
             Alignment { along: errors.along(&bias), plain: errors.squared_norms() }
         });
         let new = estimate.mean_of(&exact.tasks, exact.error.clone()).scale(&[1.0 - self.beta]);
-        let sum = match self.sum.take() {
+        let sum = match self.sum.clone() {
             Some(sum) => sum.scale(&[self.beta]) + new,
             None => new,
         };
-        self.estimates.weight = self.beta * self.estimates.weight + (1.0 - self.beta);
-        let squared_norm = sum.clone().scale(&[1.0 / self.estimates.weight]).squared_norm();
-        self.sum = Some(sum);
-        TrackerStatistics { before, squared_norm: Readings::whole(squared_norm) }
+        let weight = self.beta * self.estimates.weight + (1.0 - self.beta);
+        let squared_norm = Readings::whole(sum.clone().scale(&[1.0 / weight]).squared_norm());
+        TrackerStatistics { before, squared_norm, sum, weight }
     }
 
-    /// Updates the running averages, with the b̂ and c used in the draw.
-    pub(super) fn update(
-        &mut self,
-        TrackerStatistics { before, squared_norm }: &TrackerStatistics<Vec<f64>>,
-    ) {
+    /// Adds the errors to b̂, and updates the running averages with the b̂ and c used in the draw.
+    pub(super) fn update(&mut self, statistics: &TrackerStatistics<Vec<f64>>) {
+        let TrackerStatistics { before, squared_norm, sum, weight } = statistics;
         if let Some(Alignment { along, plain }) = before {
             let [along, plain] = [mean(along), mean(plain)];
             let (length, c) = (self.estimates.squared_norm, self.coefficient());
@@ -173,6 +174,7 @@ impl Tracker {
             self.estimates.tracked.add((plain - 2.0 * c * along + c * c * length).max(0.0), self.beta);
         }
         self.estimates.squared_norm = squared_norm.iter().sum();
+        (self.sum, self.estimates.weight) = (Some(sum.clone()), *weight);
     }
 
     /// ‖b̂‖, c, and E‖g_r − g_K − c b̂‖² relative to 𝔻²; 1 minus that ratio is the systematic fraction of the error.

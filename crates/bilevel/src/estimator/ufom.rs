@@ -147,7 +147,7 @@ impl Estimator for Ufom {
     fn observe(&mut self, draw: &Draw, estimate: &Estimate) -> Option<Observation> {
         let exact = ExactDraws::of(draw, estimate, self.depth)?;
         let statistics: TrackerStatistics<Readings> =
-            self.tracker.as_mut()?.statistics(estimate, &exact, self.coin);
+            self.tracker.as_ref()?.statistics(estimate, &exact, self.coin);
         Some(Observation::new(statistics, |ufom: &mut Self, statistics, _seconds| {
             ufom.tracker.iter_mut().for_each(|tracker| tracker.update(&statistics));
         }))

@@ -74,10 +74,15 @@ impl Workers {
         };
         let pools = self.threads.min(chunks.len());
         std::thread::scope(|scope| {
-            for pool in 0..pools {
+            let spawn = |pool: usize| {
                 // The sum over all pools is `self.threads`.
                 let threads = (self.threads + pool) / pools;
-                scope.spawn(move || in_pool(threads, run_chunks));
+                scope.spawn(move || in_pool(threads, run_chunks))
+            };
+            let threads: Vec<_> = (0..pools).map(spawn).collect();
+            // The scope itself would replace a panic by one of its own, without the reason.
+            for thread in threads {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             }
         });
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -146,5 +151,18 @@ fn join(mut parts: Vec<(usize, Estimate)>) -> Estimate {
         increments,
         evaluations,
         iterate_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::panics::catch;
+
+    #[test]
+    fn a_panic_on_one_thread_keeps_its_message() {
+        let work = |chunk: &[usize]| assert!(chunk[0] != 1, "expected by the test");
+        let message = catch(|| Workers::on_cpu(2).map(4, work)).unwrap_err();
+        assert!(message.contains("expected by the test"), "{message}");
     }
 }

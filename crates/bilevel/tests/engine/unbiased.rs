@@ -54,6 +54,8 @@ fn worst_deviation<P: Bilevel>(
             let variance = (squares[at] / count - mean * mean).max(0.0);
             (mean - exact[at]).abs() / ((variance / count).sqrt() + ROUNDING)
         })
+        // `f64::max` would pass over a NaN.
+        .inspect(|off| assert!(off.is_finite(), "an estimate is not finite"))
         .fold(0.0, f64::max)
 }
 

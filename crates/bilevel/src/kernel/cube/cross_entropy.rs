@@ -14,7 +14,6 @@
 #![allow(clippy::too_many_arguments, reason = "a kernel has an argument for each buffer and size")]
 
 use super::stack::{Allocation, Stack, argument, with_shape};
-use burn::tensor::DType;
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;

@@ -1,0 +1,12 @@
+//! Paths and links.
+
+use std::fs;
+use std::path::Path;
+
+/// Whether `path`, which may not exist, is in the folder `outer`, given without links.
+pub fn is_inside(path: &Path, outer: &Path) -> bool {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    // What does not exist yet has no links.
+    let existing = absolute.ancestors().find_map(|folder| fs::canonicalize(folder).ok());
+    existing.is_some_and(|folder| folder.starts_with(outer))
+}
