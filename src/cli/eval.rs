@@ -6,7 +6,7 @@ use super::{Outcome, output, regression};
 use clap::{Args, ValueEnum};
 use metaburn::config::Config;
 use metaburn::report::Table;
-use metaburn::run::{EvaluationResult, PartAccuracy, RunResult, TrainingState};
+use metaburn::run::{EvaluationResult, PartAccuracy, RunResult, Tested, TrainingState};
 use metaburn::task::BatchNorm;
 use metaburn::train::{self, Accuracy, EpisodeLoader, Episodes, Evaluation};
 use std::path::Path;
@@ -149,7 +149,6 @@ pub fn result(
     (batch_norm, accuracy): (BatchNorm, Accuracy),
     checkpoints: &[TrainingState],
 ) -> EvaluationResult {
-    let highest = |count: fn(&TrainingState) -> u64| checkpoints.iter().map(count).max().unwrap_or_default();
     EvaluationResult {
         ci95: accuracy.ci95,
         loss: Some(accuracy.loss).filter(|loss| loss.is_finite()),
@@ -161,11 +160,7 @@ pub fn result(
         inner_steps: Some(evaluation.steps),
         batch_norm,
         seed: Some(config.seed),
-        ensemble: checkpoints.len(),
-        checkpoints: checkpoints.iter().map(|state| state.step).collect(),
-        steps: highest(|state| state.step),
-        gradient_evaluations: highest(|state| state.evaluations.total()),
-        seconds: checkpoints.iter().map(|state| state.seconds).fold(0.0, f64::max),
+        tested: Tested::new(checkpoints),
         data: None,
         accuracy: PartAccuracy::new(evaluation.part, accuracy.mean),
     }
@@ -253,15 +248,5 @@ fn learner(result: &EvaluationResult) -> String {
         Some(1) => "; evaluated after 1 inner step".into(),
         Some(steps) => format!("; evaluated after {steps} inner steps"),
     };
-    let ensemble = match result.ensemble {
-        1 => String::new(),
-        members => {
-            let list: Vec<String> = result.checkpoints.iter().map(u64::to_string).collect();
-            format!("ensemble of the {members} checkpoints after outer steps {}, ", list.join(", "))
-        }
-    };
-    format!(
-        "{ensemble}after {} outer steps, {} gradient evaluations, {:.0} s of training{inner_steps}",
-        result.steps, result.gradient_evaluations, result.seconds
-    )
+    result.tested.describe() + &inner_steps
 }

@@ -6,7 +6,7 @@ use super::trained::{Checkpoint, Trained};
 use metaburn::config::Config;
 use metaburn::data::Sinusoids;
 use metaburn::report::Table;
-use metaburn::run::{RegressionResult, StepError, TrainingState};
+use metaburn::run::{RegressionResult, StepError, Tested, TrainingState};
 use metaburn::train::Evaluation;
 
 /// The most rows of a printed table.
@@ -31,7 +31,6 @@ pub fn result(
     errors: Vec<StepError>,
     checkpoints: &[TrainingState],
 ) -> RegressionResult {
-    let highest = |count: fn(&TrainingState) -> u64| checkpoints.iter().map(count).max().unwrap_or_default();
     let last = errors.last();
     RegressionResult {
         part: evaluation.part,
@@ -43,11 +42,7 @@ pub fn result(
         queries: evaluation.shape.queries,
         inner_steps: evaluation.steps,
         seed: config.seed,
-        ensemble: checkpoints.len(),
-        checkpoints: checkpoints.iter().map(|state| state.step).collect(),
-        steps: highest(|state| state.step),
-        gradient_evaluations: highest(|state| state.evaluations.total()),
-        seconds: checkpoints.iter().map(|state| state.seconds).fold(0.0, f64::max),
+        tested: Tested::new(checkpoints),
     }
 }
 
@@ -61,17 +56,9 @@ pub fn print(result: &RegressionResult) -> std::io::Result<()> {
         let StepError { inner_steps, error, ci95, median, .. } = result.errors[row];
         table.row([inner_steps.to_string(), number(error), number(ci95), number(median)]);
     }
-    let ensemble = match result.ensemble {
-        1 => String::new(),
-        members => {
-            let list: Vec<String> = result.checkpoints.iter().map(u64::to_string).collect();
-            format!("mean of the {members} checkpoints after outer steps {}, ", list.join(", "))
-        }
-    };
     let plural = if result.inner_steps == 1 { "" } else { "s" };
     output::print(format!(
-        "{}\n{} error {} ± {} after {} inner step{plural} ({} episodes, {}-shot with {} queries), {ensemble}after {} outer steps, {} \
-         gradient evaluations, {:.0} s of training",
+        "{}\n{} error {} ± {} after {} inner step{plural} ({} episodes, {}-shot with {} queries), {}",
         table.markdown(),
         result.part,
         number(result.error),
@@ -80,9 +67,7 @@ pub fn print(result: &RegressionResult) -> std::io::Result<()> {
         result.episodes,
         result.shots,
         result.queries,
-        result.steps,
-        result.gradient_evaluations,
-        result.seconds,
+        result.tested.describe(),
     ))
 }
 

@@ -17,6 +17,7 @@ mod run_result;
 mod selector;
 mod session;
 mod shell;
+mod tested;
 
 pub use crate::support::lock::Lock;
 pub use checkpoint::{LARGEST_COUNT, Saved, TrainingState, save};
@@ -32,3 +33,4 @@ pub use run_result::RunResult;
 pub use selector::CheckpointSelector;
 pub use session::Session;
 pub use shell::quoted;
+pub use tested::Tested;

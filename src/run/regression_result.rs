@@ -1,7 +1,7 @@
 //! The result of a regression, beside [`EvaluationResult`](super::EvaluationResult) for classification.
 
+use super::Tested;
 use super::record::is_none;
-use super::result::checkpoints;
 use crate::data::Part;
 use serde::{Deserialize, Serialize};
 
@@ -27,16 +27,9 @@ pub struct RegressionResult {
     pub inner_steps: usize,
     /// The run's seed, from which the episodes are drawn too.
     pub seed: u64,
-    /// Number of checkpoints whose mean outputs are the predictions; 1 if it is not an ensemble.
-    pub ensemble: usize,
-    /// The outer step of each of these checkpoints, best first.
-    pub checkpoints: Vec<u64>,
-    /// Outer steps taken, until the last of the checkpoints.
-    pub steps: u64,
-    /// Gradient evaluations of training.
-    pub gradient_evaluations: u64,
-    /// Seconds of training.
-    pub seconds: f64,
+    /// The checkpoints. The predictions of an ensemble are mean outputs.
+    #[serde(flatten)]
+    pub tested: Tested,
 }
 
 /// Mean squared error over episodes after a number of inner steps.
@@ -58,8 +51,8 @@ pub struct StepError {
 impl RegressionResult {
     /// The name of an evaluation's file: all that the number depends on.
     pub(super) fn name(&self) -> String {
-        let Self { part, shots, queries, inner_steps, episodes, ensemble, steps, .. } = self;
-        let which = checkpoints(*ensemble, *steps);
+        let Self { part, shots, queries, inner_steps, episodes, tested, .. } = self;
+        let which = tested.name();
         format!("{part}-{shots}-shot-{queries}-query-{inner_steps}-inner-steps-{episodes}-episodes{which}")
     }
 
@@ -93,21 +86,29 @@ mod tests {
             queries: 5,
             inner_steps: 2,
             seed: 3,
-            ensemble: 1,
-            checkpoints: vec![10],
-            steps: 10,
-            gradient_evaluations: 1200,
-            seconds: 1.5,
+            tested: Tested {
+                ensemble: 1,
+                checkpoints: vec![10],
+                steps: 10,
+                gradient_evaluations: 1200,
+                seconds: 1.5,
+            },
         };
         assert_eq!(result.diverged_episodes(), 0);
         assert_eq!(result.name(), "test-10-shot-5-query-2-inner-steps-600-episodes-step-10");
-        let ensemble = RegressionResult { shots: 20, ensemble: 3, ..result.clone() };
+        let ensemble = RegressionResult {
+            shots: 20,
+            tested: Tested { ensemble: 3, ..result.tested.clone() },
+            ..result.clone()
+        };
         assert_eq!(ensemble.name(), "test-20-shot-5-query-2-inner-steps-600-episodes-ensemble-3-to-step-10");
 
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::at(folder.path());
-        let [first, longer] =
-            [10, 20].map(|steps| RunResult::Error(RegressionResult { steps, ..result.clone() }));
+        let [first, longer] = [10, 20].map(|steps| {
+            let tested = Tested { steps, ..result.tested.clone() };
+            RunResult::Error(RegressionResult { tested, ..result.clone() })
+        });
         run.write_test(&first).unwrap();
         assert_eq!(run.test_result().unwrap().as_ref(), Some(&first));
         run.write_test(&longer).unwrap();

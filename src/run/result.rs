@@ -6,7 +6,7 @@
 
 use super::error::failed;
 use super::record::{is_none, number_or_nan};
-use super::{Error, RunDir, RunResult};
+use super::{Error, RunDir, RunResult, Tested};
 use crate::data::Part;
 use crate::support::atomic_file;
 use crate::task::BatchNorm;
@@ -49,18 +49,9 @@ pub struct EvaluationResult {
     pub batch_norm: BatchNorm,
     /// The run's seed, from which the episodes are drawn too; `None` in files of earlier versions.
     pub seed: Option<u64>,
-    /// Number of checkpoints whose mean logits are the predictions; 1 if it is not an ensemble.
-    #[serde(default = "one")]
-    pub ensemble: usize,
-    /// The outer step of each of these checkpoints, best first; empty in files of earlier versions.
-    #[serde(default)]
-    pub checkpoints: Vec<u64>,
-    /// Outer steps taken, until the last of the checkpoints.
-    pub steps: u64,
-    /// Gradient evaluations of training.
-    pub gradient_evaluations: u64,
-    /// Seconds of training.
-    pub seconds: f64,
+    /// The checkpoints. The predictions of an ensemble are mean logits.
+    #[serde(flatten)]
+    pub tested: Tested,
     /// The data, if it is not what the run was trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<OtherData>,
@@ -136,20 +127,12 @@ impl EvaluationResult {
             name += &count.map_or_else(String::new, |count| format!("-{count}-{what}"));
         }
         name += &format!("-{}-episodes-batch-norm-{}", self.episodes, self.batch_norm);
-        name += &checkpoints(self.ensemble, self.steps);
+        name += &self.tested.name();
         if let Some(data) = &self.data {
             let all = if data.all_classes { "all-classes" } else { "part" };
             name += &format!("-{all}-of-{}-{:.DIGEST$}", data.name(), data.digest);
         }
         name
-    }
-}
-
-/// What the name of a file says of the `ensemble` checkpoints that were measured, the last of them after `steps` outer steps.
-pub(super) fn checkpoints(ensemble: usize, steps: u64) -> String {
-    match ensemble {
-        1 => format!("-step-{steps}"),
-        members => format!("-ensemble-{members}-to-step-{steps}"),
     }
 }
 
@@ -166,11 +149,6 @@ impl OtherData {
         let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
         name.chars().map(plain).take(FOLDER).collect()
     }
-}
-
-/// The size of an ensemble in files of earlier versions.
-fn one() -> usize {
-    1
 }
 
 impl RunDir {
@@ -258,11 +236,13 @@ mod tests {
             inner_steps: Some(3),
             batch_norm: BatchNorm::Transductive,
             seed: Some(3),
-            ensemble: 1,
-            checkpoints: vec![10],
-            steps: 10,
-            gradient_evaluations: 1200,
-            seconds: 1.5,
+            tested: Tested {
+                ensemble: 1,
+                checkpoints: vec![10],
+                steps: 10,
+                gradient_evaluations: 1200,
+                seconds: 1.5,
+            },
             data: None,
             accuracy: PartAccuracy::Test(97.5),
         }
@@ -296,7 +276,7 @@ mod tests {
             inner_steps: None,
             batch_norm: BatchNorm::Support,
             seed: None,
-            checkpoints: Vec::new(),
+            tested: Tested { checkpoints: Vec::new(), ..result().tested },
             ..result()
         };
         assert_eq!(read, expected);
@@ -324,7 +304,11 @@ mod tests {
     fn every_evaluation_has_a_file_that_says_what_it_measured() {
         let name = "test-5-way-1-shot-5-query-3-inner-steps-600-episodes-batch-norm-transductive-step-10";
         assert_eq!(result().name(), name);
-        let ensemble = EvaluationResult { ensemble: 3, batch_norm: BatchNorm::Support, ..result() };
+        let ensemble = EvaluationResult {
+            tested: Tested { ensemble: 3, ..result().tested },
+            batch_norm: BatchNorm::Support,
+            ..result()
+        };
         assert!(ensemble.name().ends_with("-batch-norm-support-ensemble-3-to-step-10"));
         let other = OtherData {
             source: "folder".into(),
@@ -344,7 +328,10 @@ mod tests {
     fn a_test_of_fewer_steps_is_kept_beside_the_new_one_and_an_equal_one_stays() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::at(folder.path());
-        let short = EvaluationResult { steps: 4, checkpoints: vec![4], ..result() };
+        let short = EvaluationResult {
+            tested: Tested { steps: 4, checkpoints: vec![4], ..result().tested },
+            ..result()
+        };
         let again = EvaluationResult { accuracy: PartAccuracy::Test(97.4), ..short.clone() };
         let [short, again, long] = [short, again, result()].map(RunResult::Accuracy);
         run.write_test(&short).unwrap();

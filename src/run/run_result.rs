@@ -25,8 +25,8 @@ impl RunResult {
     /// Whether `other` measured the same: whether all but the measured numbers and the times is equal.
     pub(super) fn measures_the_same(&self, other: &Self) -> bool {
         let settings = |result: &Self| match result {
-            Self::Accuracy(result) => (result.seed, result.checkpoints.clone()),
-            Self::Error(result) => (Some(result.seed), result.checkpoints.clone()),
+            Self::Accuracy(result) => (result.seed, result.tested.checkpoints.clone()),
+            Self::Error(result) => (Some(result.seed), result.tested.checkpoints.clone()),
         };
         self.name() == other.name() && settings(self) == settings(other)
     }

@@ -4,6 +4,7 @@ use super::{Error, Workspace};
 use crate::config::Config;
 use crate::run::{self, RunDir, StepRecord};
 use crate::train::{Trainer, Watcher};
+use std::cell::OnceCell;
 use std::path::Path;
 
 /// Resumes the run in the directory `path`, or starts one of `config` there if there is none.
@@ -18,22 +19,35 @@ pub fn start_or_resume(path: &Path, config: &Config, watcher: &mut dyn Watcher) 
     }
 }
 
+/// The progress of the piece, from a step's record and the run's progress after it.
+type Share = dyn Fn(&StepRecord, f64) -> f64;
+
 /// Reports the progress and the warnings of a run to a workspace.
 pub struct TrainingProgress<'a, 'b> {
     workspace: &'a mut Workspace<'b>,
-    share: f64,
+    share: Box<Share>,
 }
 
 impl<'a, 'b> TrainingProgress<'a, 'b> {
     /// For a run that is the share `share` of the piece, its first part.
     pub fn new(workspace: &'a mut Workspace<'b>, share: f64) -> Self {
-        Self { workspace, share }
+        Self { workspace, share: Box::new(move |_, progress| share * progress) }
+    }
+
+    /// For a run that is trained to outer step `until`, from the first step that it reports.
+    pub fn until(workspace: &'a mut Workspace<'b>, until: u64) -> Self {
+        let first = OnceCell::new();
+        let share = move |record: &StepRecord, _| {
+            let from = first.get_or_init(|| record.step - 1);
+            (record.step - from) as f64 / until.saturating_sub(*from).max(1) as f64
+        };
+        Self { workspace, share: Box::new(share) }
     }
 }
 
 impl Watcher for TrainingProgress<'_, '_> {
-    fn step(&mut self, _record: &StepRecord, progress: f64) {
-        self.workspace.progress(self.share * progress);
+    fn step(&mut self, record: &StepRecord, progress: f64) {
+        self.workspace.progress((self.share)(record, progress));
     }
 
     fn warning(&mut self, text: &str) {

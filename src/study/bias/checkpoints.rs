@@ -3,10 +3,10 @@
 use super::Source;
 use crate::config::Config;
 use crate::data::Part;
-use crate::run::{self, RunDir, Saved, StepRecord, quoted};
-use crate::study::training::start_or_resume;
+use crate::run::{self, RunDir, Saved, quoted};
+use crate::study::training::{TrainingProgress, start_or_resume};
 use crate::study::{Error, Workspace};
-use crate::train::{Learner, RunData, Watcher, check_data, training_shape};
+use crate::train::{Learner, RunData, check_data, training_shape};
 use bilevel::hypergradient::IterateSize;
 use bilevel::variance::ErrorAnalysis;
 use bilevel::{Budget, Params, device};
@@ -40,7 +40,7 @@ pub fn measure(
         Source::Trained(all) => trained(config, all, step, workspace)?,
         Source::Existing(path, _) => Saved::read(&RunDir::open(path)?.0.checkpoint_file(step))?,
     };
-    let mut watcher = TrainingProgress { workspace, from: step, until: step };
+    let mut watcher = TrainingProgress::until(workspace, step);
     let RunData { sampler, ref config, .. } = RunData::load(config, None, &mut watcher)?;
     check_data(&sampler, &saved.training_state)?;
     let learner = Learner::new(config, device::open(config.backend)?);
@@ -67,7 +67,7 @@ fn trained(config: &Config, all: &[u64], step: u64, workspace: &mut Workspace) -
         Ok(_) | Err(run::Error::NoRun { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let mut watcher = TrainingProgress { workspace, from: 0, until: step };
+    let mut watcher = TrainingProgress::until(workspace, step);
     let mut trainer = start_or_resume(&path, config, &mut watcher)?;
     let from = trainer.training_state().step;
     if from > step {
@@ -77,28 +77,9 @@ fn trained(config: &Config, all: &[u64], step: u64, workspace: &mut Workspace) -
             quoted(&path)
         )));
     }
-    watcher.from = from;
     for target in all.iter().filter(|target| (from + 1..=step).contains(target)) {
         trainer.run_until(Budget::Steps(*target), &mut watcher)?;
         trainer.check_saved()?;
     }
     Ok(Saved::read(&trainer.run_dir().checkpoint_file(step))?)
-}
-
-/// Reports the progress of a run from outer step `from` to `until` to a workspace.
-struct TrainingProgress<'a, 'b> {
-    workspace: &'a mut Workspace<'b>,
-    from: u64,
-    until: u64,
-}
-
-impl Watcher for TrainingProgress<'_, '_> {
-    fn step(&mut self, record: &StepRecord, _progress: f64) {
-        let all = self.until.saturating_sub(self.from).max(1);
-        self.workspace.progress(record.step.saturating_sub(self.from) as f64 / all as f64);
-    }
-
-    fn warning(&mut self, text: &str) {
-        self.workspace.note(&format!("warning: {text}"));
-    }
 }

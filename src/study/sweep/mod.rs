@@ -74,15 +74,15 @@ impl Score {
                 value: test.accuracy.percent(),
                 episodes: test.episodes,
                 diverged_episodes: test.diverged_episodes,
-                gradient_evaluations: test.gradient_evaluations,
-                seconds: test.seconds,
+                gradient_evaluations: test.tested.gradient_evaluations,
+                seconds: test.tested.seconds,
             },
             RunResult::Error(test) => Self {
                 value: test.error,
                 episodes: test.episodes,
                 diverged_episodes: test.diverged_episodes(),
-                gradient_evaluations: test.gradient_evaluations,
-                seconds: test.seconds,
+                gradient_evaluations: test.tested.gradient_evaluations,
+                seconds: test.tested.seconds,
             },
         }
     }
@@ -138,17 +138,18 @@ fn is_own(test: &RunResult, config: &Config) -> bool {
         RunResult::Accuracy(test) => test,
         RunResult::Error(test) => {
             let asked = (shape.shots, shape.queries, config.eval.test_episodes, config.inner.eval_steps, 1);
-            return (test.shots, test.queries, test.episodes, test.inner_steps, test.ensemble) == asked
-                && config.outer.budget.progress(test.steps, test.gradient_evaluations) >= 1.0;
+            return (test.shots, test.queries, test.episodes, test.inner_steps, test.tested.ensemble)
+                == asked
+                && config.outer.budget.progress(test.tested.steps, test.tested.gradient_evaluations) >= 1.0;
         }
     };
     let asked = (shape.ways, shape.shots, config.eval.test_episodes, config.model.batch_norm, 1);
     let exactly = |measured: Option<usize>, asked: usize| measured.is_none_or(|measured| measured == asked);
-    (test.ways, test.shots, test.episodes, test.batch_norm, test.ensemble) == asked
+    (test.ways, test.shots, test.episodes, test.batch_norm, test.tested.ensemble) == asked
         && exactly(test.queries, shape.queries)
         && exactly(test.inner_steps, config.inner.eval_steps)
         && test.data.is_none()
-        && config.outer.budget.progress(test.steps, test.gradient_evaluations) >= 1.0
+        && config.outer.budget.progress(test.tested.steps, test.tested.gradient_evaluations) >= 1.0
 }
 
 impl Run {
