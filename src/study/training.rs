@@ -38,8 +38,8 @@ impl<'a, 'b> TrainingProgress<'a, 'b> {
     pub fn until(workspace: &'a mut Workspace<'b>, until: u64) -> Self {
         let first = OnceCell::new();
         let share = move |record: &StepRecord, _| {
-            let from = first.get_or_init(|| record.step - 1);
-            (record.step - from) as f64 / until.saturating_sub(*from).max(1) as f64
+            let from = first.get_or_init(|| record.step.saturating_sub(1));
+            record.step.saturating_sub(*from) as f64 / until.saturating_sub(*from).max(1) as f64
         };
         Self { workspace, share: Box::new(share) }
     }
