@@ -87,7 +87,7 @@ fn one_run_of_prototypes_is_tested_in_all_settings() {
             "eval out/work/prototypes-seed-0 --checkpoint best --ways {ways} --shots {shots} --episodes 6 --json"
         );
         let measured = run(folder.path(), &line).json();
-        let test = &tests[2 * at];
+        let test = &tests[at];
         assert_eq!(test["setting"], *name);
         assert_eq!(test["transductive"]["value"], measured["test_accuracy"], "{name}");
         assert_eq!(test["checkpoints"], measured["checkpoints"], "{name}");
@@ -103,6 +103,8 @@ fn what_the_study_cannot_compare_is_refused() {
         ("--methods exact", "it must be one of recipe, prototypes, maml, first-order"),
         ("--seeds 0", "from 1"),
         ("--set eval.every=0", "eval.every"),
+        // One of the settings that one run of prototypes is tested in; refused before training.
+        ("--methods prototypes --set eval.queries=17", "5 support and 17 query images"),
     ] {
         run(folder.path(), &format!("{STUDY} {more}")).refused(&[words]);
     }
