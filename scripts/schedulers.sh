@@ -47,6 +47,11 @@ table() { sed -E 's/\|[^|]*\|$//' "$1/table.md"; }
 "$program" sweep sweep.toml --out plain >/dev/null 2>&1
 failed=0
 compare() {
+    # The sweep would train what the scheduler left out.
+    if "$program" sweep sweep.toml --out "$1" --list --json | grep '"state":"open"' >/dev/null; then
+        echo "$1: not every run was trained" >&2
+        failed=1
+    fi
     "$program" sweep sweep.toml --out "$1" >/dev/null 2>&1
     if diff <(table plain) <(table "$1"); then
         echo "$1: the table is that of the sweep without a scheduler"

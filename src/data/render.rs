@@ -3,7 +3,7 @@
 use super::{Channels, EpisodeShape, Error, Format, ImageRef, ImageSet, Selection};
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const PAPER: u8 = 255;
 
@@ -47,8 +47,7 @@ pub fn write_episode(
         [("support", &selection.support, shape.shots), ("query", &selection.query, shape.queries)]
     {
         for of_class in refs.chunks(each) {
-            // The name may contain the group's, separated by a slash.
-            let class = folder.join(part).join(display_name(set, of_class[0]).replace(['/', '\\'], "-"));
+            let class = free(&folder.join(part), &display_name(set, of_class[0]));
             fs::create_dir_all(&class).map_err(Error::io("create", &class))?;
             for (number, image) in of_class.iter().enumerate() {
                 let file = class.join(format!("{}.png", number + 1));
@@ -60,10 +59,35 @@ pub fn write_episode(
     Ok(())
 }
 
+/// A folder in `parent` that does not exist, for the class `name`: the name may contain the group's, separated by a slash, so that two
+/// classes can have the same letters.
+fn free(parent: &Path, name: &str) -> PathBuf {
+    let name = name.replace(['/', '\\'], "-");
+    let numbered = |number: usize| match number {
+        1 => parent.join(&name),
+        _ => parent.join(format!("{name} ({number})")),
+    };
+    let mut number = 1;
+    while numbered(number).exists() {
+        number += 1;
+    }
+    numbered(number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::{Class, Format, Glyphs, Placement, RotatedClass};
+
+    #[test]
+    fn classes_of_one_name_have_folders_of_their_own() {
+        let parent = tempfile::tempdir().unwrap();
+        for expected in ["a-b-c", "a-b-c (2)", "a-b-c (3)"] {
+            let folder = free(parent.path(), "a/b-c");
+            assert_eq!(folder, parent.path().join(expected));
+            fs::create_dir(folder).unwrap();
+        }
+    }
 
     #[test]
     fn images_are_shown_as_drawn_and_dark_on_white() {

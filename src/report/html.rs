@@ -1,8 +1,13 @@
 //! Self-contained HTML pages.
 
-/// `text` escaped for use in content and attributes.
+/// `text` escaped for use in content and attributes. Control characters, which XML forbids, are replaced.
 pub fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let is_forbidden = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    text.replace(is_forbidden, "\u{fffd}")
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// An HTML page; `body` is HTML, `title` plain text. It follows the reader's light or dark colour scheme.
@@ -42,6 +47,7 @@ mod tests {
     fn plain_text_is_escaped() {
         let table = table(["<b>"], [["\"&\"".to_string()]]);
         assert!(table.contains("<th>&lt;b&gt;</th>") && table.contains("<td>&quot;&amp;&quot;</td>"));
+        assert_eq!(escaped("a\u{1}\tb"), "a\u{fffd}\tb");
         assert!(document("</title>", "").contains("<title>&lt;/title&gt;</title>"));
         assert_eq!(data_uri("image/png", b"foob"), "data:image/png;base64,Zm9vYg==");
     }

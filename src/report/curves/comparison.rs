@@ -157,27 +157,39 @@ fn labelled(group: &[RunCurves], differing: &[Setting]) -> String {
     if values.is_empty() { name } else { format!("{name}: {}", values.join(", ")) }
 }
 
+/// The names of all groups in the legend. Those that would have the same are numbered.
+fn labels(groups: &[Vec<RunCurves>]) -> Vec<String> {
+    let differing = differing(groups);
+    let mut labels: Vec<String> = Vec::with_capacity(groups.len());
+    for group in groups {
+        let label = labelled(group, &differing);
+        let numbered = (2..).map(|number| format!("{label} #{number}"));
+        let free = std::iter::once(label.clone()).chain(numbered).find(|label| !labels.contains(label));
+        labels.extend(free);
+    }
+    labels
+}
+
 /// A figure of loss and, if there is any, validation accuracy or error, with one curve for each group. The band of a single
 /// run is the 95 % confidence interval of means over consecutive outer steps, and over validation episodes. That of
 /// several runs is the 95 % confidence interval of the mean over runs, by Student's t. Where the groups are [`incomparable`],
 /// the legend says so.
 pub fn compare(groups: &[Vec<RunCurves>], against: Against) -> Figure {
-    let differing = differing(groups);
+    let labels = labels(groups);
     let samples = || groups.iter().flatten().flat_map(|run| run.losses.iter().chain(&run.validations));
     let most = samples().filter_map(|sample| against.of(sample)).fold(0.0, f64::max);
-    let panel = |label: &str, groups: &[&Vec<RunCurves>], curve: &dyn Fn(&[RunCurves]) -> Vec<Point>| {
+    type Named<'a> = (&'a Vec<RunCurves>, &'a String);
+    let panel = |label: &str, groups: &[Named], curve: &dyn Fn(&[RunCurves]) -> Vec<Point>| {
         let x = Axis::linear(against.label()).range(0.0, 1.03 * most);
         let panel = Panel::new(x, Axis::linear(label));
-        groups
-            .iter()
-            .fold(panel, |panel, group| panel.with(series(labelled(group, &differing), curve(group))))
+        groups.iter().fold(panel, |panel, (group, name)| panel.with(series((*name).clone(), curve(group))))
     };
-    let all: Vec<_> = groups.iter().collect();
+    let all: Vec<Named> = groups.iter().zip(&labels).collect();
     let mut panels = vec![panel("query loss", &all, &|group| losses(group, against))];
     for measure in [ACCURACY, ERROR] {
         let measured = |group: &[RunCurves]| group.iter().any(|run| run.measure == measure);
-        let those: Vec<_> = groups.iter().filter(|group| measured(group)).collect();
-        if those.iter().any(|group| group.iter().any(|run| !run.validations.is_empty())) {
+        let those: Vec<Named> = all.iter().copied().filter(|(group, _)| measured(group)).collect();
+        if those.iter().any(|(group, _)| group.iter().any(|run| !run.validations.is_empty())) {
             panels.push(panel(measure, &those, &|group| validations(group, against)));
         }
     }
@@ -260,7 +272,7 @@ fn validations(group: &[RunCurves], against: Against) -> Vec<Point> {
 /// nearest end.
 fn between(points: &[(f64, f64, f64)], x: f64) -> Option<f64> {
     let (first, last) = (points.first()?, points.last()?);
-    let slack = 0.1 * (last.0 - first.0) / points.len() as f64;
+    let slack = 0.1 * (last.0 - first.0) / (points.len() - 1).max(1) as f64;
     if x < first.0 || x > last.0 {
         let end = if x < first.0 { first } else { last };
         return ((x - end.0).abs() <= slack).then_some(end.1);
@@ -317,6 +329,12 @@ mod tests {
             products,
             probabilities: Vec::new(),
         }
+    }
+
+    #[test]
+    fn groups_of_one_name_have_different_labels() {
+        let groups: Vec<_> = (0..3).map(|_| vec![run("exact", &[1.0, 2.0], 1)]).collect();
+        assert_eq!(labels(&groups), ["exact", "exact #2", "exact #3"]);
     }
 
     #[test]

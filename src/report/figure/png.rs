@@ -14,18 +14,24 @@ const POINTS: f64 = 72.0;
 /// The longest side, in pixels.
 const LARGEST: f64 = 16_384.0;
 
-/// The size in pixels of a drawing of `size` points at `dpi` dots per inch.
+/// `dpi` dots per inch, or as many as a drawing of `size` points can have if its longest side is to have at most [`LARGEST`] pixels.
+fn resolution(size: [f64; 2], dpi: f64) -> f64 {
+    dpi.min(LARGEST * POINTS / size[0].max(size[1]))
+}
+
+/// The size in pixels of a drawing of `size` points at `dpi` dots per inch, or fewer if it is large.
 pub fn pixels(size: [f64; 2], dpi: f64) -> [u32; 2] {
+    let dpi = resolution(size, dpi);
     size.map(|points| (points * dpi / POINTS).round().clamp(1.0, LARGEST) as u32)
 }
 
-/// The PNG file at `dpi` dots per inch.
+/// The PNG file at `dpi` dots per inch, or fewer if it is large.
 pub fn render(drawing: &Drawing, dpi: f64) -> Result<Vec<u8>, image::ImageError> {
     let [width, height] = pixels(drawing.size, dpi);
     // `pixels` bounds the size on both sides.
     let mut canvas = Pixmap::new(width, height).expect("a size within bounds");
     canvas.fill(tiny_skia::Color::WHITE);
-    let scale = (dpi / POINTS) as f32;
+    let scale = (resolution(drawing.size, dpi) / POINTS) as f32;
     drawing.layers.iter().for_each(|layer| paint(&mut canvas, layer, Transform::from_scale(scale, scale)));
     // The background is opaque, so premultiplied colours are the plain colours.
     let rgb: Vec<u8> =
@@ -95,4 +101,15 @@ fn built(path: &[Segment]) -> Option<Path> {
         }
     }
     builder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_drawing_is_scaled_as_a_whole() {
+        assert_eq!(pixels([720.0, 360.0], 144.0), [1440, 720]);
+        assert_eq!(pixels([72_000.0, 7_200.0], 144.0), [16_384, 1_638]);
+    }
 }

@@ -269,7 +269,11 @@ fn confusion_section(set: &ImageSet, episodes: &[EvaluatedEpisode]) -> String {
     }
     body.push_str("</div>\n");
     if mistakes.is_empty() {
-        body.push_str("<p>Every query image was classified correctly.</p>\n");
+        let which = match episodes.iter().all(EvaluatedEpisode::has_answers) {
+            true => "",
+            false => " of the episodes that did not diverge",
+        };
+        let _ = writeln!(body, "<p>Every query image{which} was classified correctly.</p>");
     }
     body.push_str(&group_table(set, episodes).unwrap_or_default());
     section("confusion", "Mistakes", &body)

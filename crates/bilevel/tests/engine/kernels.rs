@@ -279,6 +279,12 @@ fn nan_passes_through_norm_relu() {
         let lost = y.into_data().iter::<f64>().skip(7).step_by(20).filter(|y| !y.is_nan()).count();
         assert_eq!(lost, 0, "the channel's statistics are NaN, so all of its values must be");
     }
+    // Squares that are not finite, of values that are.
+    let device = burn::tensor::Device::flex();
+    let one = Dual::constant(Tensor::<3>::ones([1, 1, 1], (&device, DType::F32)));
+    let x = Tensor::<3>::full([1, 4, 1], 1e20, (&device, DType::F32)).slice_fill([0..1, 0..1, 0..1], 0.0);
+    let y = Dual::constant(x).batch_norm_relu(one.clone(), one, 4, 1e-5).primal;
+    assert!(y.into_data().iter::<f64>().all(f64::is_nan));
 }
 
 #[test]

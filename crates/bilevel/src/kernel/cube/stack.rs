@@ -144,7 +144,14 @@ pub fn with_shape(tensor: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
 }
 
 /// The first `length` values of `tensor` as an argument of a kernel, which reads or writes `used` of them.
+///
+/// # Panics
+/// Panics if a kernel cannot address so many: it computes places in 32 bits.
 pub fn argument(tensor: &CubeTensor, length: usize, used: usize) -> BufferArg {
+    assert!(
+        u32::try_from(length).is_ok(),
+        "{length} values of all tasks together are more than the 2³² that a kernel can address; lower outer.meta_batch"
+    );
     launches::bound(used * size_of::<f32>());
     let mut binding = tensor.clone().binding();
     binding.shape = [length].into();

@@ -215,7 +215,9 @@ impl Norm {
             mean: channels([first, &total], |[first, total]| first + total * weight),
             inverse: channels([&total, &squares], |[total, squares]| {
                 let centred = total * weight;
-                let variance = (squares * weight - centred * centred).max(T::default());
+                let difference = squares * weight - centred * centred;
+                // `max` would turn a NaN into 0.
+                let variance = if difference < T::default() { T::default() } else { difference };
                 (variance + epsilon).sqrt().recip()
             }),
         }
