@@ -59,8 +59,8 @@ pub fn write_episode(
     Ok(())
 }
 
-/// A folder in `parent` that does not exist, for the class `name`: the name may contain the group's, separated by a slash, so that two
-/// classes can have the same letters.
+/// A folder in `parent` that does not exist yet, for the class `name`. Slashes, which separate a group's name, become dashes; if that
+/// gives two classes one name, the second has a number.
 fn free(parent: &Path, name: &str) -> PathBuf {
     let name = name.replace(['/', '\\'], "-");
     let numbered = |number: usize| match number {

@@ -10,7 +10,7 @@ use super::Error;
 use crate::config::{Config, RawConfig};
 use crate::data::{Channels, KeptSplit};
 use crate::model::{self, EPSILON, Leaf};
-use crate::run::{LARGEST_COUNT, Saved, TrainingState};
+use crate::run::{Saved, TrainingState, are_countable};
 use crate::support::archive::{Archive, Values};
 use crate::train::{self, Earlier, Episodes, Learner, Origin, Watcher};
 use bilevel::device::Backend;
@@ -195,13 +195,12 @@ impl ExportedWeights {
             seconds: Some(number(SECONDS)?).filter(|seconds: &f64| seconds.is_finite()).unwrap_or_default(),
             data: text(DATA).unwrap_or_default().into(),
         };
-        let Evaluations { inner, outer, products, recomputed } = origin.evaluations;
-        match [origin.step, inner, outer, products, recomputed].into_iter().max() > Some(LARGEST_COUNT) {
-            true => Err(Error::Header {
+        match are_countable(&[origin.step], origin.evaluations) {
+            true => Ok(origin),
+            false => Err(Error::Header {
                 path: self.archive.path.clone(),
                 reason: "its counts are too large to be real".into(),
             }),
-            false => Ok(origin),
         }
     }
 

@@ -19,9 +19,8 @@ use std::path::Path;
 
 /// Version of the file format.
 const FORMAT: u32 = 1;
-/// The most outer steps and evaluations that a run may have counted: the largest whole number that every JSON reader represents
-/// exactly.
-pub const LARGEST_COUNT: u64 = 1 << 53;
+/// The largest whole number that every JSON reader represents exactly.
+const LARGEST_COUNT: u64 = 1 << 53;
 /// Prefix of the names of the vector that an estimator may keep.
 const VECTOR: &str = "estimator.";
 /// The text that names the optimiser.
@@ -68,10 +67,14 @@ impl TrainingState {
 
     /// Whether all counts are small enough to keep counting.
     fn is_countable(&self) -> bool {
-        let Evaluations { inner, outer, products, recomputed } = self.evaluations;
-        let counts = [self.step, self.skipped_steps, self.rewinds, inner, outer, products, recomputed];
-        counts.into_iter().all(|count| count <= LARGEST_COUNT)
+        are_countable(&[self.step, self.skipped_steps, self.rewinds], self.evaluations)
     }
+}
+
+/// Whether these counts, and those of `evaluations`, are small enough to keep counting.
+pub fn are_countable(counts: &[u64], evaluations: Evaluations) -> bool {
+    let Evaluations { inner, outer, products, recomputed } = evaluations;
+    counts.iter().chain(&[inner, outer, products, recomputed]).all(|count| *count <= LARGEST_COUNT)
 }
 
 #[derive(Serialize, Deserialize)]

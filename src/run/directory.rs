@@ -57,8 +57,8 @@ impl RunDir {
         if run.config_file().is_file() { Ok(run) } else { Err(Error::NoRun { path: path.into() }) }
     }
 
-    /// Creates the directory for a new run and locks it. [`Self::write_config`] makes it a run: what a run must not lack is written
-    /// before.
+    /// Creates the directory for a new run and locks it. The caller then writes whatever the run needs, and last its configuration
+    /// ([`Self::write_config`]), which makes the directory a run.
     ///
     /// # Errors
     /// Returns an error if the directory holds a run or checkpoints already, or cannot be written.
@@ -73,7 +73,7 @@ impl RunDir {
         if !run.checkpoint_steps()?.is_empty() {
             return Err(Error::Leftovers { path: path.into() });
         }
-        // Of a run that was ended before it had a configuration.
+        // A run that was killed before it had a configuration may have left a split.
         match fs::remove_file(run.split_file()) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(failed("delete", &run.split_file())(error))

@@ -20,7 +20,7 @@ mod shell;
 mod tested;
 
 pub use crate::support::lock::Lock;
-pub use checkpoint::{LARGEST_COUNT, Saved, TrainingState, save};
+pub use checkpoint::{Saved, TrainingState, are_countable, save};
 pub use directory::RunDir;
 pub use error::Error;
 pub(crate) use error::failed;

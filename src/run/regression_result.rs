@@ -86,13 +86,7 @@ mod tests {
             queries: 5,
             inner_steps: 2,
             seed: 3,
-            tested: Tested {
-                ensemble: 1,
-                checkpoints: vec![10],
-                steps: 10,
-                gradient_evaluations: 1200,
-                seconds: 1.5,
-            },
+            tested: Tested::example(),
         };
         assert_eq!(result.diverged_episodes(), 0);
         assert_eq!(result.name(), "test-10-shot-5-query-2-inner-steps-600-episodes-step-10");

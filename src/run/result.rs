@@ -236,13 +236,7 @@ mod tests {
             inner_steps: Some(3),
             batch_norm: BatchNorm::Transductive,
             seed: Some(3),
-            tested: Tested {
-                ensemble: 1,
-                checkpoints: vec![10],
-                steps: 10,
-                gradient_evaluations: 1200,
-                seconds: 1.5,
-            },
+            tested: Tested::example(),
             data: None,
             accuracy: PartAccuracy::Test(97.5),
         }

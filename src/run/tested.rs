@@ -48,12 +48,20 @@ impl Tested {
         )
     }
 
-    /// The end of the name of a result's file.
+    /// The end of the name of a result's file, which names the checkpoints.
     pub(super) fn name(&self) -> String {
         match self.ensemble {
             1 => format!("-step-{}", self.steps),
             members => format!("-ensemble-{members}-to-step-{}", self.steps),
         }
+    }
+}
+
+#[cfg(test)]
+impl Tested {
+    /// One checkpoint after ten outer steps, for tests.
+    pub(super) fn example() -> Self {
+        Self { ensemble: 1, checkpoints: vec![10], steps: 10, gradient_evaluations: 1200, seconds: 1.5 }
     }
 }
 
