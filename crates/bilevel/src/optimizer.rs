@@ -150,7 +150,8 @@ pub trait OuterOptimizer: Send {
     /// Restores a state returned by [`Self::state`], for `theta`.
     ///
     /// # Errors
-    /// Returns an error if the state is of another optimiser, has other shapes, or is incomplete.
+    /// Returns an error if the state is of another optimiser, has other shapes, is incomplete, or has entries for some leaves
+    /// of θ only. The optimiser is then unchanged.
     fn restore(&mut self, state: OptimizerState, theta: &Params, device: &Device) -> Result<(), String>;
 }
 
@@ -226,26 +227,40 @@ where
             return Err(format!("`optimizer.{name}` is not a valid step count"));
         }
         for (name, data) in &state.tensors {
-            let leaf = name.split('.').next().and_then(|leaf| leaf.parse::<usize>().ok());
-            let values = leaf.and_then(|leaf| theta.leaves().get(leaf));
-            if let Some(dims) = values.map(|values| values.dims()).filter(|dims| data.shape()[..] != dims[..])
-            {
+            let dims = leaf_of(name, theta)?.dims();
+            if data.shape()[..] != dims[..] {
                 return Err(format!("`optimizer.{name}` has shape {:?}, expected {dims:?}", data.shape()));
             }
+        }
+        for name in state.counts.keys() {
+            leaf_of(name, theta)?;
         }
         let mut source =
             StateSource::new(state.counts.into_iter().map(|(name, count)| (name, count.into())).collect());
         state.tensors.into_iter().for_each(|(name, data)| source.insert_tensor(name, data));
-        for (leaf, state) in self.states.iter_mut().enumerate() {
-            let prefix = leaf.to_string();
-            let recorded = source.has_under(&prefix);
-            *state = R::State::<3>::state_unflatten(&prefix, &mut source, device);
-            if recorded && state.is_none() {
-                return Err(format!("the state of optimizer `{}` for leaf {leaf} is incomplete", self.name));
-            }
+        // A step gives all leaves a state.
+        let (with, without): (Vec<usize>, Vec<usize>) =
+            (0..self.states.len()).partition(|leaf| source.has_under(&leaf.to_string()));
+        if let ([_, ..], [missing, ..]) = (&with[..], &without[..]) {
+            return Err(format!("the state of optimizer `{}` has nothing for leaf {missing}", self.name));
         }
+        let mut states: Vec<Option<R::State<3>>> = without.iter().map(|_| None).collect();
+        for leaf in with {
+            let state = R::State::<3>::state_unflatten(&leaf.to_string(), &mut source, device);
+            let incomplete =
+                || format!("the state of optimizer `{}` for leaf {leaf} is incomplete", self.name);
+            states.push(Some(state.ok_or_else(incomplete)?));
+        }
+        self.states = states;
         Ok(())
     }
+}
+
+/// The leaf of `theta` that an entry called `name` in the state of an optimiser belongs to.
+fn leaf_of<'a>(name: &str, theta: &'a Params) -> Result<&'a Tensor<3>, String> {
+    let index = name.split('.').next().and_then(|index| index.parse::<usize>().ok());
+    let leaf = index.and_then(|index| theta.leaves().get(index));
+    leaf.ok_or_else(|| format!("`optimizer.{name}` belongs to no leaf of θ"))
 }
 
 #[cfg(test)]

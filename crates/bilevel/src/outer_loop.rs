@@ -11,7 +11,9 @@
 //! Only the finished hypergradient is clipped: clipping inside the backward walk would bias the estimate.
 
 use crate::estimator::{Estimator, EstimatorSchedule, Observation, State};
-use crate::hypergradient::{Evaluations, IterateSize, LossWeights, Memory, MemoryPlan, Recordings, Workers};
+use crate::hypergradient::{
+    Evaluations, LossWeights, Memory, MemoryPlan, Recordings, StartSize, Workers, bytes_of_start,
+};
 use crate::launches::Phase;
 use crate::losses::OuterLosses;
 use crate::optimizer::{LeafSettings, Optimizer, OptimizerState, OuterOptimizer};
@@ -134,6 +136,7 @@ pub struct OuterLoop {
     seed: u64,
     workers: Workers,
     memory: MemoryPlan,
+    start_size: StartSize,
     ranks: Arc<dyn Ranks>,
     recordings: Recordings,
     steps: u64,
@@ -222,6 +225,9 @@ pub struct Diverged {
 impl OuterLoop {
     /// A new outer loop at θ = `theta` (one task), with one inner step, seed 0, all work on this thread, the default
     /// memory plan, and the default settings for every leaf of θ. `estimator` is one estimator's settings or a schedule.
+    ///
+    /// # Panics
+    /// Panics if a probability or another setting of an estimator is outside of its range.
     pub fn new(theta: Params, estimator: impl Into<EstimatorSchedule>, settings: OuterSettings) -> Self {
         let schedule = estimator.into();
         Self {
@@ -235,6 +241,7 @@ impl OuterLoop {
             theta,
             workers: Workers::TOGETHER,
             memory: MemoryPlan::default(),
+            start_size: StartSize::default(),
             ranks: Arc::new(Alone),
             recordings: Recordings::new(true),
             steps: 0,
@@ -324,8 +331,14 @@ impl OuterLoop {
 
     /// Queues one outer step on `problem`, with the coins of draw `draw`. Of several ranks, each takes its share of the tasks.
     ///
+    /// A step with an [observation](PendingStep::observation) should be [learned](Self::learn) before the next step of the same
+    /// estimator is launched. What an estimator learns starts from its state at the launch: of two such steps pending at
+    /// once, the second is drawn without what the first taught, and a [tracked error](crate::estimator::Tracker) would lose
+    /// one of the two.
+    ///
     /// # Panics
-    /// Panics if there are more ranks than tasks, or another rank has ended.
+    /// Panics if there are more ranks than tasks, or another rank has ended; and if the outer objective has losses along the
+    /// inner loop, but the estimator has no backward walk ([`Draw::with_losses`](crate::hypergradient::Draw::with_losses)).
     pub fn launch<P: Bilevel>(&mut self, problem: &P, draw: u64) -> PendingStep {
         let share = self.share(problem.tasks());
         if share.is_all() {
@@ -348,7 +361,8 @@ impl OuterLoop {
     /// As [`Self::launch`], with a problem that has only the own tasks of `share`.
     ///
     /// # Panics
-    /// Panics if the problem has another number of tasks, or another rank has ended.
+    /// Panics if the problem has another number of tasks, another rank has ended, or the estimator cannot use the losses
+    /// along the inner loop, as in [`Self::launch`].
     pub fn launch_share<P: Bilevel>(&mut self, problem: &P, share: Share, draw: u64) -> PendingStep {
         assert_eq!(problem.tasks(), share.own().len(), "the problem must have the tasks of the share");
         let rate = self.rate();
@@ -358,7 +372,8 @@ impl OuterLoop {
         let draw = estimator.draw(&mut generator(self.seed, "coin", number), tasks, self.inner_steps);
         let draw = draw.with_losses(self.loss_weights());
         let metrics = self.metrics(phase, tasks);
-        let memory = self.plan_of(problem, tasks);
+        let depth = self.max_depth();
+        let memory = self.memory.resolve_for(tasks, depth, || self.start_size.of(problem, &self.theta));
         let began = Instant::now();
         let own: Vec<usize> = share.own().collect();
         let own = draw.select(&own);
@@ -423,6 +438,10 @@ impl OuterLoop {
 
     /// Updates the estimator that drew a completed step with the step's observation. A second call with the same step
     /// does nothing.
+    ///
+    /// # Panics
+    /// Panics if the estimator tracks an error and has learned from another step since this one was
+    /// [launched](Self::launch).
     pub fn learn(&mut self, completed: &mut CompletedStep) {
         if let Some(observation) = completed.pending.observation.take() {
             let values = std::mem::take(&mut completed.observed);
@@ -436,21 +455,14 @@ impl OuterLoop {
     ///
     /// It depends on the size of the problem, the current estimator and the plan, but not on the number of threads.
     pub fn plan<P: Bilevel>(&self, problem: &P) -> Memory {
-        self.plan_of(problem, problem.tasks())
+        let bytes = || bytes_of_start(problem, &self.theta);
+        self.memory.resolve_for(problem.tasks(), self.max_depth(), bytes)
     }
 
-    /// The same if `problem` has a share of the `tasks` tasks of a meta-batch.
-    fn plan_of<P: Bilevel>(&self, problem: &P, tasks: usize) -> Memory {
-        match self.memory {
-            MemoryPlan::Auto { .. } => {
-                let own = problem.tasks();
-                let bytes = problem.start(&self.theta.repeat(own)).bytes() / own.max(1) as u64;
-                let passed = self.inner_steps - self.loss_weights().first();
-                let depth = self.estimator().max_depth(self.inner_steps).max(passed);
-                self.memory.resolve(IterateSize { tasks, depth, bytes })
-            }
-            plan => plan.resolve(IterateSize { tasks: 0, depth: self.inner_steps, bytes: 0 }),
-        }
+    /// The most inner steps that the backward walk of the next outer step goes through, for products or for losses.
+    fn max_depth(&self) -> usize {
+        let passed = self.inner_steps - self.loss_weights().first();
+        self.estimator().max_depth(self.inner_steps).max(passed)
     }
 
     /// The weights of the outer losses in the next outer step.
@@ -484,7 +496,8 @@ impl OuterLoop {
     /// counters. This is all: earlier phases of the schedule are over, and later ones begin with a new estimator.
     ///
     /// # Errors
-    /// Returns an error if θ has another number of leaves, or a state does not fit the optimiser or the estimator.
+    /// Returns an error if θ has other shapes, or a state does not fit the optimiser or the estimator. The loop is then
+    /// unchanged.
     pub fn resume(
         &mut self,
         theta: Params,
@@ -498,12 +511,18 @@ impl OuterLoop {
         if leaves != expected {
             return Err(format!("θ has {leaves} leaves, expected {expected}"));
         }
-        let settings = &self.settings;
-        self.optimizer = settings.optimizer.build(settings.weight_decay, theta.leaves().len());
-        self.optimizer.restore(optimizer, &theta, device)?;
-        self.estimators = self.schedule.build();
-        self.estimators[self.schedule.phase(steps)].restore(estimator)?;
-        (self.theta, self.steps, self.evaluations) = (theta, steps, evaluations);
+        for (leaf, (found, own)) in theta.leaves().iter().zip(self.theta.leaves()).enumerate() {
+            let (found, expected) = (found.dims(), own.dims());
+            if found != expected {
+                return Err(format!("leaf {leaf} of θ has shape {found:?}, expected {expected:?}"));
+            }
+        }
+        let mut restored = self.settings.optimizer.build(self.settings.weight_decay, leaves);
+        restored.restore(optimizer, &theta, device)?;
+        let mut estimators = self.schedule.build();
+        estimators[self.schedule.phase(steps)].restore(estimator)?;
+        (self.theta, self.optimizer, self.estimators) = (theta, restored, estimators);
+        (self.steps, self.evaluations) = (steps, evaluations);
         Ok(())
     }
 

@@ -7,6 +7,9 @@ use std::sync::Arc;
 impl Dual<3> {
     /// Convolves `self [tasks, n·sources, channels]` with each task's `weights [tasks, taps·channels, filters]`;
     /// returns `[tasks, n·targets, filters]` (see [`kernel::convolve`]).
+    ///
+    /// # Panics
+    /// Panics if the rows of `self` are not those of whole images.
     pub fn convolve(self, weights: Self, grid: &Arc<Grid>) -> Self {
         let (x, w) = (self.primal, weights.primal);
         let tangents = [self.tangent, weights.tangent];

@@ -9,7 +9,7 @@ impl Dual<3> {
     /// [`kernel::max_pool`]). The tangent is that of the largest value, ẏ = ẋ_argmax.
     ///
     /// # Panics
-    /// Panics if a window extends beyond the image.
+    /// Panics if a window extends beyond the image, or the rows are not those of whole images.
     pub fn max_pool(self, grid: &Arc<Grid>) -> Self {
         let tangent =
             self.tangent.map(|tangent| kernel::max_pool_tangent(self.primal.clone(), tangent, grid));
@@ -18,6 +18,9 @@ impl Dual<3> {
 
     /// The mean of `self [tasks, n·sources, channels]` over each window: `[tasks, n·targets, channels]`. Padding counts
     /// as zeros.
+    ///
+    /// # Panics
+    /// Panics if the rows are not those of whole images.
     pub fn mean_pool(self, grid: &Grid) -> Self {
         self.linear(|x| reference::mean_pool(x, grid))
     }

@@ -15,9 +15,11 @@
 //!
 //! Heavy tails come from rare events, so running averages notice them too late. Along a direction in which an inner
 //! step has inner rate × curvature a, the second moment changes by the factor 1 − 2a + a²/p, which stays bounded for
-//! p ≥ a/2. Therefore a_j = α_jλ̂_j in the bound uses the largest curvature: from power iterations at a product that
-//! is taken (at every inner step in the first outer step, then at one inner step every [`PROBE_EVERY`] outer steps),
-//! or the largest ‖α_jH_jv_j‖/‖v_j‖ of recent products of step j, whichever is larger. κ = ½ is the limit of
+//! p ≥ a/2. Therefore a_j = α_jλ̂_j in the bound uses the largest curvature: from power iterations (at every inner step
+//! in the first outer step, then at one inner step of one task every [`PROBE_EVERY`] outer steps, in turn), or the largest
+//! ‖α_jH_jv_j‖/‖v_j‖ of recent products of step j, whichever is larger. The product at a probe is taken with certainty
+//! and the factor 1. Which one that is follows from the past alone, so the estimate stays unbiased, also with one coin
+//! for all tasks: every task's factors still have mean 1 and are independent from step to step. κ = ½ is the limit of
 //! stability. At the default ¾, p = κa_j contracts by 1 − ⅔a, and a_j may be a third too small (measured on Omniglot:
 //! docs/estimators.md).
 //!
@@ -94,8 +96,15 @@ struct Step {
 
 impl AdaptiveStepCoins {
     /// Adaptive step coins before their first draw.
+    ///
+    /// # Panics
+    /// Panics if a setting of `tuning` is outside of its range, or κ is not finite and ≥ 0.
     pub fn new(coin: Coin, tuning: Tuning, curvature_floor: f64) -> Self {
-        Self { coin, tuning, curvature_floor, estimates: RunningEstimates::default() }
+        assert!(
+            curvature_floor >= 0.0 && curvature_floor.is_finite(),
+            "κ of step coins must be finite and ≥ 0, but is {curvature_floor}"
+        );
+        Self { coin, tuning: tuning.checked(), curvature_floor, estimates: RunningEstimates::default() }
     }
 
     /// The current p_1 … p_r for `tasks` tasks of `steps` inner steps.
@@ -140,12 +149,17 @@ impl AdaptiveStepCoins {
         }
     }
 
-    /// The inner steps to probe in this outer step: all in the first, then one after another.
-    fn probed(&self, steps: usize) -> Vec<usize> {
+    /// The products to probe in this outer step, by inner step and task: those of all inner steps in the first outer step, then
+    /// one after another, for one task after another.
+    fn probed(&self, tasks: usize, steps: usize) -> Vec<(usize, usize)> {
+        if tasks == 0 || steps == 0 {
+            return Vec::new();
+        }
         match self.estimates.outer_steps {
-            0 => (1..=steps).collect(),
+            0 => (1..=steps).map(|step| (step, 0)).collect(),
             count if count.is_multiple_of(PROBE_EVERY) => {
-                vec![(count / PROBE_EVERY) as usize % steps + 1]
+                let turn = (count / PROBE_EVERY) as usize;
+                vec![(turn % steps + 1, turn / steps % tasks)]
             }
             _ => Vec::new(),
         }
@@ -195,10 +209,11 @@ impl AdaptiveStepCoins {
 impl Estimator for AdaptiveStepCoins {
     fn draw(&self, coins: &mut dyn Rng, tasks: usize, steps: usize) -> Draw {
         let mut draw = toss(self.coin, coins, tasks, &self.probabilities(tasks, steps)).observed();
-        for step in self.probed(steps) {
-            if let Some(task) = draw.due(step).first() {
-                draw.probe(step, *task);
-            }
+        for (step, task) in self.probed(tasks, steps) {
+            // Taken whatever the coin, and unbiased, since the past alone decides that it is. With a coin alone, a small p
+            // would keep a step from being probed for hundreds of outer steps.
+            draw.set_factor(step, task, 1.0);
+            draw.probe(step, task);
         }
         draw
     }
@@ -267,7 +282,7 @@ struct ProductStatistics<T> {
     step: usize,
     /// The factors of the draw.
     factors: Vec<f64>,
-    /// ‖α_jH_jv_j‖²; none if the inner loss has no curvature.
+    /// ‖α_jH_jv_j‖²; none if the inner step changes neither v nor the gradient in θ.
     squares: T,
     /// The squared norms of the mixed products; none if θ does not enter the inner loss.
     direct: T,

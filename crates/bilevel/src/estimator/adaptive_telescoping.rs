@@ -54,8 +54,11 @@ struct RunningEstimates {
 
 impl AdaptiveTelescoping {
     /// Adaptive telescoping before its first draw.
+    ///
+    /// # Panics
+    /// Panics if a setting of `tuning` is outside of its range.
     pub fn new(levels: Levels, depth: usize, coin: Coin, tuning: Tuning) -> Self {
-        Self { levels, depth, coin, tuning, estimates: RunningEstimates::default() }
+        Self { levels, depth, coin, tuning: tuning.checked(), estimates: RunningEstimates::default() }
     }
 
     /// The current s_1 … s_L for `tasks` tasks of `steps` inner steps.

@@ -154,8 +154,12 @@ struct SavedState {
 
 impl AdaptiveUfom {
     /// Adaptive UFOM without tracking, before its first draw.
+    ///
+    /// # Panics
+    /// Panics if a setting of `tuning` is outside of its range.
     pub fn new(depth: usize, coin: Coin, tuning: Tuning) -> Self {
-        Self { depth, coin, tuning, tracker: None, reference: None, estimates: RunningEstimates::default() }
+        let (tuning, estimates) = (tuning.checked(), RunningEstimates::default());
+        Self { depth, coin, tuning, tracker: None, reference: None, estimates }
     }
 
     /// The current probability of an exact draw for `tasks` tasks of `steps` inner steps.

@@ -1,4 +1,5 @@
-//! First-order (FOM, FOMAML): g = ∂_θ L_out + (∂V/∂θ)ᵀ v_r, without any Hessian-vector product; biased.
+//! First-order (FOM, FOMAML): g = ∂_θ L_out + (∂V/∂θ)ᵀ v_r, without any Hessian-vector product; biased if there is an
+//! inner step.
 //!
 //! Finn, Abbeel & Levine, *Model-agnostic meta-learning*, 2017, §5.2.
 
@@ -31,8 +32,8 @@ impl Estimator for FirstOrder {
         Draw::truncated(tasks, steps, 0)
     }
 
-    fn is_unbiased(&self, _steps: usize) -> bool {
-        false
+    fn is_unbiased(&self, steps: usize) -> bool {
+        steps == 0
     }
 
     fn max_depth(&self, _steps: usize) -> usize {

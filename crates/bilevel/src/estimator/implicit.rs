@@ -61,8 +61,9 @@ impl Estimator for Implicit {
         Draw::without_walk(Method::Implicit(self.solver), tasks, steps)
     }
 
-    fn is_unbiased(&self, _steps: usize) -> bool {
-        false
+    /// Without inner steps there is no inner loss, and the estimate is the exact gradient.
+    fn is_unbiased(&self, steps: usize) -> bool {
+        steps == 0
     }
 
     fn max_depth(&self, _steps: usize) -> usize {

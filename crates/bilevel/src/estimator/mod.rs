@@ -19,6 +19,7 @@ mod implicit;
 mod metrics;
 mod observation;
 mod price;
+mod range;
 mod registry;
 mod reptile;
 mod schedule;
@@ -94,7 +95,7 @@ pub trait Estimator: Any + Send {
     /// Restores a state returned by [`Self::state`].
     ///
     /// # Errors
-    /// Returns an error if the state is of another estimator.
+    /// Returns an error if the state is of another estimator. The estimator is then unchanged.
     fn restore(&mut self, state: &State) -> Result<(), String> {
         state.refuse()
     }
@@ -112,6 +113,9 @@ pub trait Settings {
     const ADAPTS_WITHOUT: Option<&'static str> = None;
 
     /// A new estimator with these settings.
+    ///
+    /// # Panics
+    /// Panics if a setting is outside of its range.
     fn build(&self) -> Box<dyn Estimator>;
 
     /// The reason why the estimator cannot use [outer losses along the inner loop](crate::OuterLosses::All), if it cannot.

@@ -74,6 +74,9 @@ macro_rules! estimators {
             }
 
             /// A new estimator with these settings.
+            ///
+            /// # Panics
+            /// Panics if a setting is outside of its range.
             pub fn build(&self) -> Box<dyn Estimator> {
                 match self { $(Self::$variant(settings) => settings.build(),)+ }
             }

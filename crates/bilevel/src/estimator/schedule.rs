@@ -74,11 +74,17 @@ impl EstimatorSchedule {
     }
 
     /// A new estimator for each phase.
+    ///
+    /// # Panics
+    /// Panics if a setting is outside of its range.
     pub fn build(&self) -> Vec<Box<dyn Estimator>> {
         self.estimators().map(EstimatorSettings::build).collect()
     }
 
     /// The largest number of `steps` inner steps that any phase may differentiate.
+    ///
+    /// # Panics
+    /// Panics if a setting is outside of its range.
     pub fn max_depth(&self, steps: usize) -> usize {
         self.estimators().map(|estimator| estimator.build().max_depth(steps)).max().unwrap_or(0)
     }

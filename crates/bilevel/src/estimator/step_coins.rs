@@ -15,6 +15,7 @@
 //! follow the curvature.
 
 use super::coin::uniforms;
+use super::range::assert_probability;
 use super::{AdaptiveStepCoins, Coin, Estimator, Settings, Tuning};
 use crate::hypergradient::Draw;
 use rand::Rng;
@@ -89,7 +90,11 @@ impl Settings for StepCoinsSettings {
 
     fn build(&self) -> Box<dyn Estimator> {
         match self.clone() {
-            Self::Fixed { p, coin } => Box::new(StepCoins { p, coin }),
+            Self::Fixed { p, coin } => {
+                let coins = StepCoins { p, coin };
+                coins.check();
+                Box::new(coins)
+            }
             Self::Adaptive { coin, tuning, curvature_floor } => {
                 Box::new(AdaptiveStepCoins::new(coin, tuning, curvature_floor))
             }
@@ -108,13 +113,30 @@ pub struct StepCoins {
 
 impl StepCoins {
     /// The same p for every inner step, and independent coins for each task.
+    ///
+    /// # Panics
+    /// Panics unless p is in (0, 1].
     pub fn new(p: f64) -> Self {
-        Self { p: Probabilities::Same(p), coin: Coin::Task }
+        let coins = Self { p: Probabilities::Same(p), coin: Coin::Task };
+        coins.check();
+        coins
+    }
+
+    /// Panics unless every p_j is in (0, 1].
+    fn check(&self) {
+        let all = match &self.p {
+            Probabilities::Same(p) => std::slice::from_ref(p),
+            Probabilities::Each(p) => &p[..],
+        };
+        all.iter().for_each(|p| assert_probability("the probability of step coins", *p));
     }
 }
 
 impl Estimator for StepCoins {
+    /// # Panics
+    /// Panics unless every p_j is in (0, 1].
     fn draw(&self, coins: &mut dyn Rng, tasks: usize, steps: usize) -> Draw {
+        self.check();
         let p = match &self.p {
             Probabilities::Same(p) => vec![*p; steps],
             Probabilities::Each(p) => (0..steps).map(|step| p.get(step).copied().unwrap_or(1.0)).collect(),

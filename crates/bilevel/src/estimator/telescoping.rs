@@ -15,12 +15,14 @@
 //! (docs/mathematics.md, "Estimators"). One level is UFOM. Randomised telescopes: Beatson & Adams 2019; unbiased
 //! truncated backpropagation: Tallec & Ollivier 2017. Here s_l = sˡ.
 
+use super::range::assert_probability;
 use super::telescope::telescope;
 use super::{AdaptiveTelescoping, Coin, Estimator, Settings, Tuning};
 use crate::choice;
 use crate::hypergradient::Draw;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 choice! {
     /// Rules for the depths at which a telescope may stop.
@@ -38,7 +40,7 @@ choice! {
 pub enum Levels {
     /// The depths of a rule, and r.
     Rule(LevelRule),
-    /// These depths, ascending, and r.
+    /// These depths, and r. Neither their order nor repetitions matter.
     At(Vec<usize>),
 }
 
@@ -97,7 +99,9 @@ impl Settings for TelescopingSettings {
     fn build(&self) -> Box<dyn Estimator> {
         match self.clone() {
             Self::Fixed { survival, levels, truncate, coin } => {
-                Box::new(Telescoping { survival, levels, depth: truncate, coin })
+                let telescoping = Telescoping { survival, levels, depth: truncate, coin };
+                telescoping.check();
+                Box::new(telescoping)
             }
             Self::Adaptive { levels, truncate, coin, tuning } => {
                 Box::new(AdaptiveTelescoping::new(levels, truncate, coin, tuning))
@@ -119,8 +123,18 @@ pub struct Telescoping {
     pub coin: Coin,
 }
 
+impl Telescoping {
+    /// Panics unless s is in (0, 1].
+    fn check(&self) {
+        assert_probability("the probability of telescoping to go on", self.survival);
+    }
+}
+
 impl Estimator for Telescoping {
+    /// # Panics
+    /// Panics unless s is in (0, 1].
     fn draw(&self, coins: &mut dyn Rng, tasks: usize, steps: usize) -> Draw {
+        self.check();
         let depths = depths(&self.levels, self.depth, steps);
         let survival: Vec<f64> = (1..depths.len()).map(|level| self.survival.powi(level as i32)).collect();
         telescope(self.coin, coins, tasks, steps, &depths, &survival).0
@@ -143,7 +157,8 @@ pub(crate) fn depths(levels: &Levels, first: usize, steps: usize) -> Vec<usize> 
         Levels::Rule(LevelRule::Powers) => std::iter::successors(Some(1_usize), |depth| depth.checked_mul(2))
             .take_while(|depth| *depth < steps)
             .collect(),
-        Levels::At(depths) => depths.clone(),
+        // A telescope ascends from level to level.
+        Levels::At(depths) => depths.iter().copied().collect::<BTreeSet<usize>>().into_iter().collect(),
     };
     let mut depths = vec![first];
     depths.extend(between.into_iter().filter(|depth| first < *depth && *depth < steps));
@@ -162,6 +177,7 @@ mod tests {
         assert_eq!(depths(&powers, 0, 10), [0, 1, 2, 4, 8, 10]);
         assert_eq!(depths(&powers, 2, 8), [2, 4, 8]);
         assert_eq!(depths(&Levels::At(vec![2, 5, 9]), 2, 9), [2, 5, 9]);
+        assert_eq!(depths(&Levels::At(vec![7, 3, 3, 5, 7]), 0, 9), [0, 3, 5, 7, 9]);
         assert_eq!(depths(&every, 7, 3), [3]);
     }
 }

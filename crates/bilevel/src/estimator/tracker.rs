@@ -63,6 +63,8 @@ pub(super) struct TrackerStatistics<T> {
     /// The sum behind b̂, and its weight, after the update. The tracker takes them only if the outer step is kept.
     sum: Params,
     weight: f64,
+    /// The weight before it.
+    weight_before: f64,
 }
 
 /// Errors compared with b̂, one value for each error.
@@ -82,7 +84,13 @@ impl Statistics for TrackerStatistics<Readings> {
             .as_ref()
             .map(|before| Alignment { along: read(&before.along), plain: read(&before.plain) });
         let squared_norm = read(&self.squared_norm);
-        TrackerStatistics { before, squared_norm, sum: self.sum.clone(), weight: self.weight }
+        TrackerStatistics {
+            before,
+            squared_norm,
+            sum: self.sum.clone(),
+            weight: self.weight,
+            weight_before: self.weight_before,
+        }
     }
 }
 
@@ -157,14 +165,22 @@ impl Tracker {
             Some(sum) => sum.scale(&[self.beta]) + new,
             None => new,
         };
-        let weight = self.beta * self.estimates.weight + (1.0 - self.beta);
+        let weight_before = self.estimates.weight;
+        let weight = self.beta * weight_before + (1.0 - self.beta);
         let squared_norm = Readings::whole(sum.clone().scale(&[1.0 / weight]).squared_norm());
-        TrackerStatistics { before, squared_norm, sum, weight }
+        TrackerStatistics { before, squared_norm, sum, weight, weight_before }
     }
 
     /// Adds the errors to b̂, and updates the running averages with the b̂ and c used in the draw.
+    ///
+    /// # Panics
+    /// Panics if b̂ has changed since the statistics were made: that change would be lost.
     pub(super) fn update(&mut self, statistics: &TrackerStatistics<Vec<f64>>) {
-        let TrackerStatistics { before, squared_norm, sum, weight } = statistics;
+        let TrackerStatistics { before, squared_norm, sum, weight, weight_before } = statistics;
+        assert_eq!(
+            self.estimates.weight, *weight_before,
+            "an estimator that tracks its error must learn from an outer step before the next one is launched"
+        );
         if let Some(Alignment { along, plain }) = before {
             let [along, plain] = [mean(along), mean(plain)];
             let (length, c) = (self.estimates.squared_norm, self.coefficient());
@@ -198,11 +214,11 @@ impl Tracker {
     /// # Errors
     /// Returns an error if the state is not one of a tracker.
     pub fn restore(&mut self, state: &State) -> Result<(), String> {
-        self.estimates = state.read()?.unwrap_or_default();
-        if state.vector.is_some() != (self.estimates.weight > 0.0) {
+        let estimates: TrackerEstimates = state.read()?.unwrap_or_default();
+        if state.vector.is_some() != (estimates.weight > 0.0) {
             return Err("the tracked error and its weight in the state of the estimator do not match".into());
         }
-        self.sum.clone_from(&state.vector);
+        (self.estimates, self.sum) = (estimates, state.vector.clone());
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Settings shared by adaptive estimators.
 
 use super::CostUnit;
+use super::range::assert_probability;
 use serde::{Deserialize, Serialize};
 
 /// How an adaptive estimator chooses its probabilities.
@@ -21,6 +22,24 @@ pub struct Tuning {
 impl Tuning {
     /// The names of these settings in serialised form.
     pub const KEYS: [&'static str; 4] = ["exponent", "beta", "floor", "costs"];
+
+    /// The same settings.
+    ///
+    /// # Panics
+    /// Panics if one is outside of its range.
+    pub(super) fn checked(self) -> Self {
+        let Self { exponent, beta, floor, .. } = self;
+        assert_probability("the lower bound of an estimator's probabilities", floor);
+        assert!(
+            (0.0..1.0).contains(&beta),
+            "the decay rate of running averages must be in [0, 1), but is {beta}"
+        );
+        assert!(
+            exponent > 0.0 && exponent.is_finite(),
+            "the exponent of the second moment must be finite and > 0, but is {exponent}"
+        );
+        self
+    }
 }
 
 impl Default for Tuning {

@@ -9,6 +9,7 @@
 //! optimization*, ICML 2021 (K = 0 there). The base can be corrected by a running average of its past errors
 //! ([`Tracker`]).
 
+use super::range::assert_probability;
 use super::telescope::telescope;
 use super::tracker::TrackerStatistics;
 use super::{Coefficient, Coin, Estimator, Observation, Readings, Settings, State, Tracker, Tracking};
@@ -92,7 +93,7 @@ impl Settings for UfomSettings {
 
     fn build(&self) -> Box<dyn Estimator> {
         let tracker = self.base.tracker(self.beta.unwrap_or_default());
-        Box::new(Ufom { q: self.q, depth: self.base.truncate, coin: self.base.coin, tracker })
+        Box::new(Ufom { tracker, ..Ufom::new(self.q, self.base.truncate, self.base.coin) })
     }
 }
 
@@ -121,13 +122,26 @@ impl Ufom {
     /// let draw = ufom.draw(&mut generator(0, "coins", 0), 1000, 5);
     /// assert_eq!(draw.cost().products, 250 * 5);
     /// ```
+    ///
+    /// # Panics
+    /// Panics unless q is in (0, 1].
     pub fn new(q: f64, depth: usize, coin: Coin) -> Self {
-        Self { q, depth, coin, tracker: None }
+        let ufom = Self { q, depth, coin, tracker: None };
+        ufom.check();
+        ufom
+    }
+
+    /// Panics unless q is in (0, 1].
+    fn check(&self) {
+        assert_probability("UFOM's probability of an exact draw", self.q);
     }
 }
 
 impl Estimator for Ufom {
+    /// # Panics
+    /// Panics unless q is in (0, 1].
     fn draw(&self, coins: &mut dyn Rng, tasks: usize, steps: usize) -> Draw {
+        self.check();
         let depth = self.depth.min(steps);
         let (draw, levels) = telescope(self.coin, coins, tasks, steps, &[depth, steps], &[self.q]);
         match &self.tracker {

@@ -12,7 +12,7 @@
 //! step and product.
 
 use super::Estimate;
-use crate::params::Params;
+use crate::params::{Params, task_indices};
 use crate::problem::Bilevel;
 use burn::tensor::Tensor;
 
@@ -33,7 +33,7 @@ pub fn fold<P: Bilevel>(estimate: &mut Estimate, problem: &P, outer: &Params) {
     // save, so that they are scaled like the whole gradient.
     let scale = estimate.gradient.clone().squared_norm() / before.clamp_min(f64::from(f32::MIN_POSITIVE));
     for increment in &mut estimate.increments {
-        let tasks = crate::task_indices(&increment.tasks, &outer.leaves()[0].device().inner());
+        let tasks = task_indices(&increment.tasks, &outer.leaves()[0].device().inner());
         let direct: Option<Tensor<1>> = increment.direct.take();
         increment.direct = direct.map(|norm| norm * scale.clone().select(0, tasks));
     }

@@ -7,7 +7,7 @@
 //! If V is the identity, g = θ − φ_r. Parts of θ that V does not depend on have a gradient of zero. Nichol, Achiam &
 //! Schulman, *On first-order meta-learning algorithms*, 2018.
 
-use super::walk::through_start;
+use super::products::through_start;
 use super::{Draw, Estimate, Method, inner_loop};
 use crate::{params::Params, problem::Bilevel};
 

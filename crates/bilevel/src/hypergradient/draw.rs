@@ -94,7 +94,8 @@ impl Draw {
         draw.observed()
     }
 
-    /// Adds `weight`·g_k to `task`'s estimate, k = `depth`, and includes the products that g_k needs.
+    /// Adds `weight`·g_k to `task`'s estimate, k = `depth`, and includes the products that g_k needs: the factors of the last
+    /// `depth` inner steps become 1, also those that [`Self::set_factor`] has set before.
     pub fn add(&mut self, task: usize, depth: usize, weight: f64) {
         *self.weights[depth][task].get_or_insert(0.0) += weight;
         for factors in self.factors.iter_mut().rev().take(depth) {
@@ -269,6 +270,8 @@ impl Draw {
                 probes + (1..=self.steps()).map(|step| self.due(step).len() as u64).sum::<u64>()
             }
             Method::Displacement => return Evaluations { inner, ..Default::default() },
+            // Without an inner step there is no inner loss to differentiate.
+            Method::Implicit(_) if self.steps() == 0 => 0,
             Method::Implicit(solver) => tasks * (solver.iterations as u64 + 1),
         };
         Evaluations { inner, outer: tasks * self.losses.count() as u64, products, recomputed: 0 }

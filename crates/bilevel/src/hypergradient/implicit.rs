@@ -9,9 +9,10 @@
 //! (Pedregosa 2016; Rajeswaran et al., *Meta-learning with implicit gradients*, 2019). With a
 //! [`Proximal`](crate::problem::Proximal) inner loss the Hessian is H + λI, the mixed term is λw, and g is iMAML's
 //! (I + H/λ)⁻¹ ∇L_out. Memory is constant in r. The estimate is biased to the extent that φ_r is not a minimum and w is
-//! not the solution.
+//! not the solution. Without inner steps there is no inner loss; then φ_0 = V(θ), and g is the exact gradient.
 
-use super::walk::{Walk, curvature, products};
+use super::outer_gradient::OuterGradient;
+use super::products::{curvature, products};
 use super::{Draw, Estimate, Method, inner_loop};
 use crate::{params::Params, problem::Bilevel};
 use burn::tensor::{Bool, Tensor};
@@ -34,8 +35,12 @@ pub fn estimate<P: Bilevel>(
     steps: usize,
 ) -> Estimate {
     let (fast, _) = inner_loop::run(problem, outer, steps);
-    let walk = Walk::begin(problem, outer, steps, &fast, 1.0);
-    let slope = walk.vector.clone();
+    let (gradient, outer_loss) = OuterGradient::at(problem, outer, steps, &fast, 1.0);
+    let cost = Draw::without_walk(Method::Implicit(solver), problem.tasks(), steps).cost();
+    if steps == 0 {
+        return Estimate::without_walk(gradient.in_theta(problem, outer), outer_loss, cost);
+    }
+    let OuterGradient { fast: slope, direct } = gradient;
     let hessian = |vector: &Params| {
         let damped = vector.clone().map(|leaf| leaf.mul_scalar(solver.damping));
         match curvature(problem, outer, steps, &fast, vector) {
@@ -45,13 +50,12 @@ pub fn estimate<P: Bilevel>(
     };
     let solution = solve(solver.iterations, hessian, &slope);
     let [mixed, _] = products(problem, outer, steps, &fast, |_| solution);
-    let direct = walk.direct.unwrap_or_else(|| outer.zeros_like());
+    let direct = direct.unwrap_or_else(|| outer.zeros_like());
     let gradient = match mixed {
         Some(mixed) => direct - mixed,
         None => direct,
     };
-    let cost = Draw::without_walk(Method::Implicit(solver), problem.tasks(), steps).cost();
-    Estimate::without_walk(gradient, walk.outer_loss, cost)
+    Estimate::without_walk(gradient, outer_loss, cost)
 }
 
 /// Solves `hessian`(w) = `slope` per task, by conjugate gradients from w = 0 (Hestenes & Stiefel 1952).

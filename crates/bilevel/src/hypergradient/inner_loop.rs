@@ -27,7 +27,8 @@ pub(super) fn run<P: Bilevel + ?Sized>(
     (fast, losses)
 }
 
-/// Inner step `step` (1 to r) from φ_{step−1} = `fast`. Returns φ_step, and L_in at `fast`, `[tasks]`.
+/// Inner step `step` (1 to r) from φ_{step−1} = `fast` at θ = `outer`, both with the problem's task axis. Returns φ_step, and
+/// L_in at `fast`, `[tasks]`.
 pub fn descend<P: Bilevel + ?Sized>(
     problem: &P,
     outer: &Params,

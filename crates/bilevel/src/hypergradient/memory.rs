@@ -81,6 +81,16 @@ impl MemoryPlan {
             Self::Recompute => Memory::Recompute,
         }
     }
+
+    /// The same for `tasks` tasks and backward walks through at most `depth` inner steps. `bytes` gives the bytes of the fast
+    /// weights of one task, and is called only if the plan depends on them.
+    pub(crate) fn resolve_for(self, tasks: usize, depth: usize, bytes: impl FnOnce() -> u64) -> Memory {
+        let bytes = match self {
+            Self::Auto { .. } if depth > 0 => bytes(),
+            _ => 0,
+        };
+        self.resolve(IterateSize { tasks, depth, bytes })
+    }
 }
 
 /// How many iterates of each task are stored.

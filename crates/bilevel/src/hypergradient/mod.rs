@@ -76,12 +76,16 @@ mod inner_loop;
 mod iterates;
 mod loss_weights;
 mod memory;
+mod outer_gradient;
 mod parallel;
 mod pool;
 mod probe;
+mod products;
 mod recording;
 mod revolve;
+mod start_size;
 mod walk;
+mod weighted_sum;
 
 pub use differences::{differences, objective};
 pub use draw::{Draw, Method, Offset};
@@ -93,18 +97,19 @@ pub use memory::{IterateSize, Memory, MemoryPlan};
 pub use parallel::Workers;
 pub use probe::Probe;
 pub use recording::Recordings;
+pub(crate) use start_size::{StartSize, bytes_of_start};
 
 use crate::{params::Params, problem::Bilevel, ranks::Share};
 use burn::tensor::Tensor;
 
-/// Norms of one inner step's product. On a GPU, read them late: a read waits for the queued work.
+/// Norms of one inner step's products. On a GPU, read them late: a read waits for the queued work.
 #[derive(Clone, Debug)]
 pub struct Increment {
     /// j, 1 to r.
     pub step: usize,
-    /// The tasks for which the product was computed.
+    /// The tasks for which the products were computed.
     pub tasks: Vec<usize>,
-    /// ‖Δ_j‖² = ‖H_j α_j v_j‖² of those tasks, before the draw's factor.
+    /// ‖Δ_j‖² = ‖H_j α_j v_j‖² of those tasks, before the draw's factor; zeros if the inner loss has no curvature.
     pub squared_norm: Tensor<1>,
     /// ‖[∂²L_in/∂θ∂φ]ᵀ α_j v_j‖² of those tasks; `None` if the inner loss does not depend on θ.
     pub direct: Option<Tensor<1>>,

@@ -37,6 +37,11 @@ impl Workers {
     pub const TOGETHER: Self = Self { threads: 1, chunk: usize::MAX };
 
     /// One task at a time on each of `threads` threads; suits a CPU.
+    ///
+    /// With one thread, tasks run on the calling thread, outside of any pool of this crate, as with [`Self::TOGETHER`]. Their
+    /// operations then use all threads of the rayon pool that it is in, or else of rayon's global pool, which
+    /// [`Opened::with_threads`](crate::device::Opened::with_threads) makes as large as `threads`. To keep them to one thread,
+    /// call from within a pool of one.
     pub fn on_cpu(threads: usize) -> Self {
         Self { threads, chunk: 1 }
     }

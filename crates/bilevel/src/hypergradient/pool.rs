@@ -12,7 +12,7 @@
 
 use crate::kernel::wait_until;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Idle pools, with their numbers of threads. Starting new threads at every outer step would take little time, but
@@ -35,15 +35,21 @@ pub fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
 }
 
 /// Runs `work` on this thread of a pool; the others wait for parts of its operations without sleeping.
+///
+/// `work` begins when all others wait. Otherwise a thread could take a part of `work` first, and begin to wait for the end of
+/// `work` within that part, where it looks for something to do. Then neither would end.
 fn with_all_awake<R>(work: impl FnOnce() -> R) -> R {
-    let (this, done) = (rayon::current_thread_index(), AtomicBool::new(false));
+    let (this, others) = (rayon::current_thread_index(), rayon::current_num_threads() - 1);
+    let (waiting, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     rayon::in_place_scope(|scope| {
+        let _done = SetOnDrop(&done);
         scope.spawn_broadcast(|_, other| {
             if Some(other.index()) != this {
+                waiting.fetch_add(1, Ordering::Release);
                 wait_until(|| done.load(Ordering::Acquire));
             }
         });
-        let _done = SetOnDrop(&done);
+        wait_until(|| waiting.load(Ordering::Acquire) == others);
         work()
     })
 }

@@ -8,7 +8,7 @@
 //! walk itself is far smaller, since v_j usually has little weight along the direction of largest curvature until
 //! noise adds some.
 
-use super::walk::curvature;
+use super::products::curvature;
 use crate::{params::Params, problem::Bilevel};
 use burn::tensor::Tensor;
 

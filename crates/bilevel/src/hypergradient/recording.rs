@@ -316,7 +316,7 @@ impl Recording {
 }
 
 /// θ followed by the data of `problem`; `None` if the problem cannot be recorded.
-fn inputs_of<P: Bilevel>(problem: &P, theta: &Params) -> Option<Vec<Tensor<3>>> {
+pub(super) fn inputs_of<P: Bilevel>(problem: &P, theta: &Params) -> Option<Vec<Tensor<3>>> {
     let mut inputs = theta.leaves().to_vec();
     problem.with_data(&mut |data| {
         inputs.push(data.clone());
@@ -325,6 +325,7 @@ fn inputs_of<P: Bilevel>(problem: &P, theta: &Params) -> Option<Vec<Tensor<3>>> 
     problem.is_like(problem).then_some(inputs)
 }
 
-fn shapes(tensors: &[Tensor<3>]) -> Vec<[usize; 3]> {
+/// The shape of each.
+pub(super) fn shapes(tensors: &[Tensor<3>]) -> Vec<[usize; 3]> {
     tensors.iter().map(|tensor| tensor.dims()).collect()
 }

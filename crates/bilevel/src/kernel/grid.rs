@@ -9,6 +9,10 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::sync::Mutex;
 
+/// Numbers of images whose gather indices are kept: those of support and query images, which recur from step to step. The
+/// indices of large images take as much memory as their patches.
+const KEPT: usize = 2;
+
 /// A square window that moves over an image: the kernel of a convolution, or the window of a pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -51,7 +55,7 @@ pub struct Grid {
     backward: Vec<Vec<Connection>>,
     /// For each tap, the (source, target) pairs that it connects.
     pairs: Vec<Vec<(usize, usize)>>,
-    /// Cached gather indices, by number of images.
+    /// Cached gather indices, by number of images, the latest last.
     gather_indices: Mutex<Vec<(usize, GatherIndices)>>,
     /// Cached tables, by device.
     #[cfg(feature = "cube")]
@@ -142,14 +146,19 @@ impl Grid {
         self.backward.iter().map(Vec::len).max().unwrap_or(0)
     }
 
-    /// The gather indices for `images` images on `device`; cached.
+    /// The gather indices for `images` images on `device`; those of the latest numbers of images are cached.
     pub(super) fn gather_indices(&self, images: usize, device: &Device) -> GatherIndices {
         let mut cached = self.gather_indices.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let matches = |(count, indices): &&(usize, GatherIndices)| {
-            *count == images && indices.forward.device() == *device
-        };
-        if let Some((_, indices)) = cached.iter().find(matches) {
-            return indices.clone();
+        let is_here = |indices: &GatherIndices| indices.forward.device() == *device;
+        if let Some(at) = cached.iter().position(|(count, indices)| *count == images && is_here(indices)) {
+            let found = cached.remove(at);
+            cached.push(found.clone());
+            return found.1;
+        }
+        let here: Vec<usize> = (0..cached.len()).filter(|at| is_here(&cached[*at].1)).collect();
+        if here.len() >= KEPT && !may_be_recorded(device) {
+            // Before the new ones are made, so that less memory is needed at a time.
+            cached.remove(here[0]);
         }
         let tensor = |rows: Vec<i32>| {
             let shape = [rows.len()];
@@ -207,5 +216,34 @@ impl Grid {
         self.forward[target].push(Connection { pixel: source, tap });
         self.backward[source].push(Connection { pixel: target, tap });
         self.pairs[tap].push((source, target));
+    }
+}
+
+/// Whether launches on `device` may be recorded as a graph, which reads the same memory at every replay. So tensors that it
+/// reads must not be dropped.
+#[cfg(feature = "cube")]
+fn may_be_recorded(device: &Device) -> bool {
+    matches!(device.as_dispatch(), burn::backend::DispatchDevice::Cube(_))
+}
+
+#[cfg(not(feature = "cube"))]
+fn may_be_recorded(_device: &Device) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_of_the_latest_numbers_of_images_are_kept() {
+        let grid = Grid::new([4, 4], Window { size: 3, stride: 1, padding: 1 });
+        for (images, kept) in [(1, &[1][..]), (2, &[1, 2]), (1, &[2, 1]), (3, &[1, 3])] {
+            let indices = grid.gather_indices(images, &Device::flex());
+            assert_eq!(indices.forward.dims(), [images * 16 * 9]);
+            let counts: Vec<usize> =
+                grid.gather_indices.lock().unwrap().iter().map(|(count, _)| *count).collect();
+            assert_eq!(counts, kept);
+        }
     }
 }

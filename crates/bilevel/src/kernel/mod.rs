@@ -56,7 +56,11 @@ pub fn has_pairs(tensor: &Tensor<3>) -> bool {
 /// Convolves `images [tasks, n·sources, channels]` with each task's `weights [tasks, taps·channels, filters]`; returns
 /// `[tasks, n·targets, filters]`. The rows of a task's weights are ordered by tap (row by row of the kernel), then by
 /// channel.
+///
+/// # Panics
+/// Panics if the rows of `images` are not those of whole images.
 pub fn convolve(images: Tensor<3>, weights: Tensor<3>, grid: &Arc<Grid>) -> Tensor<3> {
+    check_images(&images, grid);
     if !is_fused(&images) {
         return reference::convolve(images, weights, grid);
     }
@@ -65,7 +69,11 @@ pub fn convolve(images: Tensor<3>, weights: Tensor<3>, grid: &Arc<Grid>) -> Tens
 }
 
 /// The sum of two convolutions, each of images and weights as in [`convolve`].
+///
+/// # Panics
+/// Panics if the rows of images are not those of whole images.
 pub fn convolve_two(first: [Tensor<3>; 2], second: [Tensor<3>; 2], grid: &Arc<Grid>) -> Tensor<3> {
+    [&first, &second].into_iter().for_each(|[images, _]| check_images(images, grid));
     if !is_fused(&first[0]) {
         let [first, second] =
             [first, second].map(|[images, weights]| reference::convolve(images, weights, grid));
@@ -80,13 +88,14 @@ pub fn convolve_two(first: [Tensor<3>; 2], second: [Tensor<3>; 2], grid: &Arc<Gr
 /// Available only where [`is_fused`] holds.
 ///
 /// # Panics
-/// Panics if both tangents are zero.
+/// Panics if both tangents are zero, or the rows of images are not those of whole images.
 pub fn convolve_pair(
     [images, weights]: [Tensor<3>; 2],
     tangents: [Option<Tensor<3>>; 2],
     grid: &Arc<Grid>,
 ) -> [Tensor<3>; 2] {
     assert!(tangents.iter().any(Option::is_some), "a pair must have a tangent");
+    [Some(&images), tangents[0].as_ref()].into_iter().flatten().for_each(|images| check_images(images, grid));
     let [images, weights] = [images, weights].map(Tensor::into_dispatch);
     let tangents = Tensors(tangents.map(|tangent| tangent.map(Tensor::into_dispatch)).into());
     let pair = Dispatch::convolve_pair(images, weights, tangents, grid.clone());
@@ -99,9 +108,10 @@ pub fn convolve_pair(
 /// values, to the first one, row by row of the window.
 ///
 /// # Panics
-/// Panics if a window extends beyond the image.
+/// Panics if a window extends beyond the image, or the rows of `x` are not those of whole images.
 pub fn max_pool(x: Tensor<3>, grid: &Arc<Grid>) -> Tensor<3> {
     check_windows(grid);
+    check_images(&x, grid);
     if !is_fused(&x) {
         return reference::max_pool(x.clone(), x, grid);
     }
@@ -111,9 +121,11 @@ pub fn max_pool(x: Tensor<3>, grid: &Arc<Grid>) -> Tensor<3> {
 /// The derivative of [`max_pool`] along `x_tangent`: its values at the pixels where x is largest.
 ///
 /// # Panics
-/// Panics if a window extends beyond the image.
+/// Panics if a window extends beyond the image, the rows of `x` are not those of whole images, or the shapes differ.
 pub fn max_pool_tangent(x: Tensor<3>, x_tangent: Tensor<3>, grid: &Arc<Grid>) -> Tensor<3> {
     check_windows(grid);
+    check_images(&x, grid);
+    assert_eq!(x.dims(), x_tangent.dims(), "a tangent has the shape of its value");
     if !is_fused(&x) {
         return reference::max_pool(x, x_tangent, grid);
     }
@@ -125,11 +137,29 @@ fn check_windows(grid: &Grid) {
     assert!(grid.is_unpadded(), "the windows of a max-pooling must lie inside the image");
 }
 
+/// Panics unless `images [tasks, rows, channels]` are whole images. No kernel looks: some would read beyond the rows, or at
+/// the next task's.
+fn check_images(images: &Tensor<3>, grid: &Grid) {
+    let ([_, rows, _], pixels) = (images.dims(), grid.source_pixels());
+    assert!(rows.is_multiple_of(pixels), "{rows} rows are not those of whole images of {pixels} pixels");
+}
+
+/// Panics unless a batch norm's statistics are those of rows that `x [tasks, rows, channels]` has.
+fn check_counted(x: &Tensor<3>, norm: Norm) {
+    let [_, rows, _] = x.dims();
+    let counted = norm.counted;
+    assert!(counted <= rows, "batch norm cannot take its statistics from {counted} of {rows} rows");
+}
+
 /// f(γ x̂ + β), where f is a leaky ReLU, for `x [tasks, rows, channels]` and `weights` γ and β, `[tasks, 1, channels]`
 /// each. x̂ is x normalised per task and channel by the mean and standard deviation of its first `norm.counted` rows.
 ///
 /// Available only where [`is_fused`] holds; elsewhere compose it from tensor operations.
+///
+/// # Panics
+/// Panics if x has fewer rows than are counted.
 pub fn norm_relu(x: Tensor<3>, weights: [Tensor<3>; 2], norm: Norm) -> Tensor<3> {
+    check_counted(&x, norm);
     let ([gamma, beta], x) = (weights.map(Tensor::into_dispatch), x.into_dispatch());
     Tensor::from_dispatch(Dispatch::norm_relu(x, gamma, beta, norm))
 }
@@ -137,6 +167,9 @@ pub fn norm_relu(x: Tensor<3>, weights: [Tensor<3>; 2], norm: Norm) -> Tensor<3>
 /// The derivative of [`norm_relu`] along `x_tangent`, ẋ, and `weight_tangents`, γ̇ and β̇.
 ///
 /// Available only where [`is_fused`] holds; elsewhere compose it from tensor operations.
+///
+/// # Panics
+/// Panics if x has fewer rows than are counted.
 pub fn norm_relu_tangent(
     x: Tensor<3>,
     weights: [Tensor<3>; 2],
@@ -144,6 +177,7 @@ pub fn norm_relu_tangent(
     weight_tangents: [Tensor<3>; 2],
     norm: Norm,
 ) -> Tensor<3> {
+    check_counted(&x, norm);
     let [x, x_tangent] = [x, x_tangent].map(Tensor::into_dispatch);
     let [[gamma, beta], [gamma_tangent, beta_tangent]] =
         [weights, weight_tangents].map(|pair| pair.map(Tensor::into_dispatch));
@@ -156,7 +190,7 @@ pub fn norm_relu_tangent(
 /// Available only where [`is_fused`] holds; elsewhere compose it from tensor operations.
 ///
 /// # Panics
-/// Panics if all tangents are zero.
+/// Panics if all tangents are zero, or x has fewer rows than are counted.
 pub fn norm_relu_pair(
     x: Tensor<3>,
     weights: [Tensor<3>; 2],
@@ -164,6 +198,7 @@ pub fn norm_relu_pair(
     norm: Norm,
 ) -> [Tensor<3>; 2] {
     assert!(tangents.iter().any(Option::is_some), "a pair must have a tangent");
+    check_counted(&x, norm);
     let ([gamma, beta], x) = (weights.map(Tensor::into_dispatch), x.into_dispatch());
     let tangents = Tensors(tangents.map(|tangent| tangent.map(Tensor::into_dispatch)).into());
     let pair = Dispatch::norm_relu_pair(x, gamma, beta, tangents, norm);

@@ -1,8 +1,8 @@
 //! Convolution and pooling composed of tensor operations. Patches are gathered (im2col); a convolution multiplies them by
 //! the weights in one batched matrix product, a pooling takes their largest values or their mean.
 
-use super::Grid;
 use super::gather::Gather;
+use super::{Grid, check_images};
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 
@@ -14,7 +14,11 @@ pub fn convolve(images: Tensor<3>, weights: Tensor<3>, grid: &Grid) -> Tensor<3>
 /// The patches of `images`: `[tasks, n·sources, channels]` → `[tasks, n·targets, taps·channels]`, with zeros where a
 /// patch extends beyond the border. The values of a patch are ordered by tap (row by row of the kernel), then by
 /// channel.
+///
+/// # Panics
+/// Panics if the rows of `images` are not those of whole images.
 pub fn patches(images: Tensor<3>, grid: &Grid) -> Tensor<3> {
+    check_images(&images, grid);
     if grid.is_pointwise() {
         return images;
     }

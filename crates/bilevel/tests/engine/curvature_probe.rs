@@ -9,6 +9,8 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 const RATE: f64 = 0.1;
 
+const TUNING: Tuning = Tuning { exponent: 2.0, beta: 0.9, floor: 0.05, costs: CostUnit::Counted };
+
 /// Inner losses ½ Σ d_i φ_i² with curvatures d of each task, `[tasks, 3, 1]`; outer losses Σ s_i φ_i with slopes s, the
 /// same for all tasks.
 struct Bowls {
@@ -90,12 +92,11 @@ fn a_probe_does_not_change_the_gradient() {
 fn adaptive_step_coins_take_their_floor_from_the_probe() {
     // v has almost no component along the steep direction, so that no product of the backward pass shows it.
     let (problem, theta) = Bowls::new(&[[0.01, 0.01, 6.0]], [1.0, 1.0, 1e-9]);
-    let tuning = Tuning { exponent: 2.0, beta: 0.9, floor: 0.05, costs: CostUnit::Counted };
-    let mut coins = AdaptiveStepCoins::new(Coin::Task, tuning, 0.5);
+    let mut coins = AdaptiveStepCoins::new(Coin::Task, TUNING, 0.5);
     for step in 0..20 {
         let draw = coins.draw(&mut generator(1, "coin", step), 1, 4);
         let probed: usize = (1..=4).map(|inner| draw.probed(inner).len()).sum();
-        assert!(probed == if step == 0 { 4 } else { probed.min(usize::from(step % PROBE_EVERY == 0)) });
+        assert_eq!(probed, if step == 0 { 4 } else { usize::from(step % PROBE_EVERY == 0) });
         learn(&mut coins, &draw, &estimate(&problem, &theta, &draw, Memory::Store), 1.0);
     }
     let floor = 0.5 * RATE * 6.0;
@@ -106,4 +107,47 @@ fn adaptive_step_coins_take_their_floor_from_the_probe() {
         "the backward pass should not meet the steep direction, but saw {seen}"
     );
     assert!(p.iter().all(|p| *p >= 0.99 * floor), "{p:?} should be at least {floor}");
+}
+
+#[test]
+fn a_probe_notices_curvature_that_rises_while_p_is_at_its_floor() {
+    // One task, and v without a component along the direction that becomes steep.
+    let bowls = |steep| Bowls::new(&[[0.01, 0.01, steep]], [1.0, 1.0, 1e-9]);
+    let (inner_steps, mut step) = (4, 0);
+    let mut coins = AdaptiveStepCoins::new(Coin::Task, TUNING, 0.5);
+    let mut train = |coins: &mut AdaptiveStepCoins, (problem, theta): (Bowls, Params), outer_steps| {
+        for _ in 0..outer_steps {
+            let draw = coins.draw(&mut generator(1, "coin", step), 1, inner_steps);
+            learn(coins, &draw, &estimate(&problem, &theta, &draw, Memory::Store), 1.0);
+            step += 1;
+        }
+    };
+    train(&mut coins, bowls(0.01), 5 * PROBE_EVERY);
+    assert_eq!(coins.probabilities(1, inner_steps), [TUNING.floor; 4]);
+    // Each inner step has its turn once.
+    train(&mut coins, bowls(6.0), inner_steps as u64 * PROBE_EVERY);
+    let p = coins.probabilities(1, inner_steps);
+    assert!(p.iter().all(|p| *p >= 0.99 * 0.5 * RATE * 6.0), "{p:?}");
+}
+
+#[test]
+fn every_product_has_its_turn_whatever_its_coin() {
+    let (problem, theta) = Bowls::new(&[[0.01; 3]; 3], [1.0; 3]);
+    for coin in [Coin::Task, Coin::Step, Coin::Stratified] {
+        let mut coins = AdaptiveStepCoins::new(coin, TUNING, 0.5);
+        let mut turns = Vec::new();
+        for step in 0..7 * PROBE_EVERY {
+            let draw = coins.draw(&mut generator(2, "coin", step), 3, 2);
+            let at = |step: usize| draw.probed(step).into_iter().map(move |task| (step, task));
+            let probed: Vec<(usize, usize)> = (1..=2).flat_map(at).collect();
+            for (step, task) in &probed {
+                assert!(draw.due(*step).contains(task) && draw.factor(*step, *task) == 1.0, "{coin}");
+            }
+            // The first outer step probes every inner step.
+            turns.extend(probed.into_iter().filter(|_| step > 0));
+            learn(&mut coins, &draw, &estimate(&problem, &theta, &draw, Memory::Store), 1.0);
+        }
+        assert_eq!(coins.probabilities(3, 2), [TUNING.floor; 2]);
+        assert_eq!(turns, [(2, 0), (1, 1), (2, 1), (1, 2), (2, 2), (1, 0)], "{coin}");
+    }
 }

@@ -8,7 +8,10 @@ use super::problems::{
 use bilevel::hypergradient::Memory;
 use bilevel::hypergradient::estimate;
 use bilevel::hypergradient::{Draw, LossWeights, Workers, adapt};
-use bilevel::{Bilevel, Params, Proximal};
+use bilevel::{Bilevel, Dual, Params, Proximal, Rates};
+use burn::tensor::Tensor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn exact_gradients_of_networks_match_central_differences() {
@@ -67,6 +70,102 @@ fn the_gradient_of_losses_along_the_way_is_the_weighted_sum_of_the_gradients_of_
         let sum = each.reduce(|sum, gradient| sum + gradient).expect("some loss has a weight");
         let error = relative_error(&values(&together.gradient), &values(&sum));
         assert!(error < 1e-13, "depth {depth} is off by {error:e}");
+    }
+}
+
+/// A problem that counts the tasks for which V is differentiated.
+struct CountingStarts<P> {
+    problem: P,
+    differentiated: Arc<AtomicUsize>,
+}
+
+impl<P: Bilevel> Bilevel for CountingStarts<P> {
+    fn tasks(&self) -> usize {
+        self.problem.tasks()
+    }
+
+    fn start(&self, outer: &Params) -> Params {
+        if outer.leaves()[0].is_tracked() {
+            self.differentiated.fetch_add(self.tasks(), Ordering::Relaxed);
+        }
+        self.problem.start(outer)
+    }
+
+    fn inner_rates(&self, step: usize, outer: &Params) -> Rates {
+        self.problem.inner_rates(step, outer)
+    }
+
+    fn inner_loss(&self, step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+        self.problem.inner_loss(step, outer, fast)
+    }
+
+    fn outer_loss(&self, step: usize, outer: &Params, fast: &Params) -> Tensor<1> {
+        self.problem.outer_loss(step, outer, fast)
+    }
+
+    fn select(&self, tasks: &[usize]) -> Self {
+        Self { problem: self.problem.select(tasks), differentiated: self.differentiated.clone() }
+    }
+}
+
+/// Draws of three tasks that sum gradients of several depths, differently from task to task.
+fn draws_of_many_depths(steps: usize) -> Vec<(&'static str, Draw)> {
+    // Task 1 is exact and reweighted.
+    let mut ufom = Draw::truncated(3, steps, 1);
+    ufom.add(1, 1, -4.0);
+    ufom.add(1, steps, 4.0);
+    // Each task stops at another depth.
+    let mut telescope = Draw::new(3, steps);
+    for (task, depth, weight) in
+        [(0, 0, 1.0), (1, 0, -1.0), (1, 2, 2.0), (2, 0, -1.0), (2, 2, -2.0), (2, steps, 4.0)]
+    {
+        telescope.add(task, depth, weight);
+    }
+    // No task sums the first depth, and one task sums nothing.
+    let mut few = Draw::new(3, steps);
+    few.add(2, 1, 0.5);
+    few.add(0, steps, 3.0);
+    vec![("UFOM", ufom), ("telescope", telescope), ("few", few)]
+}
+
+#[test]
+fn a_weighted_sum_of_depths_is_that_of_the_truncated_gradients_and_differentiates_the_start_once() {
+    let (problem, theta) = WeightedRegression::new(3);
+    let problem = CountingStarts { problem, differentiated: Arc::default() };
+    let along = LossWeights::new(vec![0.1, 0.2, 0.0, 0.3, 0.4]);
+    let steps = along.steps();
+    for losses in [LossWeights::last(steps), along] {
+        let with = |draw: &Draw| {
+            let found = estimate(&problem, &theta, &draw.clone().with_losses(losses.clone()), Memory::Store);
+            (found, problem.differentiated.swap(0, Ordering::Relaxed))
+        };
+        let truncated: Vec<Params> =
+            (0..=steps).map(|depth| with(&Draw::truncated(3, steps, depth)).0.gradient).collect();
+        for (name, draw) in draws_of_many_depths(steps) {
+            let terms = truncated.iter().enumerate().map(|(depth, gradient)| {
+                let weights: Vec<f64> = (0..3).map(|task| draw.weight(depth, task)).collect();
+                gradient.clone().scale(&weights)
+            });
+            let expected = values(&terms.reduce(|sum, term| sum + term).expect("a depth"));
+            let (plain, tasks) = with(&draw);
+            let error = relative_error(&values(&plain.gradient), &expected);
+            assert!(error < 1e-13, "{name} is off by {error:e}");
+            assert_eq!(tasks, 3, "{name}: the start of each task is differentiated once");
+            assert!(plain.partial_gradients.is_empty());
+
+            // An observed draw reports every g_k that it sums.
+            let (observed, tasks) = with(&draw.clone().observed());
+            let error = relative_error(&values(&observed.gradient), &expected);
+            assert!(error < 1e-13, "{name}, observed, is off by {error:e}");
+            let summed: Vec<Vec<usize>> = (0..=steps).map(|depth| draw.summed(depth)).collect();
+            assert_eq!(tasks, summed.concat().len(), "{name}, observed");
+            for (depth, tasks) in summed.into_iter().enumerate().filter(|(_, tasks)| !tasks.is_empty()) {
+                let (found, gradient) = observed.partial_gradient(depth).expect("it is summed");
+                assert_eq!(found, tasks, "{name}");
+                let error = relative_error(&values(&gradient), &values(&truncated[depth].select(&tasks)));
+                assert!(error < 1e-13, "{name}, depth {depth}, is off by {error:e}");
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! gradients, tangents and gradients of tangents.
 
 use super::problems::relative_error;
-use bilevel::kernel::{self, Grid, Window, reference};
+use bilevel::kernel::{self, Grid, Norm, Window, reference};
 use bilevel::{Dual, rng};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor, TensorData, module};
@@ -57,7 +57,13 @@ fn convolution(index: u64, dtype: DType) -> (String, Arc<Grid>, [Tensor<3>; 2]) 
     );
     let x = normal([tasks, images * grid.source_pixels(), channels], dtype, 2 * index);
     let w = normal([tasks, grid.taps() * channels, filters], dtype, 2 * index + 1);
+    assert_has_kernels(&x);
     (name, Arc::new(grid), [x, w])
+}
+
+/// Without a kernel for `x`, a reference would be compared with itself.
+fn assert_has_kernels(x: &Tensor<3>) {
+    assert!(kernel::is_fused(x) && kernel::is_fused(&x.clone().autodiff()), "{:?} on flex", x.dtype());
 }
 
 #[test]
@@ -130,6 +136,7 @@ fn pooling(index: u64, dtype: DType, ties: bool) -> (String, Arc<Grid>, [Tensor<
     let shape = [tasks, images * height * width, channels];
     let x = normal(shape, dtype, 2 * index);
     let x = if ties { (x * 1.5).round() } else { x };
+    assert_has_kernels(&x);
     (name, Arc::new(grid), [x, normal(shape, dtype, 2 * index + 1)])
 }
 
@@ -221,6 +228,48 @@ fn max_pooling_refuses_padding() {
     kernel::max_pool(normal([1, 4, 1], DType::F64, 1), &grid);
 }
 
+/// Asserts that `work` panics for this reason.
+fn assert_refused(reason: &str, work: impl FnOnce()) {
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).expect_err(reason);
+    let message = panic.downcast_ref::<String>().expect("a formatted message");
+    assert!(message.contains(reason), "{message}");
+}
+
+#[test]
+fn rows_that_are_not_those_of_whole_images_are_refused() {
+    let grid = Arc::new(Grid::new([2; 2], Window { size: 2, stride: 2, padding: 0 }));
+    // Two tasks of one image and a half.
+    let x = || normal([2, 6, 3], DType::F64, 1);
+    let w = || normal([2, 12, 1], DType::F64, 2);
+    let whole = || normal([2, 4, 3], DType::F64, 3);
+    let all: [&dyn Fn(); 7] = [
+        &|| drop(kernel::convolve(x(), w(), &grid)),
+        &|| drop(kernel::convolve_two([whole(), w()], [x(), w()], &grid)),
+        &|| drop(kernel::max_pool(x(), &grid)),
+        &|| drop(kernel::max_pool_tangent(x(), x(), &grid)),
+        &|| drop(reference::convolve(x(), w(), &grid)),
+        &|| drop(reference::max_pool(x(), x(), &grid)),
+        &|| drop(reference::mean_pool(x(), &grid)),
+    ];
+    all.into_iter().for_each(|work| assert_refused("6 rows are not those of whole images of 4 pixels", work));
+    assert_refused("a tangent has the shape of its value", || {
+        drop(kernel::max_pool_tangent(whole(), normal([2, 8, 3], DType::F64, 4), &grid));
+    });
+}
+
+#[test]
+fn batch_norm_refuses_more_counted_rows_than_there_are() {
+    let norm = Norm { counted: 5, epsilon: 1e-5, negative_slope: 0.0 };
+    let x = || normal([1, 4, 3], DType::F64, 1);
+    let weights = || [2, 3].map(|seed| normal([1, 1, 3], DType::F64, seed));
+    let all: [&dyn Fn(); 3] = [
+        &|| drop(kernel::norm_relu(x(), weights(), norm)),
+        &|| drop(kernel::norm_relu_tangent(x(), weights(), x(), weights(), norm)),
+        &|| drop(kernel::norm_relu_pair(x(), weights(), [Some(x()), None, None], norm)),
+    ];
+    all.into_iter().for_each(|work| assert_refused("from 5 of 4 rows", work));
+}
+
 /// Slopes below zero: of ReLU, of two leaky ReLUs, and of the identity.
 const SLOPES: [f64; 4] = [0.0, 0.01, 0.3, 1.0];
 
@@ -253,6 +302,7 @@ fn fused_norm_relu_and_its_tangent_match_the_composed_rules() {
             let shapes = [[tasks, rows, width], [tasks, 1, width], [tasks, 1, width]];
             let shapes = shapes.iter().chain(&shapes).zip(100 * index..);
             let inputs: Vec<Tensor<3>> = shapes.map(|(shape, seed)| normal(*shape, dtype, seed)).collect();
+            assert_has_kernels(&inputs[0]);
             for moving in [false, true] {
                 let found = differentiated(&inputs, |x| norm_relu(x, counted, slope, moving, true));
                 let expected = differentiated(&inputs, |x| norm_relu(x, counted, slope, moving, false));

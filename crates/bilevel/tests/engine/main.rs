@@ -3,6 +3,7 @@
 mod architecture;
 mod curvature_probe;
 mod dual;
+mod enumerated;
 mod gradients;
 mod implicit_and_reptile;
 mod imports;

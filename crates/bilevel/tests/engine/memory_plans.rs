@@ -186,7 +186,7 @@ fn the_reported_cost_is_the_number_of_evaluations() {
             for memory in PLANS.into_iter().chain([Memory::Store]) {
                 for chunk in [1, 3] {
                     let workers = Workers { threads: 2, chunk };
-                    let cost = workers.estimate(&problem, &theta, &draw, Memory::Store).evaluations;
+                    let cost = workers.estimate(&problem, &theta, &draw, memory).evaluations;
                     let counts = problem.take();
                     let made = |kind: usize| counts.values().map(|count| count[kind]).sum::<u64>();
                     assert_eq!(made(0), cost.inner + cost.recomputed, "{name}, {memory:?}, chunk {chunk}");

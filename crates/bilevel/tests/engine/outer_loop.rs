@@ -2,15 +2,19 @@
 
 use super::problems::{WeightedRegression, normal, values};
 use bilevel::estimator::{
-    AdaptiveUfomSettings, Base, EstimatorSchedule, EstimatorSettings, Exact, FirstOrder, Phase, State,
-    StepCoinsSettings, Tracking, Tuning,
+    AdaptiveUfomSettings, Base, EstimatorSchedule, EstimatorSettings, Exact, FirstOrder, Phase, Reptile,
+    State, StepCoinsSettings, Tracking, Tuning, UfomSettings,
 };
 use bilevel::hypergradient::{Memory, MemoryPlan};
-use bilevel::optimizer::{LeafSettings, Moments, Optimizer};
-use bilevel::{Bilevel, Budget, Dual, OuterLoop, OuterSettings, Params, Rates, Schedule, resolve};
+use bilevel::optimizer::{LeafSettings, Moments, Optimizer, OptimizerState};
+use bilevel::{
+    Bilevel, Budget, Dual, OuterLoop, OuterLosses, OuterSettings, Params, Rates, Schedule, resolve,
+};
 use burn::tensor::{DType, Device, Tensor};
 use serde_json::Value;
 use std::f64::consts::PI;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// L_in = L_out = ½ ‖φ − target‖² for every element by itself, so that no leaf of θ affects another.
 struct Pull {
@@ -352,4 +356,140 @@ fn the_memory_plan_is_that_of_the_current_estimator() {
     assert_eq!(outer.plan(&problem), Memory::Store);
     outer.step(&problem).unwrap();
     assert_eq!(outer.plan(&problem), Memory::Snapshots(2));
+}
+
+/// Three tasks with a start that is not θ itself, which count how often it is computed for a task.
+struct Starts {
+    tasks: usize,
+    computed: Arc<AtomicUsize>,
+    /// Whether it says what it is like.
+    is_recordable: bool,
+}
+
+impl Bilevel for Starts {
+    fn tasks(&self) -> usize {
+        self.tasks
+    }
+
+    fn start(&self, outer: &Params) -> Params {
+        self.computed.fetch_add(self.tasks, Ordering::Relaxed);
+        outer.clone().map(|leaf| leaf * 2)
+    }
+
+    fn inner_rates(&self, _step: usize, _outer: &Params) -> Rates {
+        Rates::Scalar(0.1)
+    }
+
+    fn inner_loss(&self, _: usize, _outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+        fast[0].clone().squared_norm().scale(0.5)
+    }
+
+    fn outer_loss(&self, _: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
+        fast.clone().squared_norm()
+    }
+
+    fn select(&self, tasks: &[usize]) -> Self {
+        Self { tasks: tasks.len(), computed: self.computed.clone(), is_recordable: self.is_recordable }
+    }
+
+    fn with_data(&self, _replace: &mut dyn FnMut(Tensor<3>) -> Tensor<3>) -> Option<Self> {
+        let tasks: Vec<usize> = (0..self.tasks).collect();
+        self.is_recordable.then(|| self.select(&tasks))
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.is_recordable && self.tasks == other.tasks
+    }
+}
+
+#[test]
+fn the_start_is_hardly_computed_for_its_size_alone() {
+    // With a budget too small for the iterates of three tasks, but not for those of one.
+    let theta = Params::new(vec![Tensor::zeros([1, 1, 20_000], (&Device::flex(), DType::F64))]);
+    let starts = |estimator: EstimatorSchedule, inner_steps, is_recordable| {
+        let problem = Starts { tasks: 3, computed: Arc::default(), is_recordable };
+        let mut outer = OuterLoop::new(theta.clone(), estimator, OuterSettings::default())
+            .inner_steps(inner_steps)
+            .memory(MemoryPlan::Auto { budget: 1 });
+        let count = |_| {
+            outer.step(&problem).unwrap();
+            problem.computed.swap(0, Ordering::Relaxed)
+        };
+        let counts: Vec<usize> = (0..3).map(count).collect();
+        (counts, outer.plan(&problem))
+    };
+    // The inner loop starts from it, and the gradient is taken through it.
+    let needed = 2 * 3;
+    assert_eq!(starts(FirstOrder {}.into(), 4, false), (vec![needed; 3], Memory::Store));
+    assert_eq!(starts(Exact {}.into(), 0, false), (vec![needed; 3], Memory::Store));
+    let snapshots = Memory::Snapshots(2);
+    assert_eq!(starts(Exact {}.into(), 4, true), (vec![needed + 1, needed, needed], snapshots));
+    assert_eq!(starts(Exact {}.into(), 4, false), (vec![needed + 1; 3], snapshots));
+}
+
+// Faulty states.
+
+#[test]
+fn a_state_that_does_not_fit_leaves_the_loop_as_it_is() {
+    for optimizer in optimizers().into_iter().skip(1) {
+        let new = || OuterLoop::new(two_leaves(), often_exact(), settings(optimizer.clone(), 0.1));
+        let (mut saved, mut outer) = (new(), new());
+        pull(&mut saved, 5);
+        pull(&mut outer, 3);
+        let before = (state(&outer), outer.steps(), outer.evaluations());
+        let mut refuse = |theta: Params, optimizer: OptimizerState, estimator: &State, what: &str| {
+            let (steps, spent) = (saved.steps(), saved.evaluations());
+            let resumed = outer.resume(theta, optimizer, estimator, steps, spent, &Device::flex());
+            let reason = resumed.unwrap_err();
+            assert!(reason.contains(what), "{reason}");
+            assert!(before == (state(&outer), outer.steps(), outer.evaluations()), "{reason}");
+        };
+        let (theta, good, estimator) =
+            (saved.theta().clone(), saved.optimizer().state(), saved.estimator().state());
+        let swapped = Params::new(theta.leaves().iter().rev().cloned().collect());
+        refuse(swapped, good.clone(), &estimator, "leaf 0 of θ has shape [1, 1, 4], expected [1, 2, 3]");
+        refuse(theta.part(0..1), good.clone(), &estimator, "θ has 1 leaves, expected 2");
+        let wrong = State::of(serde_json::json!({ "draws": "many" }));
+        refuse(theta.clone(), good.clone(), &wrong, "");
+        let without = |is_lost: &dyn Fn(&str) -> bool| {
+            let mut state = good.clone();
+            state.tensors.retain(|name, _| !is_lost(name));
+            state.counts.retain(|name, _| !is_lost(name));
+            state
+        };
+        refuse(theta.clone(), without(&|name| name.starts_with("1.")), &estimator, "has nothing for leaf 1");
+        if good.counts.is_empty() {
+            continue;
+        }
+        // Adam's.
+        let lost = without(&|name| name.starts_with("1.") && name.ends_with("moment_2"));
+        refuse(theta.clone(), lost, &estimator, "for leaf 1 is incomplete");
+        let lost = without(&|name| name == "0.momentum.time");
+        refuse(theta.clone(), lost, &estimator, "for leaf 0 is incomplete");
+        let mut more = good.clone();
+        more.counts.insert("2.momentum.time".into(), 5);
+        refuse(theta.clone(), more, &estimator, "belongs to no leaf of θ");
+        let mut restored = optimizer.build(0.01, 2);
+        restored.restore(good.clone(), &theta, &Device::flex()).unwrap();
+        let lost = without(&|name| name.starts_with("1.") && name.ends_with("moment_2"));
+        assert!(restored.restore(lost, &theta, &Device::flex()).is_err());
+        assert_eq!(format!("{:?}", restored.state()), format!("{good:?}"));
+    }
+}
+
+#[test]
+#[should_panic(expected = "must learn from an outer step before the next one is launched")]
+fn a_tracking_estimator_refuses_two_pending_steps() {
+    let base = Base { tracking: Tracking::Fitted, ..Base::default() };
+    let (problem, mut outer) = regression(UfomSettings { q: 1.0, base, beta: Some(0.9) });
+    let mut completed = resolve([0, 1].map(|draw| outer.launch(&problem, draw)));
+    completed.iter_mut().for_each(|step| outer.learn(step));
+}
+
+#[test]
+#[should_panic(expected = "need a backward walk")]
+fn losses_along_the_inner_loop_are_refused_at_launch_without_a_backward_walk() {
+    let settings = OuterSettings { losses: OuterLosses::All { until: None }, ..OuterSettings::default() };
+    let mut outer = OuterLoop::new(two_leaves(), Reptile {}, settings).inner_steps(2);
+    outer.launch(&Pull { target: 1.0 }, 0);
 }

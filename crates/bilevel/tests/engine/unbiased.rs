@@ -1,15 +1,21 @@
-//! Unbiasedness by statistics: the mean of many draws is within four standard errors of the exact gradient in every
-//! coordinate. The same test rejects the biased estimators.
+//! Unbiasedness. Where a draw has finitely many outcomes, the expected value of the estimate is the exact gradient up to
+//! rounding. Of estimators that have adapted, the mean of many draws is within four standard errors of it in every
+//! coordinate. Both comparisons reject biased estimators.
 
-use super::problems::{FewShotLike, Sizes, WeightedRegression, values};
+use super::enumerated::expectation;
+use super::problems::{FewShotLike, Sizes, WeightedRegression, relative_error, values};
+use bilevel::Choice;
 use bilevel::estimator::{
-    AdaptiveStepCoins, AdaptiveTelescoping, AdaptiveUfom, Coefficient, Costs, Estimator, Exact, FirstOrder,
-    Reference, SecondMoments, StepCoins, Telescoping, Tracker, Truncated, Ufom, best_q,
+    AdaptiveStepCoins, AdaptiveTelescoping, AdaptiveUfom, Coefficient, Costs, Estimator, EstimatorName,
+    Exact, FirstOrder, Reference, SecondMoments, Settings, StepCoins, StepCoinsSettings, Telescoping,
+    TelescopingSettings, Tracker, Truncated, Ufom, UfomSettings, best_q,
 };
 use bilevel::estimator::{Coin, CostUnit, LevelRule, Levels, Probabilities, Tuning, learn};
 use bilevel::hypergradient::{Draw, LossWeights, Memory, estimate};
+use bilevel::panics::catch;
 use bilevel::rng::generator;
 use bilevel::{Bilevel, Params};
+use rand::{Rng, RngExt};
 
 const STEPS: usize = 4;
 const DRAWS: usize = 4000;
@@ -96,46 +102,122 @@ fn tracking<P: Bilevel>(
     trained
 }
 
-fn check<P: Bilevel>(problem: &P, theta: &Params, losses: &LossWeights) {
+/// For each random number of a draw, the values at which the draw changes.
+type Thresholds = Vec<Vec<f64>>;
+
+/// UFOM(q) with a weight of the difference to the exact gradient that is 10 % too large.
+struct Overweighted {
+    q: f64,
+}
+
+impl Estimator for Overweighted {
+    fn draw(&self, coins: &mut dyn Rng, tasks: usize, steps: usize) -> Draw {
+        let mut draw = Draw::truncated(tasks, steps, 0);
+        for task in 0..tasks {
+            if coins.random::<f64>() < self.q {
+                draw.add(task, 0, -1.1 / self.q);
+                draw.add(task, steps, 1.1 / self.q);
+            }
+        }
+        draw
+    }
+
+    fn is_unbiased(&self, _steps: usize) -> bool {
+        false
+    }
+
+    fn max_depth(&self, steps: usize) -> usize {
+        steps
+    }
+}
+
+/// The exact gradient of the only task of `problem`.
+fn exact<P: Bilevel>(problem: &P, theta: &Params, losses: &LossWeights) -> Vec<f64> {
+    let draw = Draw::truncated(1, STEPS, STEPS).with_losses(losses.clone());
+    values(&estimate(problem, theta, &draw, Memory::Store).gradient)
+}
+
+/// Estimators whose draws follow a fixed law: their expected values, over all outcomes, are the exact gradient up to
+/// rounding.
+fn check_fixed<P: Bilevel>(problem: &P, theta: &Params, losses: &LossWeights) {
     let ufom = |q, depth| Ufom::new(q, depth, Coin::Task);
-    let adaptive = trained(problem, theta, AdaptiveUfom::new(0, Coin::Task, TUNING), losses);
-    let coins = trained(problem, theta, AdaptiveStepCoins::new(Coin::Task, TUNING, 0.5), losses);
-    assert!(coins.probabilities(1, STEPS).iter().any(|p| *p < 0.9), "{:?}", coins.probabilities(1, STEPS));
     let every = || Levels::Rule(LevelRule::Every);
     let telescope = |survival, levels, coin| Telescoping { survival, levels, depth: 0, coin };
-    let telescoping =
-        AdaptiveTelescoping::new(every(), 0, Coin::Task, Tuning { exponent: 0.3, floor: 0.2, ..TUNING });
-    let telescoping = trained(problem, theta, telescoping, losses);
-    let survival = telescoping.survival(1, STEPS);
-    assert!(survival.is_sorted_by(|a, b| a >= b) && survival[STEPS - 1] < 1.0, "{survival:?}");
-    let uneven = Probabilities::Each(vec![0.6, 0.2, 0.9, 0.4]);
-    let unbiased: Vec<(&str, Box<dyn Estimator>)> = vec![
-        ("UFOM(0.1)", Box::new(ufom(0.1, 0))),
-        ("UFOM(0.5)", Box::new(ufom(0.5, 0))),
-        ("UFOM(0.2) on two steps", Box::new(ufom(0.2, 2))),
-        ("UFOM(1)", Box::new(ufom(1.0, 0))),
-        ("UFOM(0.25), stratified", Box::new(Ufom::new(0.25, 0, Coin::Stratified))),
-        ("adaptive UFOM", Box::new(adaptive)),
-        ("tracking UFOM", Box::new(tracking(problem, theta, 0, Coefficient::Fitted, losses))),
+    // P(N ≥ l) of each level, ascending.
+    let levels = |survival: f64, count: i32| -> Thresholds {
+        vec![(1..=count).rev().map(|level| survival.powi(level)).collect()]
+    };
+    let uneven = vec![0.6, 0.2, 0.9, 0.4];
+    let each = |p: &[f64]| -> Thresholds { p.iter().map(|p| vec![*p]).collect() };
+    let tracked = |depth, coefficient| tracking(problem, theta, depth, coefficient, losses);
+    let stratified = StepCoins { coin: Coin::Stratified, ..StepCoins::new(0.3) };
+    let unbiased: Vec<(&str, Box<dyn Estimator>, Thresholds)> = vec![
+        ("UFOM(0.1)", Box::new(ufom(0.1, 0)), each(&[0.1])),
+        ("UFOM(0.5)", Box::new(ufom(0.5, 0)), each(&[0.5])),
+        ("UFOM(0.2) on two steps", Box::new(ufom(0.2, 2)), each(&[0.2])),
+        ("UFOM(1)", Box::new(ufom(1.0, 0)), each(&[1.0])),
+        ("UFOM(0.25), stratified", Box::new(Ufom::new(0.25, 0, Coin::Stratified)), each(&[0.25])),
+        ("tracking UFOM", Box::new(tracked(0, Coefficient::Fitted)), each(&[0.3])),
+        ("tracking UFOM on two steps", Box::new(tracked(2, Coefficient::Fixed(0.7))), each(&[0.3])),
+        ("step coins(0.3)", Box::new(StepCoins::new(0.3)), each(&[0.3; STEPS])),
+        ("step coins(1)", Box::new(StepCoins::new(1.0)), each(&[1.0; STEPS])),
+        ("step coins, stratified", Box::new(stratified), each(&[0.3; STEPS])),
         (
-            "tracking UFOM on two steps",
-            Box::new(tracking(problem, theta, 2, Coefficient::Fixed(0.7), losses)),
+            "step coins, uneven",
+            Box::new(StepCoins { p: Probabilities::Each(uneven.clone()), coin: Coin::Task }),
+            each(&uneven),
         ),
-        ("step coins(0.3)", Box::new(StepCoins::new(0.3))),
-        ("step coins(1)", Box::new(StepCoins::new(1.0))),
-        ("step coins, uneven", Box::new(StepCoins { p: uneven, coin: Coin::Task })),
-        ("step coins, stratified", Box::new(StepCoins { coin: Coin::Stratified, ..StepCoins::new(0.3) })),
-        ("adaptive step coins", Box::new(coins)),
-        ("telescoping", Box::new(telescope(0.7, every(), Coin::Task))),
-        ("telescoping in powers", Box::new(telescope(0.5, Levels::Rule(LevelRule::Powers), Coin::Task))),
+        ("telescoping", Box::new(telescope(0.7, every(), Coin::Task)), levels(0.7, 4)),
+        (
+            "telescoping in powers",
+            Box::new(telescope(0.5, Levels::Rule(LevelRule::Powers), Coin::Task)),
+            levels(0.5, 3),
+        ),
         (
             "telescoping by a list, stratified",
             Box::new(telescope(0.5, Levels::At(vec![3]), Coin::Stratified)),
+            levels(0.5, 2),
         ),
-        ("adaptive telescoping", Box::new(telescoping)),
+    ];
+    let exact = exact(problem, theta, losses);
+    let error = |estimator: &dyn Estimator, thresholds: &[Vec<f64>]| {
+        relative_error(&expectation(problem, theta, estimator, thresholds, losses), &exact)
+    };
+    for (name, estimator, thresholds) in unbiased {
+        let error = error(&*estimator, &thresholds);
+        assert!(error < 1e-12, "{name} is off by {error:e}");
+        assert!(estimator.is_unbiased(STEPS));
+    }
+    // The same comparison must be able to fail.
+    let biased: [(&str, &dyn Estimator, Thresholds); 3] = [
+        ("first-order", &FirstOrder {}, Vec::new()),
+        ("truncated", &Truncated { depth: STEPS - 1 }, Vec::new()),
+        ("overweighted UFOM", &Overweighted { q: 0.2 }, each(&[0.2])),
+    ];
+    for (name, estimator, thresholds) in biased {
+        let error = error(estimator, &thresholds);
+        assert!(error > 1e-5, "{name} should be far off, and is by {error:e}");
+        assert!(!estimator.is_unbiased(STEPS));
+    }
+}
+
+/// Estimators that have adapted: the mean of many draws is the exact gradient up to four standard errors.
+fn check_adapted<P: Bilevel>(problem: &P, theta: &Params, losses: &LossWeights) {
+    let adaptive = trained(problem, theta, AdaptiveUfom::new(0, Coin::Task, TUNING), losses);
+    let coins = trained(problem, theta, AdaptiveStepCoins::new(Coin::Task, TUNING, 0.5), losses);
+    assert!(coins.probabilities(1, STEPS).iter().any(|p| *p < 0.9), "{:?}", coins.probabilities(1, STEPS));
+    let tuning = Tuning { exponent: 0.3, floor: 0.2, ..TUNING };
+    let telescoping = AdaptiveTelescoping::new(Levels::Rule(LevelRule::Every), 0, Coin::Task, tuning);
+    let telescoping = trained(problem, theta, telescoping, losses);
+    let survival = telescoping.survival(1, STEPS);
+    assert!(survival.is_sorted_by(|a, b| a >= b) && survival[STEPS - 1] < 1.0, "{survival:?}");
+    let unbiased: [(&str, &dyn Estimator); 3] = [
+        ("adaptive UFOM", &adaptive),
+        ("adaptive step coins", &coins),
+        ("adaptive telescoping", &telescoping),
     ];
     for (name, estimator) in unbiased {
-        let worst = worst_deviation(problem, theta, &*estimator, losses);
+        let worst = worst_deviation(problem, theta, estimator, losses);
         assert!(worst < 4.0, "{name} is off by {worst} standard errors");
         assert!(estimator.is_unbiased(STEPS));
     }
@@ -144,8 +226,12 @@ fn check<P: Bilevel>(problem: &P, theta: &Params, losses: &LossWeights) {
     for (name, estimator) in biased {
         let worst = worst_deviation(problem, theta, estimator, losses);
         assert!(worst > 1e3, "{name} should be far off, and is by {worst} standard errors");
-        assert!(!estimator.is_unbiased(STEPS));
     }
+}
+
+fn check<P: Bilevel>(problem: &P, theta: &Params, losses: &LossWeights) {
+    check_fixed(problem, theta, losses);
+    check_adapted(problem, theta, losses);
 }
 
 #[test]
@@ -174,26 +260,85 @@ fn every_estimator_with_losses_along_the_way() {
 #[test]
 fn one_coin_for_all_tasks_is_unbiased() {
     let (problem, theta) = WeightedRegression::new(2);
-    let mut coins = generator(5, "coin", 0);
-    let exact = values(
-        &estimate(&problem, &theta, &Exact {}.draw(&mut coins, 2, STEPS), Memory::Store).gradient.mean(),
-    );
+    let exact = estimate(&problem, &theta, &Draw::truncated(2, STEPS, STEPS), Memory::Store);
+    let exact = values(&exact.gradient.mean());
+    let error = |estimator: &dyn Estimator, thresholds: &[Vec<f64>]| {
+        relative_error(&expectation(&problem, &theta, estimator, thresholds, &last()), &exact)
+    };
     let ufom = Ufom::new(0.3, 0, Coin::Step);
-    let estimates: Vec<Vec<f64>> = (0..1500)
-        .map(|step| {
-            let draw = ufom.draw(&mut generator(6, "coin", step), 2, STEPS);
-            let products = draw.cost().products;
-            assert!(products == 0 || products == 2 * STEPS as u64, "both tasks or neither, not {products}");
-            values(&estimate(&problem, &theta, &draw, Memory::Store).gradient.mean())
-        })
-        .collect();
-    let count = estimates.len() as f64;
-    for (at, exact) in exact.iter().enumerate() {
-        let mean = estimates.iter().map(|estimate| estimate[at]).sum::<f64>() / count;
-        let variance =
-            estimates.iter().map(|estimate| (estimate[at] - mean).powi(2)).sum::<f64>() / (count - 1.0);
-        let error = (mean - exact).abs() / ((variance / count).sqrt() + ROUNDING);
-        assert!(error < 4.0, "coordinate {at} is off by {error} standard errors");
+    for step in 0..20 {
+        let products = ufom.draw(&mut generator(6, "coin", step), 2, STEPS).cost().products;
+        assert!(products == 0 || products == 2 * STEPS as u64, "both tasks or neither, not {products}");
+    }
+    assert!(error(&ufom, &[vec![0.3]]) < 1e-12);
+
+    // In an outer step with a probe, the product of one task is certain.
+    let coins = AdaptiveStepCoins::new(Coin::Step, TUNING, 0.5);
+    let coins = trained(&problem, &theta, coins, &last());
+    let draw = coins.draw(&mut generator(6, "coin", 0), 2, STEPS);
+    let probed: Vec<usize> = (1..=STEPS).flat_map(|step| draw.probed(step)).collect();
+    assert_eq!(probed.len(), 1, "one product of one task is probed after 200 outer steps");
+    let p = coins.probabilities(2, STEPS);
+    assert!(p.iter().any(|p| *p < 0.9), "{p:?}");
+    let thresholds: Thresholds = p.iter().map(|p| vec![*p]).collect();
+    assert!(error(&coins, &thresholds) < 1e-12);
+}
+
+#[test]
+fn without_an_inner_step_all_but_reptile_give_the_exact_gradient() {
+    let (problem, theta) = WeightedRegression::new(2);
+    let exact = estimate(&problem, &theta, &Draw::truncated(2, 0, 0), Memory::Store);
+    for name in EstimatorName::ALL.iter().filter(|name| **name != EstimatorName::Reptile) {
+        let mut estimator = name.default_settings().build();
+        assert!(estimator.is_unbiased(0), "{name}");
+        // Twice, since adaptive estimators learn.
+        for step in 0..2 {
+            let draw = estimator.draw(&mut generator(5, "coin", step), 2, 0);
+            let found = estimate(&problem, &theta, &draw, Memory::Store);
+            let error = relative_error(&values(&found.gradient), &values(&exact.gradient));
+            assert!(error < 1e-12, "{name} is off by {error:e}");
+            assert_eq!(found.evaluations, exact.evaluations, "{name}");
+            learn(&mut *estimator, &draw, &found, 1.0);
+        }
+    }
+}
+
+#[test]
+fn probabilities_outside_of_their_range_are_refused() {
+    for p in [0.0, -0.1, 1.1, f64::NAN, f64::INFINITY] {
+        let tuning = Tuning { floor: p, ..TUNING };
+        let telescoping = TelescopingSettings::Fixed {
+            survival: p,
+            levels: Levels::default(),
+            truncate: 0,
+            coin: Coin::Task,
+        };
+        let each = Probabilities::Each(vec![0.5, p]);
+        let all: [(&str, &dyn Fn()); 9] = [
+            ("UFOM", &|| drop(Ufom::new(p, 0, Coin::Task))),
+            ("settings of UFOM", &|| drop(UfomSettings { q: p, ..UfomSettings::default() }.build())),
+            ("step coins", &|| drop(StepCoins::new(p))),
+            ("settings of step coins", &|| drop(StepCoinsSettings::fixed(p).build())),
+            ("uneven step coins", &|| {
+                drop(StepCoinsSettings::Fixed { p: each.clone(), coin: Coin::Task }.build());
+            }),
+            ("settings of telescoping", &|| drop(telescoping.build())),
+            ("adaptive UFOM", &|| drop(AdaptiveUfom::new(0, Coin::Task, tuning))),
+            ("adaptive step coins", &|| drop(AdaptiveStepCoins::new(Coin::Task, tuning, 0.5))),
+            ("adaptive telescoping", &|| {
+                drop(AdaptiveTelescoping::new(Levels::default(), 0, Coin::Task, tuning));
+            }),
+        ];
+        for (name, build) in all {
+            assert!(catch(build).is_err(), "{name} with {p}");
+        }
+        // The fields are public: what is built without a constructor is refused at its first draw.
+        let drawn =
+            |estimator: &dyn Estimator| catch(|| estimator.draw(&mut generator(0, "coin", 0), 1, STEPS));
+        assert!(drawn(&Ufom { q: p, ..Ufom::new(0.5, 0, Coin::Task) }).is_err(), "{p}");
+        assert!(drawn(&StepCoins { p: Probabilities::Same(p), coin: Coin::Task }).is_err(), "{p}");
+        let telescoping = Telescoping { survival: p, levels: Levels::default(), depth: 0, coin: Coin::Task };
+        assert!(drawn(&telescoping).is_err(), "{p}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Variances by statistics: the measured variance of an estimator is within four standard errors of its formula, and
 //! adaptive estimators find the settings that are best by the formulas.
 
-use super::problems::{FewShotLike, Sizes, WeightedRegression, values};
+use super::problems::{FewShotLike, Sizes, WeightedRegression, normal, values};
 use bilevel::estimator::allocation::{Budget, Share, descending, independent};
 use bilevel::estimator::{
     AdaptiveStepCoins, AdaptiveTelescoping, AdaptiveUfom, Coefficient, Costs, Estimator, SecondMoments,
@@ -11,7 +11,8 @@ use bilevel::estimator::{Coin, CostUnit, LevelRule, Levels, Probabilities, Tunin
 use bilevel::hypergradient::{Draw, Memory, Workers, estimate};
 use bilevel::rng::generator;
 use bilevel::variance::{ErrorAnalysis, Mean, Price, Trial, TrialResult};
-use bilevel::{Bilevel, Params};
+use bilevel::{Bilevel, Dual, Params, Rates};
+use burn::tensor::Tensor;
 
 const STEPS: usize = 4;
 const TASKS: usize = 3;
@@ -299,6 +300,55 @@ fn adaptive_step_coins_find_the_best_probabilities_at_a_small_rate() {
     for (p, best) in p.iter().zip(&best) {
         assert!((p / best - 1.0).abs() < 0.15, "{p} instead of {best}");
     }
+}
+
+/// L_in = θ·φ, L_out = ½‖φ − 1‖², V(θ) = 0, for any number of equal tasks: an inner step has no curvature, but changes the
+/// gradient in θ.
+struct Linear {
+    tasks: usize,
+}
+
+impl Bilevel for Linear {
+    fn tasks(&self) -> usize {
+        self.tasks
+    }
+
+    fn start(&self, outer: &Params) -> Params {
+        outer.zeros_like()
+    }
+
+    fn inner_rates(&self, _step: usize, _outer: &Params) -> Rates {
+        Rates::Scalar(0.1)
+    }
+
+    fn inner_loss(&self, _step: usize, outer: &[Dual<3>], fast: &[Dual<3>]) -> Dual<1> {
+        (outer[0].clone() * fast[0].clone()).sum_dim(1).reshape([self.tasks])
+    }
+
+    fn outer_loss(&self, _step: usize, _outer: &Params, fast: &Params) -> Tensor<1> {
+        fast.clone().map(|leaf| leaf - 1).squared_norm().mul_scalar(0.5)
+    }
+
+    fn select(&self, tasks: &[usize]) -> Self {
+        Self { tasks: tasks.len() }
+    }
+}
+
+#[test]
+fn adaptive_step_coins_adapt_to_an_inner_loss_without_curvature() {
+    let (problem, theta) = (Linear { tasks: 1 }, Params::new(vec![normal([1, 3, 1], 1)]));
+    let tuning = Tuning { exponent: 0.3, beta: 0.99, ..TUNING };
+    let coins = trained(&problem, &theta, 600, AdaptiveStepCoins::new(Coin::Task, tuning, 0.5));
+    // v = φ_r − 1 = −0.1 r θ − 1 at every step, and a step adds −0.1 v to the gradient.
+    let slope = values(&theta).into_iter().map(|value| (-0.1 * STEPS as f64 * value - 1.0).powi(2));
+    let contribution = 0.1 * 0.1 * slope.sum::<f64>();
+    for found in coins.metrics(1, STEPS)["step_second_moments"].as_array().expect("a list") {
+        let found = found.as_f64().expect("a number");
+        assert!((found / contribution - 1.0).abs() < 1e-9, "{found} instead of {contribution}");
+    }
+    // The best p by the formulas is 0.26; the second moment of the gradient is estimated from noisy estimates.
+    let p = coins.probabilities(1, STEPS);
+    assert!(p.iter().all(|p| (0.1..0.7).contains(p)), "{p:?}");
 }
 
 #[test]

@@ -1,0 +1,6 @@
+//! Checks of settings: a probability outside of its range would bias an estimate without a sign of it.
+
+/// Panics unless the probability `p`, which is called `name`, is in (0, 1].
+pub fn assert_probability(name: &str, p: f64) {
+    assert!(0.0 < p && p <= 1.0, "{name} must be in (0, 1], but is {p}");
+}

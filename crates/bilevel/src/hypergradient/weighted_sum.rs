@@ -1,0 +1,106 @@
+//! Σ_k w_k g_k of a draw, collected along the backward walk.
+//!
+//! g_k = h_k + (∂V/∂θ)ᵀ v_{r−k} is linear in the state (v, h) of the walk. So the weighted states are added up, and V is
+//! differentiated once, for their sum. Only a draw that is observed needs each g_k, and so differentiates V for each.
+
+use super::outer_gradient::OuterGradient;
+use super::{Draw, PartialGradient};
+use crate::{params::Params, problem::Bilevel};
+
+/// Σ_k w_k g_k up to the current depth.
+pub struct WeightedSum<'a, P> {
+    draw: &'a Draw,
+    problem: &'a P,
+    outer: &'a Params,
+    /// Σ_k w_k (v_{r−k}, h_k), unless the draw is observed.
+    total: Option<OuterGradient>,
+    /// The state at each depth, if the draw is observed.
+    states: Vec<State>,
+}
+
+/// (v_{r−k}, h_k), k = `depth`, of the tasks that sum g_k.
+struct State {
+    depth: usize,
+    tasks: Vec<usize>,
+    gradient: OuterGradient,
+}
+
+impl<'a, P: Bilevel> WeightedSum<'a, P> {
+    /// The empty sum, for θ = `outer` with the problem's task axis.
+    pub fn new(draw: &'a Draw, problem: &'a P, outer: &'a Params) -> Self {
+        Self { draw, problem, outer, total: None, states: Vec::new() }
+    }
+
+    /// Adds g_k, k = `depth`, for the tasks that sum it; `state` is (v_{r−k}, h_k) of all tasks.
+    pub fn add(&mut self, depth: usize, state: &OuterGradient) {
+        let tasks = self.draw.summed(depth);
+        if tasks.is_empty() {
+            return;
+        }
+        if self.draw.observes() {
+            let gradient = state.select(&tasks);
+            return self.states.push(State { depth, tasks, gradient });
+        }
+        let Some(weights) = weights(self.draw, depth, &tasks) else { return };
+        let weighted = state.select(&tasks).scale(&weights);
+        self.total = Some(match self.total.take() {
+            None if tasks.len() == self.draw.tasks() => weighted,
+            total => total.unwrap_or_else(|| state.zeros_like()).add_at(&tasks, weighted, self.outer),
+        });
+    }
+
+    /// Adds the gradient of an outer loss that the walk passes at `depth` to each g_k with k < `depth`, which has been added
+    /// without it.
+    pub fn pass(&mut self, depth: usize, passed: &OuterGradient) {
+        if self.draw.observes() {
+            for State { tasks, gradient, .. } in &mut self.states {
+                *gradient = gradient.clone() + passed.select(tasks);
+            }
+            return;
+        }
+        let weight = |task| (0..depth).map(|depth| self.draw.weight(depth, task)).sum();
+        let weights: Vec<f64> = (0..self.draw.tasks()).map(weight).collect();
+        if weights.iter().any(|weight| *weight != 0.0) {
+            let weighted = passed.clone().scale(&weights);
+            self.total = Some(match self.total.take() {
+                Some(total) => total + weighted,
+                None => weighted,
+            });
+        }
+    }
+
+    /// The sum after the last depth, in θ's shape, and each g_k if the draw is observed.
+    pub fn finish(self) -> (Params, Vec<PartialGradient>) {
+        let Self { draw, problem, outer, total, states } = self;
+        if !draw.observes() {
+            let total = total.map(|total| total.in_theta(problem, outer));
+            return (total.unwrap_or_else(|| outer.zeros_like()), Vec::new());
+        }
+        let in_theta = |State { depth, tasks, gradient }| {
+            let gradient = gradient.in_theta(&problem.select(&tasks), &outer.select(&tasks));
+            PartialGradient { depth, tasks, gradient }
+        };
+        let partial_gradients: Vec<PartialGradient> = states.into_iter().map(in_theta).collect();
+        (sum_of(&partial_gradients, draw, outer), partial_gradients)
+    }
+}
+
+/// Σ_k w_k g_k of the g_k in `partial_gradients`.
+fn sum_of(partial_gradients: &[PartialGradient], draw: &Draw, outer: &Params) -> Params {
+    let mut sum: Option<Params> = None;
+    for PartialGradient { depth, tasks, gradient } in partial_gradients {
+        let Some(weights) = weights(draw, *depth, tasks) else { continue };
+        let weighted = gradient.clone().scale(&weights);
+        sum = Some(match sum.take() {
+            None if tasks.len() == draw.tasks() => weighted,
+            sum => sum.unwrap_or_else(|| outer.zeros_like()).add_at(tasks, weighted),
+        });
+    }
+    sum.unwrap_or_else(|| outer.zeros_like())
+}
+
+/// The weight of g_k, k = `depth`, of each of `tasks`; `None` if all are zero.
+fn weights(draw: &Draw, depth: usize, tasks: &[usize]) -> Option<Vec<f64>> {
+    let weights: Vec<f64> = tasks.iter().map(|task| draw.weight(depth, *task)).collect();
+    weights.iter().any(|weight| *weight != 0.0).then_some(weights)
+}
