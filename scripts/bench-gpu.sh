@@ -4,12 +4,12 @@
 #
 # METABURN: the metaburn program, with the backends to measure. If unset, it is built with FEATURES
 # (vulkan,cuda by default). PEERS and PEERS_PYTHON: see compare.sh; the Python needs jax[cuda13] and torch.
-# --quick tests the script on a tiny network, also on a software GPU. --rounds and --raw: see compare.sh.
+# --quick tests the script on a tiny network, also on a software GPU. --rounds and --raw: see compare.sh. Paths are
+# relative to the folder in which the script is called.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 
 FEATURES="${FEATURES:-vulkan,cuda}"
-source scripts/program.sh
+source "$(dirname "$0")/program.sh"
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null ||
     echo "no NVIDIA GPU answers (nvidia-smi)"
 
@@ -23,9 +23,9 @@ if [[ " $* " == *" --quick "* ]]; then
     arguments+=(--rounds 1)
 fi
 status=0
-python3 scripts/check_gpu.py "$METABURN" || status=$?
+python3 "$root/scripts/check_gpu.py" "$METABURN" || status=$?
 echo
-python3 scripts/compare.py "${arguments[@]}" "$@" || status=$?
+python3 "$root/scripts/compare.py" "${arguments[@]}" "$@" || status=$?
 
 echo
 profiled=("$METABURN" bench --config L --estimator exact --reps 5 --backend cuda)

@@ -288,7 +288,7 @@ def main():
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
     if shutil.which(options.metaburn) is None:
-        parser.error(f"{options.metaburn} is no program")
+        parser.error(f"{options.metaburn} is not an executable file")
     programs = Programs(options)
     cases = cpu_cases(programs) if options.machine == "cpu" else gpu_cases(programs)
     found, failed = measure(cases, options.rounds, options.raw)

@@ -6,8 +6,8 @@
 # dependencies, python3 by default. METABURN: the metaburn program; built if unset.
 # --net maxpool (Conv4 with max-pooling, which the other programs must offer by the same option),
 # --isa avx2 (holds both sides to it), --rounds N (3), --full (all programs, and UFOM), --raw FILE (every line as printed), --quick (a short test).
+# Paths are relative to the folder in which the script is called.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 
 peers="${PEERS:-}"
 if [[ $# -gt 0 && $1 != --* ]]; then
@@ -15,8 +15,9 @@ if [[ $# -gt 0 && $1 != --* ]]; then
     shift
 fi
 if [[ -z $peers || ! -f $peers/jax_maml.py ]]; then
-    echo "error: ${peers:-no folder} with jax_maml.py and torch_maml.py; name it: scripts/compare.sh FOLDER" >&2
-    echo "docs/speed.md describes them" >&2
+    lacking="${peers:+$peers does not contain jax_maml.py}"
+    echo "error: ${lacking:-no folder with jax_maml.py was given}; pass its folder: scripts/compare.sh FOLDER" >&2
+    echo "docs/speed.md describes the programs in it" >&2
     exit 1
 fi
 python="${PEERS_PYTHON:-python3}"
@@ -26,5 +27,5 @@ if ! reason=$("$python" -c 'import jax, optax, numpy' 2>&1); then
     echo "  python3 -m venv VENV && VENV/bin/pip install jax optax numpy    # for --full: torch higher too" >&2
     exit 1
 fi
-source scripts/program.sh
-exec python3 scripts/compare.py cpu --metaburn "$METABURN" --peers "$peers" --python "$python" "$@"
+source "$(dirname "$0")/program.sh"
+exec python3 "$root/scripts/compare.py" cpu --metaburn "$METABURN" --peers "$peers" --python "$python" "$@"

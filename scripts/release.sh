@@ -4,8 +4,23 @@
 # virtual environment: scripts/release.sh [CARGO OPTIONS, such as --no-default-features]
 # Needs Python with its venv module. maturin and auditwheel are installed into a temporary environment from PyPI, unless
 # RELEASE_PYTHON names a Python that has them. RELEASE_LEARNERS="NAME=RUN_DIR …" also packs trained learners, each the best
-# checkpoint of a run, as dist/NAME.safetensors for `metaburn import`. Nothing is published.
+# checkpoint of a run, as dist/NAME.safetensors for `metaburn import`. Both paths are relative to the folder in which the
+# script is called. Nothing is published.
 set -euo pipefail
+
+# The paths that the user gave, made absolute before the script goes to the repository. A Python without a slash is looked up in
+# PATH; the link to it in a virtual environment is kept.
+python=${RELEASE_PYTHON:-}
+[[ $python != */* || $python == /* ]] || python=$PWD/$python
+learners=()
+for learner in ${RELEASE_LEARNERS:-}; do
+    run_dir=${learner#*=}
+    if [[ $learner != ?*=?* || ! -d $run_dir ]]; then
+        echo "error: RELEASE_LEARNERS has $learner, which is not NAME=RUN_DIR with the folder of a run" >&2
+        exit 1
+    fi
+    learners+=("${learner%%=*}=$(realpath "$run_dir")")
+done
 cd "$(dirname "$0")/.."
 
 began=$SECONDS
@@ -56,7 +71,6 @@ echo "program $(du -h "$program" | cut -f 1), archive $(du -h "dist/$name.tar.gz
 
 # The wheel. maturin calls Cargo with the same profile, features and target directory, so nothing is compiled again. It
 # names the oldest C library that the program runs on in the wheel's tag; auditwheel checks that.
-python=${RELEASE_PYTHON:-}
 if [[ -z $python ]]; then
     python3 -m venv "$scratch/tools"
     python=$scratch/tools/bin/python
@@ -90,7 +104,7 @@ echo "it trains after pip install in a fresh environment; wheel $(du -h "$wheel"
 
 # Trained learners. The wheel's program must be able to import them where there are no images.
 mkdir "$scratch/elsewhere"
-for learner in ${RELEASE_LEARNERS:-}; do
+for learner in "${learners[@]}"; do
     file=${learner%%=*}.safetensors
     "$program" export "${learner#*=}" --checkpoint best -o "dist/$file"
     (cd dist && sha256sum "$file" >"$file.sha256")

@@ -2,7 +2,7 @@
 # Times outer steps on 1, 2, 4, … ranks: with the same meta-batch (strong scaling) and with the same tasks for each rank (weak
 # scaling), fits what a step costs, and predicts from that steps on up to 64 hosts: scripts/scaling.sh [CONFIG] [--set KEY=VALUE …]
 #
-# On a cluster, run it in an allocation of all its nodes. Variables:
+# On a cluster, run it in an allocation of all its nodes. Paths are relative to the folder in which it is called. Variables:
 # METABURN  a program built with --features mpi; if unset, it is built
 # RANKS     numbers of ranks (default: powers of two up to the cores)
 # THREADS   threads of each rank (default 1)
@@ -10,13 +10,12 @@
 # STEPS     outer steps of each measurement (default 30)
 # LAUNCH    the launcher, without its number of ranks (default: mpirun --bind-to none)
 # EXCHANGE  ms of one mean between two ranks, for the prediction; if unset, the benchmark `ranks` is built and measures it
-# FIXED     ms of a step besides its tasks, for the prediction; if unset, that of the fit, which is noise beside long tasks. With
-#           --set task.ways=2 --set inner.steps=1 it can be told
+# FIXED     ms of a step besides its tasks, for the prediction; if unset, that of the fit, which is noise beside long tasks. It can
+#           be measured with --set task.ways=2 --set inner.steps=1
 set -euo pipefail
-cd "$(dirname "$0")/.."
 
 FEATURES="${FEATURES:-mpi}"
-source scripts/program.sh
+source "$(dirname "$0")/program.sh"
 THREADS="${THREADS:-1}" TASKS="${TASKS:-4}" STEPS="${STEPS:-30}"
 LAUNCH="${LAUNCH:-mpirun --bind-to none}"
 if [[ -z ${RANKS:-} ]]; then
@@ -26,7 +25,7 @@ fi
 most=1
 for count in $RANKS; do ((count > most)) && most=$count; done
 
-exchange="${EXCHANGE:-$(RANKS=2 LAUNCH="$LAUNCH" cargo bench --quiet --features mpi --bench ranks |
+exchange="${EXCHANGE:-$(cd "$root" && RANKS=2 LAUNCH="$LAUNCH" cargo bench --quiet --features mpi --bench ranks |
     awk -F'|' '/mean among processes/ { print $3 / 1000 }')}"
 
 work=$(mktemp -d)

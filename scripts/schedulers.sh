@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does the four runs of a small sweep by each scheduler that is installed, as docs/clusters.md says, and compares the table with
+# Runs the four runs of a small sweep under each installed scheduler, as docs/clusters.md describes, and compares the table with
 # that of the same sweep without a scheduler: scripts/schedulers.sh PROGRAM [parallel] [hyperqueue] [slurm]
 #
 # Slurm is started for the purpose, on this machine alone, with its files in a temporary folder; that needs root and munged. One job
@@ -11,17 +11,56 @@ program="$(realpath "$1")"
 shift
 schedulers=("$@")
 [ $# -gt 0 ] || schedulers=(parallel hyperqueue slurm)
+# A path to Python is relative to the folder in which the script is called.
+hq_python="${HQ_PYTHON:-python3}"
+[[ $hq_python != */* || $hq_python == /* ]] || hq_python="$PWD/$hq_python"
 
 work="$(mktemp -d)"
 processes=()
 finish() {
-    [ -z "${array:-}" ] || { scancel "$array" && sleep 2; } 2>/dev/null || true
+    [ -z "${array:-}" ] || { timeout 20 scancel "$array" && sleep 2; } >/dev/null 2>&1 || true
     for process in "${processes[@]}"; do kill "$process" 2>/dev/null || true; done
+    wait_for 10 all_ended || kill -9 "${processes[@]}" 2>/dev/null || true
     wait || true
     rm -rf "$work"
 }
 trap finish EXIT
 cd "$work"
+
+# Whether none of the daemons runs any more; `kill` succeeds if it reaches one of them.
+all_ended() { ! kill -0 "${processes[@]}"; }
+
+# wait_for SECONDS COMMAND…: waits until the command succeeds; fails if it does not within that time.
+wait_for() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < end)) || return 1
+        sleep 0.2
+    done
+}
+
+# give_up REASON LOG…: ends the script, and shows the ends of the logs, which are deleted with the folder.
+give_up() {
+    echo "$1" >&2
+    shift
+    show "$@"
+    exit 1
+}
+
+show() {
+    local log
+    for log in "$@"; do
+        [ ! -s "$log" ] || { echo "--- $log:" && tail -n 20 "$log"; } >&2
+    done
+}
+
+# logged LOG COMMAND…: runs the command with its output in LOG, which is shown if it fails.
+logged() {
+    local log="$1"
+    shift
+    "$@" >"$log" 2>&1 || give_up "this failed: $*" "$log"
+}
 
 cat >sweep.toml <<'TOML'
 seeds = [0, 1]
@@ -44,15 +83,19 @@ TOML
 # The table without its last column, the seconds.
 table() { sed -E 's/\|[^|]*\|$//' "$1/table.md"; }
 
-"$program" sweep sweep.toml --out plain >/dev/null 2>&1
+logged plain.log "$program" sweep sweep.toml --out plain
+# Seconds that a scheduler may take for the same runs: ten times as many, and some minutes in which nothing is trained, such as
+# the two that Slurm lets pass before it starts a requeued job.
+limit=$((300 + 10 * SECONDS))
 failed=0
 compare() {
     # The sweep would train what the scheduler left out.
-    if "$program" sweep sweep.toml --out "$1" --list --json | grep '"state":"open"' >/dev/null; then
+    logged "$1-list.log" "$program" sweep sweep.toml --out "$1" --list --json
+    if grep -q '"state":"open"' "$1-list.log"; then
         echo "$1: not every run was trained" >&2
         failed=1
     fi
-    "$program" sweep sweep.toml --out "$1" >/dev/null 2>&1
+    logged "$1-table.log" "$program" sweep sweep.toml --out "$1"
     if diff <(table plain) <(table "$1"); then
         echo "$1: the table is that of the sweep without a scheduler"
     else
@@ -65,8 +108,10 @@ with_parallel() {
     for tool in parallel jq; do
         command -v "$tool" >/dev/null || { echo "parallel: SKIPPED, $tool is not installed"; return; }
     done
-    "$program" sweep sweep.toml --out parallel --list --json | jq -r '.runs[].name' |
-        parallel --jobs 2 --joblog parallel.log "$program" sweep sweep.toml --out parallel --only {} >/dev/null 2>&1
+    "$program" sweep sweep.toml --out parallel --list --json 2>parallel-names.log | jq -r '.runs[].name' >names ||
+        give_up "parallel: the runs cannot be listed" parallel-names.log
+    logged parallel-runs.log \
+        parallel --jobs 2 --joblog parallel.log "$program" sweep sweep.toml --out parallel --only {} <names
     compare parallel
 }
 
@@ -77,13 +122,14 @@ with_hyperqueue() {
         export HQ_SERVER_DIR="$work/hq"
         hq server start >hq-server.log 2>&1 &
         processes+=($!)
-        until hq server info >/dev/null 2>&1; do sleep 0.2; done
+        wait_for 60 hq server info || give_up "hyperqueue: its server did not start" hq-server.log
         hq worker start --cpus 2 >hq-worker.log 2>&1 &
         processes+=($!)
-        hq submit --array 0-3 --cpus 1 --wait --stdout none --stderr none -- \
-            bash -c '"$@" "$HQ_TASK_ID"' each "${only[@]}" >hq-submit.log 2>&1
-    elif "${HQ_PYTHON:-python3}" -c "import hyperqueue" 2>/dev/null; then
-        "${HQ_PYTHON:-python3}" - "${only[@]}" <<'PYTHON' >hq.log 2>&1
+        timeout "$limit" hq submit --array 0-3 --cpus 1 --wait --stdout none --stderr none -- \
+            bash -c '"$@" "$HQ_TASK_ID"' each "${only[@]}" >hq-submit.log 2>&1 ||
+            give_up "hyperqueue: its jobs failed, or took more than $limit s" hq-{submit,worker,server}.log
+    elif "$hq_python" -c "import hyperqueue" 2>/dev/null; then
+        timeout "$limit" "$hq_python" - "${only[@]}" <<'PYTHON' >hq.log 2>&1 ||
 import sys
 from hyperqueue import Job, LocalCluster
 from hyperqueue.cluster import WorkerConfig
@@ -96,6 +142,7 @@ with LocalCluster() as cluster:
     client = cluster.client()
     client.wait_for_jobs([client.submit(job)])
 PYTHON
+            give_up "hyperqueue: its jobs failed, or took more than $limit s" hq.log
     else
         echo "hyperqueue: SKIPPED, there is neither hq nor Python's hyperqueue (HQ_PYTHON)"
         return
@@ -124,16 +171,23 @@ JOB
     # Once it trains, the first job is told to stop.
     local metrics job
     metrics="slurm/$("$program" sweep sweep.toml --out slurm --list --json | jq -r '.runs[0].name')/metrics.jsonl"
-    until [ -s "$metrics" ]; do sleep 0.1; done
+    wait_for "$limit" test -s "$metrics" ||
+        give_up "slurm: the first job has not trained within $limit s" slurm-0.log daemon/*.log
     job="$(squeue --noheader --array --states=R --format='%A %K' | awk '$2 == 0 { print $1 }')"
     # A job that Slurm has only just started cannot be told anything yet.
     for _ in $(seq 50); do scancel --signal=TERM "$job" 2>/dev/null && break || sleep 0.2; done
-    until [ -z "$(squeue --noheader --jobs "$array" 2>/dev/null)" ]; do sleep 1; done
-    grep -q "stopped and saved; requeued" slurm-0.log || { echo "slurm: no job was requeued" >&2; failed=1; }
+    wait_for "$limit" queue_is_empty ||
+        give_up "slurm: its jobs have not ended within $limit s" slurm-[0-3].log daemon/*.log
+    grep -q "stopped and saved; requeued" slurm-0.log ||
+        { echo "slurm: no job was requeued" >&2; show slurm-0.log; failed=1; }
     jq --slurp --exit-status 'last.step > 0' "${metrics%/*}/sessions.jsonl" >/dev/null ||
-        { echo "slurm: the requeued job began anew" >&2; failed=1; }
+        { echo "slurm: the requeued job began anew" >&2; show slurm-0.log; failed=1; }
     compare slurm
 }
+
+queue_is_empty() { [ -z "$(squeue --noheader --jobs "$array" 2>/dev/null)" ]; }
+
+node_is_up() { sinfo --noheader --format=%T | grep -E '^(idle|mixed)'; }
 
 # A controller and a node on this machine.
 start_slurm() {
@@ -141,7 +195,7 @@ start_slurm() {
     dd if=/dev/urandom bs=1 count=1024 of=munge/key status=none && chmod 400 munge/key
     chmod 755 "$work"
     munged --force --foreground --key-file="$work/munge/key" --socket="$work/munge.socket" --pid-file="$work/munge/pid" \
-        --seed-file="$work/munge/seed" --log-file="$work/munge/log" >/dev/null 2>&1 &
+        --seed-file="$work/munge/seed" --log-file="$work/munge/log" >munge/out 2>&1 &
     processes+=($!)
     cat >daemon/slurm.conf <<CONF
 ClusterName=local
@@ -167,18 +221,12 @@ NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$(nproc) State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES State=UP
 CONF
     export SLURM_CONF="$work/daemon/slurm.conf"
-    until [ -S munge.socket ]; do sleep 0.2; done
-    slurmctld -D >/dev/null 2>&1 &
+    wait_for 30 test -S munge.socket || give_up "slurm: munged did not start" munge/log munge/out
+    slurmctld -D >daemon/slurmctld.out 2>&1 &
     processes+=($!)
-    slurmd -D >/dev/null 2>&1 &
+    slurmd -D >daemon/slurmd.out 2>&1 &
     processes+=($!)
-    for _ in $(seq 100); do
-        sinfo --noheader --format=%T 2>/dev/null | grep -qE '^(idle|mixed)' && return
-        sleep 0.3
-    done
-    echo "slurm: its node did not start" >&2
-    tail -5 daemon/*.log >&2
-    exit 1
+    wait_for 30 node_is_up || give_up "slurm: its node did not start" daemon/*.log daemon/*.out
 }
 
 for scheduler in "${schedulers[@]}"; do

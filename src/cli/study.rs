@@ -1,7 +1,7 @@
 //! `metaburn study`: a subcommand for every study in the library's list.
 
 use super::exit;
-use super::progress::{BETWEEN_LINES, PARTS, share_bar};
+use super::progress::{BETWEEN_LINES, PARTS, Pace, duration, share_bar};
 use super::resume::{arguments, program};
 use super::setup::Setup;
 use super::{Outcome, launch, output};
@@ -236,9 +236,11 @@ fn list() -> Outcome {
 /// Shows a study's progress and messages on standard error.
 struct Terminal {
     bar: ProgressBar,
-    /// When the first piece of this session started, and the share that was done by then.
-    start: Option<(Instant, f64)>,
+    pace: Pace,
+    /// When the first piece of this session started.
+    began: Option<Instant>,
     last_line: Instant,
+    last_note: String,
 }
 
 impl Terminal {
@@ -251,28 +253,48 @@ impl Terminal {
             std::process::exit(i32::from(exit::INTERRUPTED));
         });
         let bar = if std::io::stderr().is_terminal() { share_bar() } else { ProgressBar::hidden() };
-        Self { bar, start: None, last_line: Instant::now() }
+        Self { bar, pace: Pace::default(), began: None, last_line: Instant::now(), last_note: String::new() }
     }
-}
 
-impl Observer for Terminal {
-    fn progress(&mut self, key: &str, done: f64) {
-        let (start, from) = *self.start.get_or_insert_with(|| (Instant::now(), done));
-        let pace = (done - from) / start.elapsed().as_secs_f64();
-        let left = match pace > 0.0 {
-            true => super::progress::duration((1.0 - done).max(0.0) / pace),
-            false => "?".into(),
-        };
-        let text = format!("{key}, {left} left");
-        self.bar.set_position((done * PARTS as f64) as u64);
-        self.bar.set_message(text.clone());
+    /// Shows that the piece called `key` is running, and the time left.
+    fn show_piece(&mut self, key: &str) {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        let left = self.pace.seconds_left(began.elapsed().as_secs_f64());
+        self.show(format!("{key}, {} left", left.map_or_else(|| "?".into(), duration)));
+    }
+
+    /// Shows `text` beside the bar, or without a terminal in a line every ten seconds.
+    fn show(&mut self, text: String) {
+        let done = self.pace.done();
         if self.bar.is_hidden() && self.last_line.elapsed() >= BETWEEN_LINES {
             self.last_line = Instant::now();
             output::say(format_args!("{:.0} % done: {text}", 100.0 * done));
         }
+        self.bar.set_position((done * PARTS as f64) as u64);
+        self.bar.set_message(text);
+    }
+}
+
+impl Observer for Terminal {
+    fn starts(&mut self, key: &str, done: f64) {
+        self.pace.starts_at(done);
+        self.show_piece(key);
+    }
+
+    fn progress(&mut self, key: &str, done: f64) {
+        self.pace.moves_to(done);
+        self.show_piece(key);
+    }
+
+    fn loading(&mut self, done: usize, all: usize) {
+        self.show(format!("{done}/{all} images decoded"));
     }
 
     fn note(&mut self, text: &str) {
-        self.bar.suspend(|| output::say(text));
+        // Each run of a study says the same of its images.
+        if self.last_note != text {
+            self.last_note = text.into();
+            self.bar.suspend(|| output::say(text));
+        }
     }
 }

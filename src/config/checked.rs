@@ -76,6 +76,19 @@ impl Config {
         config
     }
 
+    /// The same configuration for the place of `other`: its backend, threads and graphs, and where the data are.
+    #[must_use]
+    pub fn placed_as(&self, other: &Self) -> Self {
+        let mut config =
+            Self { backend: other.backend, threads: other.threads, graphs: other.graphs, ..self.clone() };
+        if let (Some(data), Some(place)) = (&mut config.data, &other.data) {
+            data.path.clone_from(&place.path);
+            data.list.clone_from(&place.list);
+            data.cache.clone_from(&place.cache);
+        }
+        config
+    }
+
     /// Loads and checks the file at `path`, or the built-in default if there is no path. `overrides` of the
     /// form `key=value` replace its values.
     ///

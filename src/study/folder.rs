@@ -30,6 +30,20 @@ pub struct Folder {
     _lock: Lock,
 }
 
+/// What the records in a folder depend on.
+#[derive(Clone, Copy)]
+pub struct Basis<'a> {
+    /// Name of the study.
+    pub study: &'a str,
+    /// Its settings, a JSON object.
+    pub settings: &'a Value,
+    /// Key of an object in the settings to which entries can be added later.
+    pub growing: Option<&'a str>,
+}
+
+/// Settings that change no record. They may differ between the machines that share a folder.
+const INCIDENTAL: [&str; 2] = ["threads", "graphs"];
+
 /// A record, and how many seconds its computation took.
 #[derive(Serialize, Deserialize)]
 pub struct StoredRecord<R> {
@@ -38,11 +52,11 @@ pub struct StoredRecord<R> {
 }
 
 impl Folder {
-    /// Opens and locks `path` for the study called `name` with `settings`, a JSON object.
+    /// Opens and locks `path` for the study that `basis` describes.
     ///
     /// # Errors
     /// Returns an error if it cannot be written, is in use, or holds records of another study or of other settings.
-    pub fn open(path: &Path, name: &str, settings: &Value) -> Result<Self, Error> {
+    pub fn open(path: &Path, basis: Basis) -> Result<Self, Error> {
         let folder = Self::locked(path, Lock::take)?;
         for folder in folders(path) {
             atomic_file::sweep(&folder).map_err(failed("sweep", &folder))?;
@@ -50,7 +64,7 @@ impl Folder {
         let list = |name| fs::read_dir(folder.path.join(name));
         let has_files =
             ["records", "work"].iter().any(|name| list(name).is_ok_and(|mut files| files.next().is_some()));
-        folder.check_settings(name, settings, has_files)?;
+        folder.check_settings(basis, has_files)?;
         Ok(folder)
     }
 
@@ -58,10 +72,10 @@ impl Folder {
     ///
     /// # Errors
     /// Returns an error in the cases of [`Self::open`].
-    pub fn open_for_a_piece(path: &Path, name: &str, settings: &Value) -> Result<Self, Error> {
+    pub fn open_for_a_piece(path: &Path, basis: Basis) -> Result<Self, Error> {
         let folder = Self::locked(path, Lock::share)?;
         // Another process may be computing the first piece with the settings that it wrote.
-        folder.check_settings(name, settings, true)?;
+        folder.check_settings(basis, true)?;
         Ok(folder)
     }
 
@@ -76,16 +90,26 @@ impl Folder {
         Ok(Self { path: path.into(), _lock: lock })
     }
 
-    /// Writes `study.json`, or checks it if there is one that `binds`.
-    fn check_settings(&self, name: &str, settings: &Value, binds: bool) -> Result<(), Error> {
-        let mut wanted = settings.clone();
-        wanted["study"] = json!(name);
+    /// Writes `study.json`, or checks it if there is one that `binds`, and adds the entries that it lacks.
+    fn check_settings(&self, basis: Basis, binds: bool) -> Result<(), Error> {
+        let mut wanted = basis.settings.clone();
+        wanted["study"] = json!(basis.study);
         let found = if binds { read::<Value>(&self.path.join("study.json"))? } else { None };
-        match found.map(|found| differences(&found, &wanted)) {
-            None => self.write("study.json", format!("{wanted:#}\n").as_bytes()),
-            Some(none) if none.is_empty() => Ok(()),
-            Some(differences) => Err(Error::OtherSettings { path: self.path.clone(), differences }),
+        if let Some(mut found) = found {
+            let before = found.clone();
+            if let Some(key) = basis.growing {
+                add_entries(&mut wanted[key], &found[key]);
+                add_entries(&mut found[key], &wanted[key]);
+            }
+            let differences = differences(&found, &wanted);
+            if !differences.is_empty() {
+                return Err(Error::OtherSettings { path: self.path.clone(), differences });
+            }
+            if found == before {
+                return Ok(());
+            }
         }
+        self.write("study.json", format!("{wanted:#}\n").as_bytes())
     }
 
     /// The record of the piece called `key`, if there is one.
@@ -156,10 +180,23 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
     atomic_file::write(path, &[text.as_bytes()]).map_err(failed("write", path))
 }
 
+/// Adds to the object `to` the entries of `from` that it lacks.
+fn add_entries(to: &mut Value, from: &Value) {
+    if let (Value::Object(to), Value::Object(from)) = (to, from) {
+        for (key, value) in from {
+            to.entry(key).or_insert_with(|| value.clone());
+        }
+    }
+}
+
 /// Messages for the settings in which the folder (`there`) and this study (`here`) differ.
 pub fn differences(there: &Value, here: &Value) -> Vec<String> {
+    let changes_records = |difference: &Difference| {
+        let name = difference.key.rsplit('.').next().unwrap_or_default();
+        !INCIDENTAL.contains(&name)
+    };
     let said = |Difference { key, first, second }| format!("{key} is {first} there and {second} here");
-    settings::differences(there, here).into_iter().map(said).collect()
+    settings::differences(there, here).into_iter().filter(changes_records).map(said).collect()
 }
 
 /// For `map_err`: an I/O error with the action and the path.
@@ -171,10 +208,38 @@ pub fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) 
 mod tests {
     use super::*;
 
+    fn basis(settings: &Value) -> Basis<'_> {
+        Basis { study: "quadratic", settings, growing: Some("methods") }
+    }
+
+    #[test]
+    fn entries_of_a_growing_object_are_added_and_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |methods| {
+            let settings = json!({ "starts": 4, "threads": 1, "methods": methods });
+            Folder::open(folder.path(), basis(&settings))
+        };
+        open(json!({ "a": { "q": 1 } }))
+            .unwrap()
+            .store("one", &StoredRecord { seconds: 1.0, record: 1 })
+            .unwrap();
+        open(json!({ "b": { "q": 2 } })).unwrap();
+        let stored: Value = read(&folder.path().join("study.json")).unwrap().unwrap();
+        assert_eq!(stored["methods"], json!({ "a": { "q": 1 }, "b": { "q": 2 } }));
+        let error = open(json!({ "a": { "q": 3 } })).err().unwrap().to_string();
+        assert!(
+            error.contains("methods.a.q is 1 there and 3 here") && !error.contains("methods.b"),
+            "{error}"
+        );
+        // Threads change no record.
+        let settings = json!({ "starts": 4, "threads": 8, "methods": {} });
+        Folder::open(folder.path(), basis(&settings)).unwrap();
+    }
+
     #[test]
     fn open_refuses_other_settings_and_names_them() {
         let folder = tempfile::tempdir().unwrap();
-        let open = |settings| Folder::open(folder.path(), "quadratic", &settings);
+        let open = |settings| Folder::open(folder.path(), basis(&settings));
         // Without records other settings replace the old ones.
         open(json!({ "starts": 4, "rates": [0.1] })).unwrap();
         let first = open(json!({ "starts": 5, "rates": [0.1] })).unwrap();
@@ -191,21 +256,20 @@ mod tests {
     #[test]
     fn pieces_that_run_at_the_same_time_have_the_same_settings() {
         let folder = tempfile::tempdir().unwrap();
-        let open =
-            |starts| Folder::open_for_a_piece(folder.path(), "quadratic", &json!({ "starts": starts }));
+        let open = |starts| Folder::open_for_a_piece(folder.path(), basis(&json!({ "starts": starts })));
         let first = open(4).unwrap();
         open(4).unwrap();
         assert!(matches!(open(5), Err(Error::OtherSettings { .. })));
         drop(first);
         // Nothing was recorded.
-        Folder::open(folder.path(), "quadratic", &json!({ "starts": 5 })).unwrap();
+        Folder::open(folder.path(), basis(&json!({ "starts": 5 }))).unwrap();
     }
 
     #[test]
     fn open_refuses_a_folder_in_use() {
         let folder = tempfile::tempdir().unwrap();
-        let held = Folder::open(folder.path(), "bias", &json!({})).unwrap();
-        let second = Folder::open(folder.path(), "bias", &json!({}));
+        let held = Folder::open(folder.path(), basis(&json!({}))).unwrap();
+        let second = Folder::open(folder.path(), basis(&json!({})));
         assert!(matches!(second, Err(Error::InUse { .. })));
         held.store("one", &StoredRecord { seconds: 1.0, record: 2_u32 }).unwrap();
         assert_eq!(held.record::<u32>("one").unwrap().unwrap().record, 2);

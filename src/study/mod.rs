@@ -61,6 +61,9 @@ pub trait Study {
     /// Name, title and description.
     const ABOUT: About;
 
+    /// Key of an object in the settings to which entries can be added later, because records depend on one of them each.
+    const GROWING: Option<&'static str> = None;
+
     /// Everything that records depend on, as a JSON object. Records made with other settings are refused.
     fn settings(&self) -> Value;
 

@@ -1,6 +1,6 @@
 //! Runs a study: the pieces without a record, one after the other, then the conclusion and the report.
 
-use super::folder::{Folder, StoredRecord, failed, has_record};
+use super::folder::{Basis, Folder, StoredRecord, failed, has_record};
 use super::report_page::{self, Finished};
 use super::{Completed, Error, Listed, Study, index};
 use serde::Serialize;
@@ -9,8 +9,15 @@ use std::time::Instant;
 
 /// Receives a study's progress and messages.
 pub trait Observer {
+    /// The piece called `key` starts, or continues where an earlier session left it; `done` is the share of all work done, 0 to 1. What
+    /// is new in it was not done by this session.
+    fn starts(&mut self, key: &str, done: f64) {
+        self.progress(key, done);
+    }
     /// The piece called `key` is running; `done` is the share of all work done, 0 to 1.
     fn progress(&mut self, _key: &str, _done: f64) {}
+    /// Image files are being decoded: `done` of `all` are.
+    fn loading(&mut self, _done: usize, _all: usize) {}
     /// A message that stops nothing.
     fn note(&mut self, _text: &str) {}
 }
@@ -36,9 +43,26 @@ impl Workspace<'_> {
         Ok(&self.folder)
     }
 
+    /// Reports that the work starts at the share `done` of this piece, 0 to 1: what is new in it was done before this session.
+    pub fn starts_at(&mut self, done: f64) {
+        let done = self.of_all_work(done);
+        self.observer.starts(self.key, done);
+    }
+
     /// Reports that the share `done` of this piece is done, 0 to 1.
     pub fn progress(&mut self, done: f64) {
-        self.observer.progress(self.key, self.before + self.share * done.clamp(0.0, 1.0));
+        let done = self.of_all_work(done);
+        self.observer.progress(self.key, done);
+    }
+
+    /// The share of all work that is done with the share `done` of this piece.
+    fn of_all_work(&self, done: f64) -> f64 {
+        self.before + self.share * done.clamp(0.0, 1.0)
+    }
+
+    /// Reports that `done` of `all` image files are decoded.
+    pub fn loading(&mut self, done: usize, all: usize) {
+        self.observer.loading(done, all);
     }
 
     /// Reports a message that stops nothing.
@@ -59,7 +83,7 @@ pub fn run<S: Study>(
     observer: &mut dyn Observer,
 ) -> Result<Finished, Error> {
     let settings = study.settings();
-    let folder = Folder::open(path, S::ABOUT.name, &settings)?;
+    let folder = Folder::open(path, basis::<S>(&settings))?;
     let pieces = study.pieces();
     let total: f64 = pieces.iter().map(|piece| study.weight(piece)).sum();
     let (mut results, mut seconds, mut before) = (Vec::new(), 0.0, 0.0);
@@ -81,6 +105,11 @@ pub fn run<S: Study>(
     report_page::write(&folder, S::ABOUT, &settings, study.conclude(results), seconds, command)
 }
 
+/// What the records of `S` with `settings` depend on.
+fn basis<S: Study>(settings: &serde_json::Value) -> Basis<'_> {
+    Basis { study: S::ABOUT.name, settings, growing: S::GROWING }
+}
+
 /// Computes `piece` and stores its record in `folder`.
 fn compute<S: Study>(
     study: &S,
@@ -88,9 +117,10 @@ fn compute<S: Study>(
     folder: &Folder,
     mut workspace: Workspace,
 ) -> Result<StoredRecord<S::Record>, Error> {
-    workspace.progress(0.0);
+    workspace.starts_at(0.0);
     let started = Instant::now();
     let record = study.run(piece, &mut workspace)?;
+    workspace.progress(1.0);
     let stored = StoredRecord { seconds: started.elapsed().as_secs_f64(), record };
     folder.store(workspace.key, &stored)?;
     Ok(stored)
@@ -129,7 +159,8 @@ pub fn run_piece<S: Study>(
     let keys: Vec<String> = pieces.iter().map(|piece| study.key(piece)).collect();
     let at = index(chosen, &keys)?;
     let (piece, key) = (pieces.swap_remove(at), &keys[at]);
-    let folder = Folder::open_for_a_piece(path, S::ABOUT.name, &study.settings())?;
+    let settings = study.settings();
+    let folder = Folder::open_for_a_piece(path, basis::<S>(&settings))?;
     if folder.record::<S::Record>(key)?.is_some() {
         observer.note(&format!("{key} is done already"));
         return Ok(());

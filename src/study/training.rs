@@ -7,13 +7,14 @@ use crate::train::{Trainer, Watcher};
 use std::cell::OnceCell;
 use std::path::Path;
 
-/// Resumes the run in the directory `path`, or starts one of `config` there if there is none.
+/// Resumes the run in the directory `path` in the place of `config` (backend, threads, paths), or starts one of `config` there
+/// if there is none.
 ///
 /// # Errors
 /// Returns an error if the run is damaged, or its data, backend or directory cannot be used.
 pub fn start_or_resume(path: &Path, config: &Config, watcher: &mut dyn Watcher) -> Result<Trainer, Error> {
     match RunDir::open(path) {
-        Ok((run, stored)) => Ok(Trainer::resume(run, stored, watcher)?),
+        Ok((run, stored)) => Ok(Trainer::resume(run, stored.placed_as(config), watcher)?),
         Err(run::Error::NoRun { .. }) => Ok(Trainer::start(config.clone(), path, watcher)?),
         Err(error) => Err(error.into()),
     }
@@ -22,16 +23,18 @@ pub fn start_or_resume(path: &Path, config: &Config, watcher: &mut dyn Watcher) 
 /// The progress of the piece, from a step's record and the run's progress after it.
 type Share = dyn Fn(&StepRecord, f64) -> f64;
 
-/// Reports the progress and the warnings of a run to a workspace.
+/// Reports the progress, the notes and the warnings of a run to a workspace.
 pub struct TrainingProgress<'a, 'b> {
     workspace: &'a mut Workspace<'b>,
     share: Box<Share>,
+    /// Whether the share of the next step may include steps of earlier sessions.
+    may_resume: bool,
 }
 
 impl<'a, 'b> TrainingProgress<'a, 'b> {
     /// For a run that is the share `share` of the piece, its first part.
     pub fn new(workspace: &'a mut Workspace<'b>, share: f64) -> Self {
-        Self { workspace, share: Box::new(move |_, progress| share * progress) }
+        Self { workspace, share: Box::new(move |_, progress| share * progress), may_resume: true }
     }
 
     /// For a run that is trained to outer step `until`, from the first step that it reports.
@@ -41,13 +44,26 @@ impl<'a, 'b> TrainingProgress<'a, 'b> {
             let from = first.get_or_init(|| record.step.saturating_sub(1));
             record.step.saturating_sub(*from) as f64 / until.saturating_sub(*from).max(1) as f64
         };
-        Self { workspace, share: Box::new(share) }
+        Self { workspace, share: Box::new(share), may_resume: false }
     }
 }
 
 impl Watcher for TrainingProgress<'_, '_> {
+    fn loading(&mut self, done: usize, all: usize) {
+        self.workspace.loading(done, all);
+    }
+
     fn step(&mut self, record: &StepRecord, progress: f64) {
-        self.workspace.progress((self.share)(record, progress));
+        let done = (self.share)(record, progress);
+        if std::mem::take(&mut self.may_resume) {
+            self.workspace.starts_at(done);
+        } else {
+            self.workspace.progress(done);
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        self.workspace.note(text);
     }
 
     fn warning(&mut self, text: &str) {

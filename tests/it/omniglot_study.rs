@@ -102,10 +102,16 @@ fn what_the_study_cannot_compare_is_refused() {
         ("--settings 7w1s", "it must be one of 5w1s, 5w5s, 20w1s, 20w5s"),
         ("--methods exact", "it must be one of recipe, prototypes, maml, first-order"),
         ("--seeds 0", "from 1"),
-        ("--set eval.every=0", "eval.every"),
-        // One of the settings that one run of prototypes is tested in; refused before training.
-        ("--methods prototypes --set eval.queries=17", "5 support and 17 query images"),
+        ("--set eval.every=0", "eval.every = 0"),
+        ("--set outer.steps=4 --set eval.every=5", "eval.every to at most 4"),
     ] {
         run(folder.path(), &format!("{STUDY} {more}")).refused(&[words]);
+    }
+    // One of the settings that one run of prototypes is tested in; refused before training, after a note on the split.
+    let more = "--methods prototypes --set eval.queries=17";
+    let ran = run(folder.path(), &format!("{STUDY} {more}"));
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    for words in ["split ", "error: ", "5 support and 17 query images"] {
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
     }
 }

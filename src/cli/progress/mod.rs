@@ -7,11 +7,13 @@ mod dashboard;
 #[cfg(not(all(unix, feature = "dashboard")))]
 #[path = "no_dashboard.rs"]
 mod dashboard;
+mod pace;
 mod signals;
 #[cfg(all(unix, feature = "dashboard"))]
 mod whole_screen;
 
 pub use counter::Counter;
+pub use pace::Pace;
 
 use super::output::say;
 use bilevel::Budget;
@@ -253,10 +255,16 @@ fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
     }
 }
 
-/// `seconds` as text, in minutes and seconds.
+/// `seconds` as text, in the two largest units that it reaches.
 pub fn duration(seconds: f64) -> String {
-    let (minutes, seconds) = (seconds as u64 / 60, seconds as u64 % 60);
-    if minutes > 0 { format!("{minutes} min {seconds:02} s") } else { format!("{seconds} s") }
+    let all = seconds as u64;
+    let (days, hours, minutes, seconds) = (all / 86_400, all / 3600 % 24, all / 60 % 60, all % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {seconds:02} s"),
+        (0, _, _) => format!("{hours} h {minutes:02} min"),
+        _ => format!("{days} d {hours:02} h"),
+    }
 }
 
 impl Watcher for Terminal {
@@ -340,5 +348,26 @@ impl Watcher for Terminal {
             _ => false,
         };
         requested || signals::interrupted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_have_the_two_largest_units() {
+        for (seconds, text) in [
+            (0.4, "0 s"),
+            (59.9, "59 s"),
+            (60.0, "1 min 00 s"),
+            (3599.0, "59 min 59 s"),
+            (11_100.0, "3 h 05 min"),
+            (86_399.0, "23 h 59 min"),
+            (93_600.0, "1 d 02 h"),
+            (1e6, "11 d 13 h"),
+        ] {
+            assert_eq!(duration(seconds), text, "{seconds}");
+        }
     }
 }

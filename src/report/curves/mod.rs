@@ -14,7 +14,7 @@ use std::path::Path;
 use toml::Table;
 
 /// Settings in which repetitions of a run may differ: randomness, hardware and what is recorded.
-const INCIDENTAL: [&str; 3] = ["seed", "backend", "records"];
+const INCIDENTAL: [&str; 5] = ["seed", "backend", "threads", "graphs", "records"];
 
 /// What validations measure, as labels of axes.
 const ACCURACY: &str = "validation accuracy (%)";

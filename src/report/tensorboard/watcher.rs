@@ -51,6 +51,10 @@ impl<'a> EventWatcher<'a> {
 }
 
 impl Watcher for EventWatcher<'_> {
+    fn loading(&mut self, done: usize, all: usize) {
+        self.watcher.loading(done, all);
+    }
+
     fn step(&mut self, record: &StepRecord, progress: f64) {
         self.add(&Record::Step(record.clone()));
         self.watcher.step(record, progress);
@@ -61,11 +65,49 @@ impl Watcher for EventWatcher<'_> {
         self.watcher.validation(record);
     }
 
+    fn note(&mut self, text: &str) {
+        self.watcher.note(text);
+    }
+
     fn warning(&mut self, text: &str) {
         self.watcher.warning(text);
     }
 
     fn stops(&self) -> bool {
         self.watcher.stops()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Remembers what it is told in words.
+    #[derive(Default)]
+    struct Told(Vec<String>);
+
+    impl Watcher for Told {
+        fn loading(&mut self, done: usize, all: usize) {
+            self.0.push(format!("{done} of {all}"));
+        }
+
+        fn note(&mut self, text: &str) {
+            self.0.push(text.into());
+        }
+
+        fn warning(&mut self, text: &str) {
+            self.0.push(format!("warning: {text}"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_forwarded() {
+        let mut told = Told::default();
+        let mut events = EventWatcher { watcher: &mut told, file: None, warned: false };
+        events.loading(1, 2);
+        events.note("a note");
+        events.warning("a warning");
+        assert!(!events.stops());
+        assert_eq!(told.0, ["1 of 2", "a note", "warning: a warning"]);
     }
 }

@@ -71,7 +71,8 @@ fn above(
     Some(Claim::new(claim, Expected::above(0.0), lead(comparison, better, worse, cost)))
 }
 
-/// Claims that `better` reaches the target at a lower cost than `worse`.
+/// Claims that `better` reaches the target at a lower cost than `worse`. A run that did not reach it counts with all that it spent,
+/// so that the ratio is a bound; there is no claim if the bounds go both ways, or if no cost is known.
 fn cheaper(
     comparison: &Comparison,
     better: Option<&Entry>,
@@ -79,11 +80,27 @@ fn cheaper(
     cost: Cost,
 ) -> Option<Claim> {
     let (better, worse) = (better?, worse?);
-    let reached = |entry: &Entry| entry.reached(cost, comparison.target);
-    let ratio = |(a, b): (Option<f64>, Option<f64>)| a.zip(b).map_or(f64::NAN, |(a, b)| a / b);
-    let ratios: Vec<f64> = reached(better).into_iter().zip(reached(worse)).map(ratio).collect();
+    let [ours, others] = [better, worse].map(|entry| costs(entry, cost, comparison.target));
+    let pairs: Vec<([f64; 2], [bool; 2])> = (ours.iter().zip(&others))
+        .filter(|(ours, others)| ours.1 || others.1)
+        .map(|(ours, others)| ([ours.0, others.0], [ours.1, others.1]))
+        .collect();
+    let missed = |side: usize| pairs.iter().filter(|(_, reached)| !reached[side]).count();
+    let runs = pairs.len();
+    let bound = match [missed(0), missed(1)] {
+        [0, 0] => String::new(),
+        [0, missed] => {
+            format!("; at most, since {} did not reach it in {missed} of {runs} runs", worse.estimator)
+        }
+        [missed, 0] => format!("; at least, since it did not reach it in {missed} of {runs} runs"),
+        _ => return None,
+    };
+    let ratios: Vec<f64> = pairs.iter().map(|([ours, others], _)| ours / others).collect();
+    if ratios.is_empty() || ratios.iter().any(|ratio| ratio.is_nan()) {
+        return None;
+    }
     let claim = format!(
-        "{}: {} to {:.1} %, relative to {}",
+        "{}: {} to {:.1} %, relative to {}{bound}",
         better.estimator,
         cost.label(),
         comparison.target,
@@ -92,8 +109,18 @@ fn cheaper(
     Some(Claim::new(claim, Expected::below(1.0), Measured::mean_of_few(&ratios)))
 }
 
+/// What each run of `entry` had spent when it reached `target`, or in all if it did not; and whether it did.
+fn costs(entry: &Entry, cost: Cost, target: f64) -> Vec<(f64, bool)> {
+    let reached = entry.reached(cost, target).into_iter();
+    reached
+        .zip(&entry.runs)
+        .map(|(reached, run)| (reached.unwrap_or(run.spent(cost)), reached.is_some()))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::Record;
     use super::super::comparison::tests::{results, run};
     use super::*;
     use crate::study::Verdict;
@@ -119,12 +146,34 @@ mod tests {
         assert_eq!(claims[4].verdict, Verdict::Open);
     }
 
+    /// The claims about costs to the target.
+    fn costs_of(records: &[Record], target: f64) -> Vec<Claim> {
+        let results = results(&["step-coins", "exact"], 0, records);
+        let claims = claims(&Comparison::new(&results, Some(target)));
+        claims.into_iter().filter(|claim| claim.claim.contains(" to ")).collect()
+    }
+
     #[test]
-    fn a_target_that_no_run_reaches_fails_the_claim() {
-        let records = [run(1.0, 30.0, 45.0), run(1.0, 30.0, 40.0)];
-        let results = results(&["step-coins", "exact"], 0, &records);
-        let comparison = Comparison::new(&results, Some(99.0));
-        let verdicts: Vec<Verdict> = claims(&comparison).iter().map(|claim| claim.verdict).collect();
-        assert_eq!(verdicts, [Verdict::Held, Verdict::Failed, Verdict::Failed]);
+    fn a_target_that_no_run_reaches_is_claimed_nothing_about() {
+        assert_eq!(costs_of(&[run(1.0, 30.0, 45.0), run(1.0, 30.0, 40.0)], 99.0), []);
+        // Nor is one that the untrained learner has.
+        assert_eq!(costs_of(&[run(1.0, 30.0, 45.0), run(1.0, 30.0, 40.0)], 10.0), []);
+    }
+
+    #[test]
+    fn a_run_that_misses_the_target_bounds_the_ratio() {
+        let (reaches, misses) = (run(1.0, 40.0, 60.0), run(1.0, 30.0, 40.0));
+        // 75 of 100 evaluations, or fewer; a second seed that does not differ.
+        let claims = costs_of(&[reaches.clone(), misses.clone(), reaches.clone(), misses.clone()], 50.0);
+        assert!(
+            claims[0].claim.contains("at most, since exact did not reach it in 2 of 2 runs"),
+            "{claims:?}"
+        );
+        assert_eq!((claims[0].measured.value, claims[0].verdict), (0.75, Verdict::Held));
+        let claims = costs_of(&[misses.clone(), reaches.clone(), misses.clone(), reaches.clone()], 50.0);
+        assert!(claims[0].claim.contains("at least"), "{claims:?}");
+        assert_eq!((claims[0].measured.value, claims[0].verdict), (100.0 / 75.0, Verdict::Failed));
+        // One each way says nothing.
+        assert_eq!(costs_of(&[misses.clone(), reaches.clone(), reaches, misses], 50.0), []);
     }
 }

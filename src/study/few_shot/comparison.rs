@@ -128,7 +128,7 @@ impl Entry<'_> {
 
 impl Record {
     /// Total cost of the run.
-    fn spent(&self, cost: Cost) -> f64 {
+    pub fn spent(&self, cost: Cost) -> f64 {
         self.validations.last().map_or(0.0, |validation| validation.spent(cost))
     }
 
@@ -157,7 +157,8 @@ pub mod tests {
 
     /// A run with accuracies `middle` and `end` after 50 and 100 evaluations of `pace` seconds.
     pub fn run(pace: f64, middle: f64, end: f64) -> Record {
-        Record { diverged: None, validations: validations(pace, [(0, 20.0), (50, middle), (100, end)]) }
+        let validations = validations(pace, [(0, 20.0), (50, middle), (100, end)]);
+        Record { diverged: None, validations, intervals: Vec::new() }
     }
 
     #[test]

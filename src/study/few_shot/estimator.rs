@@ -43,7 +43,7 @@ const ESTIMATORS: [Entry; 10] = [
     Entry::adaptive("step-coins", "step coins", Some("p")),
     Entry::adaptive("telescoping", "telescoping", Some("survival")),
     Entry::unbiased("exact", "exact", None),
-    Entry::biased(ANNEALED, "first-order, then exact", Some(UNTIL)),
+    Entry::biased(ANNEALED, "annealed", Some(UNTIL)),
     Entry::biased("reptile", "Reptile", None),
     Entry::biased("implicit", "implicit", None),
 ];
@@ -103,7 +103,7 @@ impl FromStr for EstimatorChoice {
         match number {
             Some(_) if entry.number.is_none() => Err(format!("{name} takes no number")),
             None if entry.name == ANNEALED => {
-                Err("annealed needs the outer step until which it is first-order, as in annealed-1000".into())
+                Err("annealed needs the outer step until which it is first-order, as in annealed-400".into())
             }
             _ => Ok(Self { entry, number: number.map(String::from) }),
         }
@@ -113,6 +113,9 @@ impl FromStr for EstimatorChoice {
 impl Display for EstimatorChoice {
     fn fmt(&self, f: &mut Formatter) -> std::fmt::Result {
         match &self.number {
+            Some(until) if self.entry.name == ANNEALED => {
+                write!(f, "first-order until step {until}, then exact")
+            }
             Some(number) => write!(f, "{}({number})", self.entry.label),
             None => f.write_str(self.entry.label),
         }
@@ -127,9 +130,12 @@ mod tests {
     #[test]
     fn names_are_parsed_with_their_numbers() {
         let read = |key: &str| key.parse::<EstimatorChoice>().unwrap();
-        for (key, shown) in
-            [("first-order", "first-order"), ("ufom-0.1", "UFOM(0.1)"), ("step-coins-0.5", "step coins(0.5)")]
-        {
+        for (key, shown) in [
+            ("first-order", "first-order"),
+            ("ufom-0.1", "UFOM(0.1)"),
+            ("step-coins-0.5", "step coins(0.5)"),
+            ("annealed-400", "first-order until step 400, then exact"),
+        ] {
             assert_eq!((read(key).key(), read(key).to_string()), (key.into(), shown.into()));
         }
         assert_eq!(read("telescoping").assignments().len(), 3);
@@ -137,7 +143,7 @@ mod tests {
         for (key, words) in [
             ("best", "first-order, "),
             ("exact-2", "no number"),
-            ("annealed", "annealed-1000"),
+            ("annealed", "annealed-400"),
             ("ufom-nan", "ufom-Q"),
         ] {
             assert!(key.parse::<EstimatorChoice>().unwrap_err().contains(words), "{key}");

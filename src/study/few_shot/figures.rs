@@ -1,13 +1,15 @@
-//! Figures of the study. An estimator has the same style in both.
+//! Figures of the study. An estimator has the same style in all.
 
+use super::Record;
 use super::accuracy_curve::Cost;
 use super::comparison::{Comparison, Entry};
 use crate::report::{Axis, Figure, Panel, Series, significant};
 use crate::study::Illustration;
+use bilevel::stats::mean;
 
-/// Both figures.
+/// All figures.
 pub fn all(comparison: &Comparison) -> Vec<Illustration> {
-    vec![curves(comparison), target(comparison)]
+    [Some(curves(comparison)), Some(target(comparison)), products(comparison)].into_iter().flatten().collect()
 }
 
 /// Costs at the points of an estimator's mean curve: as many as its runs have validations, evenly spaced up to the cost
@@ -82,4 +84,35 @@ fn target(comparison: &Comparison) -> Illustration {
         ),
         figure: Figure { panels: vec![panel] },
     }
+}
+
+/// Products taken along the runs; `None` if no run says.
+fn products(comparison: &Comparison) -> Option<Illustration> {
+    let empty = Panel::new(
+        Axis::linear(Cost::Evaluations.label()),
+        Axis::linear("products, % of exact's").range(0.0, 105.0),
+    );
+    let mut panel = empty;
+    let mut any = false;
+    for (look, entry) in comparison.entries.iter().enumerate() {
+        let count = entry.runs.iter().map(|run| run.intervals.len()).min().unwrap_or_default();
+        let over_runs =
+            |of: &dyn Fn(&Record) -> f64| mean(&entry.runs.iter().map(|run| of(run)).collect::<Vec<_>>());
+        let point = |at: usize| {
+            let evaluations = over_runs(&|run| run.intervals[at].evaluations as f64);
+            [evaluations, 100.0 * over_runs(&|run| run.intervals[at].products)]
+        };
+        if count > 0 {
+            any = true;
+            let points = (0..count).map(point).collect();
+            panel = panel.with(Series::line(entry.estimator.to_string(), points).look(look));
+        }
+    }
+    any.then(|| Illustration {
+        name: "products",
+        caption: "Hessian-vector products that each estimator took, relative to those of exact gradients: means over seeds and \
+                  over the outer steps since the previous validation."
+            .into(),
+        figure: Figure { panels: vec![panel] },
+    })
 }

@@ -7,6 +7,7 @@
 //! Intervals are over seeds, by Student's t (`docs/mathematics.md`, "Few-shot protocol").
 
 mod accuracy_curve;
+mod behaviour;
 mod claims;
 mod comparison;
 mod estimator;
@@ -15,6 +16,7 @@ mod report_text;
 mod training_run;
 
 pub use accuracy_curve::Validation;
+pub use behaviour::Interval;
 pub use estimator::EstimatorChoice;
 
 use super::registry::{add, default_config, parsed, whole};
@@ -54,7 +56,7 @@ const QUICK: [&str; 6] = [
     "outer.evaluations=24000",
     "eval.episodes=60",
 ];
-/// Validations of a run, without the one before its first step.
+/// Validations of a run by default, without the one before its first step.
 const VALIDATIONS: u64 = 10;
 /// `eval.every` of the runs, more than any run takes: the study validates instead. (With 0 no classes would be set aside
 /// for validation.)
@@ -66,6 +68,7 @@ pub struct FewShot {
     /// Estimators with their configurations, which differ in nothing else.
     estimators: Vec<(EstimatorChoice, Config)>,
     seeds: u64,
+    validations: u64,
     target: Option<f64>,
 }
 
@@ -74,6 +77,7 @@ pub struct Options {
     estimators: Vec<EstimatorChoice>,
     seeds: u64,
     evaluations: Option<u64>,
+    validations: u64,
     target: Option<f64>,
 }
 
@@ -92,21 +96,28 @@ pub struct Record {
     /// Outer step at which it diverged, if it did.
     pub diverged: Option<u64>,
     /// Its validations, from before the first step to the end.
-    #[serde(rename = "looks")]
     pub validations: Vec<Validation>,
+    /// What its estimator did between them; empty if it diverged.
+    pub intervals: Vec<Interval>,
 }
 
 impl FewShot {
     /// A comparison of `estimators`, whose configurations differ in nothing else, each with `seeds` ≥ 2 consecutive seeds
     /// from the configurations' own seed on. The budget of a run is that of the configuration; a budget in outer steps is
-    /// converted to the evaluations that first-order would need for them. `target` is the accuracy, in percent, whose cost
-    /// is compared; by default the best accuracy that every run of an unbiased estimator reaches.
-    pub fn new(mut estimators: Vec<(EstimatorChoice, Config)>, seeds: u64, target: Option<f64>) -> Self {
+    /// converted to the evaluations that first-order would need for them. Runs are validated before the first step and
+    /// `validations` ≥ 1 times on the way. `target` is the accuracy, in percent, whose cost is compared; by default the best
+    /// accuracy that every run of an unbiased estimator reaches.
+    pub fn new(
+        mut estimators: Vec<(EstimatorChoice, Config)>,
+        seeds: u64,
+        validations: u64,
+        target: Option<f64>,
+    ) -> Self {
         for (_, config) in &mut estimators {
             config.outer.budget = Budget::Evaluations(budget(config));
             config.eval.every = NEVER;
         }
-        Self { estimators, seeds, target }
+        Self { estimators, seeds, validations, target }
     }
 }
 
@@ -121,9 +132,27 @@ fn budget(config: &Config) -> u64 {
     }
 }
 
+/// Checks that the run of `estimator` outlasts the estimators that come before its last one.
+fn check_schedule(estimator: &EstimatorChoice, config: &Config) -> Result<(), Error> {
+    let Some(phase) = config.estimator.earlier().last() else { return Ok(()) };
+    // First-order: as many inner gradients as inner steps, and the outer one.
+    let step = (config.outer.meta_batch * (config.inner.steps + 1)) as u64;
+    let steps = budget(config) / step;
+    if phase.until < steps {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "{}: a run of {} gradient evaluations ends at outer step {steps}, while it is still first-order; give an earlier step, as \
+         in annealed-{}, or more --evaluations",
+        estimator.key(),
+        budget(config),
+        (steps / 2).max(1),
+    )))
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { estimators: Vec::new(), seeds: 3, evaluations: None, target: None }
+        Self { estimators: Vec::new(), seeds: 3, evaluations: None, validations: VALIDATIONS, target: None }
     }
 }
 
@@ -169,6 +198,20 @@ impl StudyOptions for Options {
             },
         },
         StudyOption {
+            info: OptionInfo {
+                default: Some("10"),
+                ..OptionInfo::new(
+                    "validations",
+                    "N",
+                    "Validations along each run; the cost of the target is interpolated between two of them",
+                )
+            },
+            set: |options, validations| {
+                options.validations = whole(validations, 1, u16::MAX.into())?;
+                Ok(())
+            },
+        },
+        StudyOption {
             info: OptionInfo::new(
                 "target",
                 "PERCENT",
@@ -198,10 +241,12 @@ impl StudyOptions for Options {
             // `eval.every=1` makes the check of the configuration require classes for validation.
             let more = budget.iter().cloned().chain(["eval.every=1".to_string()]);
             let more: Vec<String> = estimator.assignments().into_iter().chain(more).collect();
-            Ok((estimator, source.config(&defaults, &more)?))
+            let config = source.config(&defaults, &more)?;
+            check_schedule(&estimator, &config)?;
+            Ok((estimator, config))
         };
         let estimators = estimators.into_iter().map(with_config).collect::<Result<_, Error>>()?;
-        Ok(FewShot::new(estimators, self.seeds, self.target))
+        Ok(FewShot::new(estimators, self.seeds, self.validations, self.target))
     }
 }
 
@@ -219,10 +264,13 @@ impl Study for FewShot {
                 or 5-way with --quick, in 10 inner steps at rate 0.005. Every run has the configuration's budget of \
                 gradient evaluations. Estimators are named as in estimator.name, some with a number: ufom-0.2 has q = \
                 0.2, step-coins-0.5 has p = 0.5, telescoping-0.5 has survival = 0.5, truncated-3 has truncate = 3, and \
-                annealed-1000 is first-order until outer step 1000 and then exact.",
+                annealed-400 is first-order until outer step 400 and then exact. Seeds and estimators can be added later in \
+                the same folder.",
         example: "metaburn study few-shot configs/omniglot-5way-1shot.toml --estimators first-order,exact --seeds 5",
         durations: ["30 minutes", "4 minutes"],
     };
+
+    const GROWING: Option<&'static str> = Some("estimators");
 
     /// Neither the number of seeds nor the target, because records do not depend on them: seeds can be added later.
     fn settings(&self) -> Value {
@@ -233,7 +281,7 @@ impl Study for FewShot {
         let settings =
             self.estimators.iter().map(|(name, config)| (name.key(), json!(config.estimator.last())));
         let settings: serde_json::Map<_, _> = settings.collect();
-        json!({ "looks": VALIDATIONS, "estimators": settings, "config": config })
+        json!({ "validations": self.validations, "estimators": settings, "config": config })
     }
 
     /// All estimators with one seed before the next seed, so that a slow drift of the machine affects all equally.
@@ -257,7 +305,7 @@ impl Study for FewShot {
     }
 
     fn run(&self, run: &Run, workspace: &mut Workspace) -> Result<Record, Error> {
-        training_run::train(&run.config, &self.key(run), VALIDATIONS, workspace)
+        training_run::train(&run.config, &self.key(run), self.validations, workspace)
     }
 
     fn conclude(&self, results: Vec<Completed<Run, Record>>) -> Conclusion {

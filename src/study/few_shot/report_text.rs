@@ -3,21 +3,26 @@
 use super::accuracy_curve::{Cost, Validation};
 use super::comparison::{Comparison, Entry};
 use super::figures::cost_points;
+use super::{Interval, Record};
 use crate::bench::DISTURBED;
 use crate::report::{Table, significant};
 use bilevel::stats::mean;
 
 /// Paragraphs of the report.
 pub fn remarks(comparison: &Comparison) -> Vec<String> {
-    [Some(winners(comparison)), Some(summary(comparison).markdown()), load(comparison), diverged(comparison)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let tables = [Some(summary(comparison).markdown()), behaviour(comparison).map(|table| table.markdown())];
+    let last = [resolution(comparison), load(comparison), diverged(comparison)];
+    std::iter::once(Some(winners(comparison))).chain(tables).chain(last).flatten().collect()
 }
 
 /// Data files.
 pub fn tables(comparison: &Comparison) -> Vec<(&'static str, Table)> {
-    vec![("looks", validations(comparison)), ("curves", curves(comparison)), ("target", reached(comparison))]
+    vec![
+        ("validations", validations(comparison)),
+        ("intervals", intervals(comparison)),
+        ("curves", curves(comparison)),
+        ("target", reached(comparison)),
+    ]
 }
 
 /// The estimator that first reaches the target, counted over seeds.
@@ -93,6 +98,59 @@ fn summary(comparison: &Comparison) -> Table {
     table
 }
 
+/// What the estimators did in the first and in the last interval between validations; `None` if no run says.
+fn behaviour(comparison: &Comparison) -> Option<Table> {
+    let mut table = Table::new([
+        "estimator",
+        "products, % of exact's: first interval",
+        "last interval",
+        "probabilities, last interval",
+        "variance of the coins, % of the exact gradient's second moment",
+    ]);
+    let shown = |value: Option<f64>| value.map_or("–".into(), |value| significant(100.0 * value, 2));
+    let over = |values: Vec<f64>| (!values.is_empty()).then(|| mean(&values));
+    let mut any = false;
+    for entry in &comparison.entries {
+        let lasts = || entry.runs.iter().filter_map(|run| run.intervals.last());
+        let firsts = entry.runs.iter().filter_map(|run| run.intervals.first());
+        let probabilities: Vec<f64> = lasts().flat_map(|last| last.probabilities.clone()).collect();
+        let [low, high] = [f64::min, f64::max].map(|end| probabilities.iter().copied().reduce(end));
+        any |= lasts().next().is_some();
+        table.row([
+            entry.estimator.to_string(),
+            shown(over(firsts.map(|interval| interval.products).collect())),
+            shown(over(lasts().map(|interval| interval.products).collect())),
+            low.zip(high).map_or("–".into(), |(low, high)| {
+                format!("{} to {}", significant(low, 2), significant(high, 2))
+            }),
+            shown(over(lasts().filter_map(|interval| interval.variance).collect())),
+        ]);
+    }
+    any.then_some(table)
+}
+
+/// How precisely costs to the target are known.
+fn resolution(comparison: &Comparison) -> Option<String> {
+    let runs = || comparison.entries.iter().flat_map(|entry| entry.runs.iter().map(move |run| (entry, run)));
+    let count = runs().next()?.1.validations.len().checked_sub(1).filter(|count| *count > 0)?;
+    let is_early = |run: &Record| {
+        run.validations.iter().position(|validation| validation.accuracy >= comparison.target) == Some(1)
+    };
+    let early = runs().filter(|(_, run)| is_early(run)).count();
+    let warning = match early {
+        0 => String::new(),
+        _ => format!(
+            " {early} of {} runs reached it before the first validation on the way, so their costs are hardly measured: give \
+             more --validations.",
+            runs().count()
+        ),
+    };
+    Some(format!(
+        "Each run is validated {count} times on the way. The cost to {:.1} % is interpolated between two validations.{warning}",
+        comparison.target
+    ))
+}
+
 /// The load of the machine during the runs.
 fn load(comparison: &Comparison) -> Option<String> {
     let runs = comparison.entries.iter().flat_map(|entry| &entry.runs);
@@ -112,8 +170,8 @@ fn load(comparison: &Comparison) -> Option<String> {
     let [own_low, own_high] =
         [f64::min, f64::max].map(|end| own.iter().copied().reduce(end).unwrap_or_default());
     Some(format!(
-        "Seconds are those of training only. Runs were done one after the other, all estimators with one seed before the \
-         next seed. A run kept {} to {} cores busy; other programs kept {} busy on average, and {} during the run that \
+        "Seconds are those of training only. Unless runs were chosen with --only, they were done one after the other, all \
+         estimators with one seed before the next seed. A run kept {} to {} cores busy; other programs kept {} busy on average, and {} during the run that \
          they disturbed most. {advice}",
         significant(own_low, 2),
         significant(own_high, 2),
@@ -156,6 +214,27 @@ fn validations(comparison: &Comparison) -> Table {
                 let counts = [number as u64, *steps, *evaluations].map(|count| count.to_string());
                 let cells = std::iter::once(entry.estimator.key()).chain(counts).chain(numbers);
                 table.row(cells.chain([own, others]));
+            }
+        }
+    }
+    table
+}
+
+/// What every estimator did between validations.
+fn intervals(comparison: &Comparison) -> Table {
+    let mut table = Table::new(["estimator", "run", "evaluations", "products", "probabilities", "variance"]);
+    for entry in &comparison.entries {
+        for (number, run) in entry.runs.iter().enumerate() {
+            for Interval { evaluations, products, probabilities, variance } in &run.intervals {
+                let probabilities: Vec<String> = probabilities.iter().map(ToString::to_string).collect();
+                table.row([
+                    entry.estimator.key(),
+                    number.to_string(),
+                    evaluations.to_string(),
+                    products.to_string(),
+                    probabilities.join(" "),
+                    variance.map_or(String::new(), |variance| variance.to_string()),
+                ]);
             }
         }
     }

@@ -1,10 +1,12 @@
 //! A training run that is validated whenever another even share of its gradient evaluations is spent.
 
 use super::accuracy_curve::Validation;
+use super::behaviour;
 use super::{Record, budget};
 use crate::bench::Busy;
 use crate::config::{self, Config};
 use crate::data::Part;
+use crate::run;
 use crate::study::folder::{read, write_json};
 use crate::study::training::{TrainingProgress, start_or_resume};
 use crate::study::{Error, Workspace};
@@ -31,19 +33,17 @@ pub fn train(config: &Config, name: &str, count: u64, workspace: &mut Workspace)
             let validation = validate(&trainer, cores.take())?;
             if !validation.accuracy.is_finite() {
                 // All validation episodes diverged: there is no accuracy to record.
-                return Ok(Record { diverged: Some(validation.steps), validations: log.validations });
+                return Ok(log.diverged(validation.steps));
             }
             log.add(validation)?;
         }
         if spent >= budget {
-            return Ok(Record { diverged: None, validations: log.validations });
+            return log.record(&trainer);
         }
         let target = Budget::Evaluations(log.next_due(budget, count));
         let (started, busy) = (Instant::now(), Busy::now());
         match trainer.run_until(target, &mut watcher) {
-            Err(train::Error::Diverged { step, .. }) => {
-                return Ok(Record { diverged: Some(step), validations: log.validations });
-            }
+            Err(train::Error::Diverged { step, .. }) => return Ok(log.diverged(step)),
             ended => ended?,
         };
         trainer.check_saved()?;
@@ -77,7 +77,7 @@ struct ValidationLog {
 impl ValidationLog {
     /// Reads the validations up to the current step of `trainer`.
     fn open(folder: &Path, trainer: &Trainer) -> Result<Self, Error> {
-        let path = folder.join("looks.json");
+        let path = folder.join("validations.json");
         let mut validations: Vec<Validation> = read(&path)?.unwrap_or_default();
         validations.retain(|validation| validation.steps <= trainer.training_state().step);
         Ok(Self { path, validations })
@@ -95,6 +95,23 @@ impl ValidationLog {
     fn add(&mut self, validation: Validation) -> Result<(), Error> {
         self.validations.push(validation);
         write_json(&self.path, &self.validations)
+    }
+
+    /// The record of the finished run of `trainer`.
+    fn record(self, trainer: &Trainer) -> Result<Record, Error> {
+        let records = trainer.run_dir().metrics()?.filter_map(|record| match record {
+            run::Record::Step(record) => Some(record),
+            run::Record::Validation(_) => None,
+        });
+        let Config { outer, inner, .. } = trainer.config();
+        let exact = (outer.meta_batch * inner.steps) as u64;
+        let intervals = behaviour::intervals(&records.collect::<Vec<_>>(), &self.validations, exact);
+        Ok(Record { diverged: None, validations: self.validations, intervals })
+    }
+
+    /// The record of a run that diverged at outer step `step`.
+    fn diverged(self, step: u64) -> Record {
+        Record { diverged: Some(step), validations: self.validations, intervals: Vec::new() }
     }
 }
 

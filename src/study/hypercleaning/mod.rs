@@ -254,10 +254,9 @@ impl<'a> Results<'a> {
         };
         let stopped = self.descents.iter().filter(|(_, descent)| stopped_early(descent));
         remarks.extend(stopped.map(|(estimator, Descent { seed, samples, .. })| {
-            let (name, steps) = (estimator.key(), samples.last().map_or(0, |last| last.steps));
-            format!(
-                "{name}, seed {seed}: θ became non-finite after {steps} outer steps; the curve ends there."
-            )
+            // The step that diverged was undone, and is not counted.
+            let (name, step) = (estimator.key(), samples.last().map_or(0, |last| last.steps) + 1);
+            format!("{name}, seed {seed}: the descent diverged at outer step {step}; the curve ends there.")
         }));
         remarks
     }

@@ -1,8 +1,8 @@
 //! The Omniglot benchmark: test accuracy on 5 and 20 ways with 1 and 5 shots, beside published ones.
 //!
 //! Each run is one of the configurations in `configs/`, trained with several seeds. It is tested at its best checkpoint by validation and,
-//! on a fifth as many episodes, as an ensemble of the five best, with batch norm's statistics from the query set ("transductive",
-//! as in published accuracies) and from the support set.
+//! on a fifth as many episodes, as an ensemble of up to five best checkpoints, with batch norm's statistics from the query set
+//! ("transductive", as in published accuracies) and from the support set.
 
 mod benchmark;
 mod report;
@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::support::settings::flat;
 use crate::task::{Adapts, BatchNorm};
 pub use benchmark::{Method, PUBLISHED, Setting, Training};
-use bilevel::Choice;
+use bilevel::{Budget, Choice};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use trained::ENSEMBLE;
@@ -83,10 +83,8 @@ impl Run {
         let passes = if inner.adapts == Adapts::Head { 1 } else { inner.steps * products };
         let images = 3 * task.ways * (task.shots * passes + task.queries);
         let steps = match outer.budget {
-            bilevel::Budget::Steps(steps) => steps as f64,
-            bilevel::Budget::Evaluations(all) => {
-                all as f64 / (outer.meta_batch * (1 + products * inner.steps)) as f64
-            }
+            Budget::Steps(steps) => steps as f64,
+            Budget::Evaluations(all) => all as f64 / (outer.meta_batch * (1 + products * inner.steps)) as f64,
         };
         steps * (images * outer.meta_batch) as f64
     }
@@ -184,12 +182,23 @@ fn config(training: Training, scale: Scale, source: &dyn ConfigSource) -> Result
                 .into(),
         ));
     }
-    if config.eval.every == 0 {
-        return Err(Error::Invalid(
-            "eval.every = 0: the study tests the best checkpoints by validation; give a number of outer steps".into(),
-        ));
-    }
+    check_validations(&config)?;
     Ok(config)
+}
+
+/// Checks that a run of `config` is validated. How many steps a budget of gradient evaluations allows is known only afterwards.
+fn check_validations(config: &Config) -> Result<(), Error> {
+    let every = config.eval.every;
+    let advice = match config.outer.budget {
+        _ if every == 0 => String::from("give a number of outer steps"),
+        Budget::Steps(steps) if every > steps => {
+            format!("runs of {steps} outer steps would have none; set eval.every to at most {steps}")
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Invalid(format!(
+        "eval.every = {every}: the study tests the best checkpoints by validation; {advice}"
+    )))
 }
 
 impl Study for Omniglot {
@@ -201,16 +210,17 @@ impl Study for Omniglot {
         title: "Few-shot classification of Omniglot",
         description: "Trains the configurations in configs/ on 5 and 20 ways with 1 and 5 shots: MAML++'s recipe, MAML, \
                       first-order MAML, and a prototypical network that is trained once for all of them. Tests each run at \
-                      its best checkpoint and, on a fifth as many episodes, as an ensemble of the five best, with batch \
-                      norm statistics from the query set and from the support set, beside published accuracies.",
+                      its best checkpoint and, on a fifth as many episodes, as an ensemble of up to five best checkpoints, \
+                      with batch norm statistics from the query set and from the support set, beside published \
+                      accuracies.",
         usage: "--set changes a key in the configurations of all methods, for example --set outer.steps=20000. Runs can be \
                 divided among machines with --list and --only.",
         example: "metaburn study omniglot --data datasets/omniglot --settings 5w1s --methods recipe",
         durations: ["days", "10 minutes"],
     };
 
-    /// Of all trainings, so that those left out now can be added later. Those of the first configuration, then of each other one
-    /// what differs from it.
+    /// Of all trainings, so that those left out now can be added later. The first configuration in full, and for each other one
+    /// only the keys in which it differs.
     fn settings(&self) -> Value {
         let mut first: Option<BTreeMap<String, Value>> = None;
         let named = self.trainings.iter().map(|(training, config)| {

@@ -38,7 +38,7 @@ pub fn conclude(results: &[Completed<Run, Record>]) -> Conclusion {
         .filter(|source| *source != "omniglot")
         .collect();
     let elsewhere = sources.into_iter().map(|source| {
-        format!("**These runs are on {source}, not on Omniglot: the published accuracies do not compare.**")
+        format!("**These runs are on {source}, not on Omniglot: they cannot be compared with the published accuracies.**")
     });
     let remarks = [accuracies(&all).markdown(), EXPLANATION.into(), published().markdown()];
     Conclusion {
@@ -55,16 +55,17 @@ pub fn conclude(results: &[Completed<Run, Record>]) -> Conclusion {
 
 const EXPLANATION: &str = "Test accuracy in percent, mean over seeds with its 95 % interval by Student's t (of one seed, the interval over episodes). \
      *Transductive*: batch norm uses the statistics of the query set, as in published accuracies; *support*: those of the support \
-     set, so that no query image influences another's prediction. *Ensemble*: mean logits of the five best checkpoints by \
-     validation, on a fifth as many episodes; otherwise the best one. Published accuracies:";
+     set, so that no query image influences another's prediction. *Ensemble*: mean logits of up to five best checkpoints by \
+     validation, on a fifth as many episodes (– if only one was kept); other columns: the best checkpoint. Published accuracies:";
 
 impl Runs<'_> {
-    /// The tests of one checkpoint, or of the ensemble, of every run that has them, by seed.
+    /// The tests of one checkpoint, or of an ensemble of several, of every run that has them, by seed.
     fn tests(&self, ensemble: bool) -> BTreeMap<u64, &Test> {
         let tests = self.results.iter().filter_map(|Completed { piece, record }| {
             let tests = record.tests.iter().filter(|test| test.setting == self.setting);
+            let has_several = |test: &&Test| test.checkpoints.len() > 1;
             let test = match ensemble {
-                true => tests.max_by_key(|test| test.checkpoints.len()),
+                true => tests.filter(has_several).max_by_key(|test| test.checkpoints.len()),
                 false => tests.min_by_key(|test| test.checkpoints.len()),
             };
             Some((piece.config.seed, test?))
@@ -72,7 +73,7 @@ impl Runs<'_> {
         tests.collect()
     }
 
-    /// The mean over seeds; NaN if every run diverged.
+    /// The mean over seeds; NaN if no run has such a test, as when all diverged.
     fn accuracy(&self, ensemble: bool, of: fn(&Test) -> Measured) -> Measured {
         match self.tests(ensemble).values().map(|test| of(test)).collect::<Vec<_>>()[..] {
             [] => Measured::exactly(f64::NAN),
@@ -216,4 +217,44 @@ fn curve(method: Method, runs: &[&Record]) -> Option<Series> {
     };
     let (points, band) = (0..count).map(point).unzip();
     Some(Series::line(method.title().to_string(), points).band(band))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTING: Setting = Setting::FiveWayOneShot;
+
+    /// A run with these `tests`, each the steps of its checkpoints and the accuracy.
+    fn tested(tests: &[(&[u64], f64)]) -> Completed<Run, Record> {
+        let training = Training { method: Method::Recipe, settings: &[SETTING] };
+        let config = training.config().unwrap().without_data().check().unwrap();
+        let test = |&(checkpoints, value): &(&[u64], f64)| {
+            let measured = Measured { value, ci95: 0.5 };
+            let checkpoints = checkpoints.to_vec();
+            Test { setting: SETTING, checkpoints, episodes: 9, transductive: measured, support: measured }
+        };
+        let record = Record {
+            diverged: None,
+            validations: Vec::new(),
+            steps: 4,
+            meta_batch: 2,
+            evaluations: 9,
+            seconds: 60.0,
+            tests: tests.iter().map(test).collect(),
+        };
+        Completed { piece: Run { training, config }, record }
+    }
+
+    fn table(tests: &[(&[u64], f64)]) -> String {
+        conclude(&[tested(tests)]).tables[0].1.csv()
+    }
+
+    #[test]
+    fn one_checkpoint_is_no_ensemble() {
+        let alone = table(&[(&[4], 90.0)]);
+        assert!(alone.contains("90.00 ± 0.50,–,90.00 ± 0.50,–,"), "{alone}");
+        let both = table(&[(&[4], 90.0), (&[4, 2], 91.0)]);
+        assert!(both.contains("90.00 ± 0.50,91.00 ± 0.50,90.00 ± 0.50,91.00 ± 0.50,"), "{both}");
+    }
 }

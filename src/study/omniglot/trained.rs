@@ -115,8 +115,8 @@ fn test_shape(run: &Run, setting: Setting) -> EpisodeShape {
     EpisodeShape { ways, shots, queries: run.config.eval.queries }
 }
 
-/// Tests the best checkpoint by validation, and the ensemble of the best, on episodes of each setting. Each test is stored in the run's
-/// folder as soon as it is done. What came before is the share `before` of the piece.
+/// Tests the best checkpoint by validation and, if several are kept, the ensemble of the best, on episodes of each setting. Each
+/// test is stored in the run's folder as soon as it is done. What came before is the share `before` of the piece.
 fn tests(trainer: &Trainer, run: &Run, before: f64, workspace: &mut Workspace) -> Result<Vec<Test>, Error> {
     let (config, learner, folder) = (&run.config, trainer.learner(), trainer.run_dir());
     let kept = folder.best_steps()?.len().clamp(1, ENSEMBLE);
@@ -141,17 +141,19 @@ fn tests(trainer: &Trainer, run: &Run, before: f64, workspace: &mut Workspace) -
         (test.setting, &test.checkpoints[..], test.episodes) == (setting, &steps[..size], episodes)
     };
     tests.retain(|test| wanted.iter().any(|it| is(test, *it)));
+    let share = |done: f64| before + (1.0 - before) * done / wanted.len() as f64;
     for (at, &(setting, size, episodes)) in wanted.iter().enumerate() {
         if tests.iter().any(|test| is(test, wanted[at])) {
             continue;
         }
+        // An earlier session may have trained the run and done the tests before this one.
+        workspace.starts_at(share(at as f64));
         let evaluation =
             Evaluation { shape: test_shape(run, setting), ..Evaluation::new(config, Part::Test, episodes) };
         let modes = [BatchNorm::Transductive, BatchNorm::Support];
         let [transductive, support] =
             learner.evaluate(&members[..size], loader, &evaluation, modes, |done| {
-                let done = (at as f64 + done as f64 / episodes as f64) / wanted.len() as f64;
-                workspace.progress(before + (1.0 - before) * done);
+                workspace.progress(share(at as f64 + done as f64 / episodes as f64));
             });
         let measured = |accuracy: train::Accuracy| Measured { value: accuracy.mean, ci95: accuracy.ci95 };
         tests.push(Test {

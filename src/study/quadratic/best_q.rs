@@ -82,7 +82,8 @@ impl Rate {
 
 /// Adds the claims, figure and table of `rates`.
 pub fn conclude(rates: &[Rate], conclusion: &mut Conclusion) {
-    let regrets: Vec<f64> = rates.iter().filter_map(|rate| rate.regret()).collect();
+    // A rate at which q* misses the target has no regret, and then the mean is none either.
+    let regrets: Vec<f64> = rates.iter().map(|rate| rate.regret().unwrap_or(f64::NAN)).collect();
     let ratios: Vec<f64> = rates
         .iter()
         .map(|rate| {
@@ -94,14 +95,15 @@ pub fn conclude(rates: &[Rate], conclusion: &mut Conclusion) {
         Claim::new(
             "gradient evaluations at q*, relative to the fewest measured; mean over inner rates",
             Expected::below(1.05),
-            Measured::mean(&regrets),
+            Measured::mean_of_few(&regrets),
         ),
         Claim::new(
             "gradient evaluations, measured over predicted; mean over inner rates and q",
             Expected::near(1.0, 0.1),
-            Measured::mean(&ratios),
+            Measured::mean_of_few(&ratios),
         ),
     ]);
+    conclusion.remarks.extend(missed(rates));
     conclusion.figures.push(Illustration {
         name: "best-q",
         caption: format!(
@@ -133,6 +135,23 @@ pub fn conclude(rates: &[Rate], conclusion: &mut Conclusion) {
         }
     }
     conclusion.tables.push(("best-q", table));
+}
+
+/// How often the target was missed, if it was.
+fn missed(rates: &[Rate]) -> Vec<String> {
+    let costs: Vec<_> = rates.iter().flat_map(|rate| rate.tried.iter().map(|tried| tried.cost)).collect();
+    let (all, missed) = (costs.len(), costs.iter().filter(|cost| cost.is_none()).count());
+    let at_q_star = rates.iter().filter(|rate| rate.regret().is_none()).count();
+    let left_out = format!(
+        "{missed} of {all} pairs of an inner rate and q did not reach |∇M| = {TARGET}; the ratio of measured to predicted \
+         evaluations leaves them out."
+    );
+    let without_mean = format!(
+        "At {at_q_star} of {} inner rates, the tried q nearest to q* did not reach it, so the evaluations at q* have no mean.",
+        rates.len()
+    );
+    let remarks = [(missed, left_out), (at_q_star, without_mean)];
+    remarks.into_iter().filter(|(count, _)| *count > 0).map(|(_, remark)| remark).collect()
 }
 
 /// q against inner rates.
@@ -170,4 +189,35 @@ fn cost_panel(rates: &[Rate]) -> Panel {
             .with(Series::curve(name.clone(), curve.collect()).look(look))
             .with(Series::marks(name, points).band(bars))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study::Verdict;
+
+    /// At the highest rate, where q* is 1, the cost of q = ½ and that of q = 1.
+    fn rate(costs: [Option<f64>; 2]) -> Rate {
+        let cost = |cost: Option<f64>| cost.map(Measured::exactly);
+        let [half, one] = costs.map(cost);
+        Rate { rate: RATES[1], tried: vec![Tried { q: 0.5, cost: half }, Tried { q: 1.0, cost: one }] }
+    }
+
+    fn concluded(rates: &[Rate]) -> Conclusion {
+        let mut conclusion = Conclusion::default();
+        conclude(rates, &mut conclusion);
+        conclusion
+    }
+
+    #[test]
+    fn a_target_that_q_star_misses_is_not_left_out() {
+        let all = concluded(&[rate([Some(9.0), Some(8.0)]), rate([Some(9.0), Some(8.0)])]);
+        assert_eq!((all.claims[0].verdict, all.claims[0].measured), (Verdict::Held, Measured::exactly(1.0)));
+        assert_eq!(all.remarks, Vec::<String>::new());
+        let missed = concluded(&[rate([Some(9.0), Some(8.0)]), rate([Some(9.0), None])]);
+        assert_eq!(missed.claims[0].verdict, Verdict::Failed);
+        assert!(missed.claims[0].measured.value.is_nan());
+        let [pairs, rates] = &missed.remarks[..] else { panic!("{:?}", missed.remarks) };
+        assert!(pairs.contains("1 of 4 pairs") && rates.contains("At 1 of 2 inner rates"), "{pairs} {rates}");
+    }
 }

@@ -21,7 +21,6 @@ use crate::config::{Config, Sweep};
 use crate::run::{self, RunDir, RunResult};
 use crate::train::evaluation_shape;
 use serde::Serialize;
-use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// A run of a sweep.
@@ -101,7 +100,8 @@ pub fn runs(sweep: &Sweep, folder: &Path) -> Vec<Run> {
     runs
 }
 
-/// Checks that all runs are measured alike, and that those that exist already have the configurations of `runs`.
+/// Checks that all runs are measured alike, and that those that exist already have the configurations of `runs`; backend, threads
+/// and paths may differ.
 ///
 /// # Errors
 /// Returns an error if some learn something else, or if one has other settings, which are named, or cannot be read.
@@ -120,11 +120,14 @@ pub fn check(runs: &[Run]) -> Result<(), Error> {
     }
     for run in runs {
         match RunDir::open(&run.path) {
-            Ok((_, stored)) if stored != run.config.decided_as(&stored) => {
-                let differences = differences(&json!(stored), &json!(run.config.decided_as(&stored)));
-                return Err(Error::OtherSettings { path: run.path.clone(), differences });
+            Ok((_, stored)) => {
+                let asked = run.config.decided_as(&stored).described();
+                let differences = differences(&stored.described(), &asked);
+                if !differences.is_empty() {
+                    return Err(Error::OtherSettings { path: run.path.clone(), differences });
+                }
             }
-            Ok(_) | Err(run::Error::NoRun { .. }) => {}
+            Err(run::Error::NoRun { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
