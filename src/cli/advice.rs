@@ -4,6 +4,7 @@ use metaburn::data::{self, registry};
 use metaburn::run::{self, RunDir, quoted};
 use metaburn::support::classified::Classified;
 use std::any::Any;
+use std::path::Path;
 
 /// The advice for `error`, or for the error it wraps, if there is any.
 pub fn advice(error: &dyn Classified) -> Option<String> {
@@ -17,9 +18,16 @@ pub fn advice(error: &dyn Classified) -> Option<String> {
     }
 }
 
-/// For a dataset that has not been fetched: the command that fetches it, and what needs no files.
+/// For a dataset that has not been fetched: the command that fetches it, and what needs no files. For a list that does not suit
+/// the images: that images need none.
 fn after_data_error(error: &data::Error) -> Option<String> {
-    let data::Error::NoFolder { path } = error else { return None };
+    let path = match error {
+        data::Error::NoFolder { path } => path,
+        data::Error::List { .. } | data::Error::NoLists { .. } => {
+            return Some("with --set data.list= no list is read, and each class is a folder".into());
+        }
+        _ => return None,
+    };
     let dataset = registry::datasets().find(|dataset| path.ends_with(dataset.folder))?;
     Some(format!(
         "`metaburn data fetch {}` downloads {} there; the built-in glyphs (data.source=glyphs) need no files",
@@ -43,7 +51,7 @@ fn after_run_error(error: &run::Error) -> Option<String> {
         run::Error::NoSteps { path } | run::Error::NoCheckpoint { path } => {
             format!("train it first with `metaburn resume {}`", quoted(path))
         }
-        run::Error::NoBest { .. } => "set eval.every in a new run, or use --checkpoint latest".into(),
+        run::Error::NoBest { path } => without_best(path),
         run::Error::NoSoundCheckpoint { path, .. } => format!(
             "restore a checkpoint from a backup, or start again with `metaburn train {} --run-dir DIR`",
             quoted(&RunDir::at(path).config_file())
@@ -59,6 +67,19 @@ fn after_run_error(error: &run::Error) -> Option<String> {
         | run::Error::NoStep { .. }
         | run::Error::Checkpoint { .. } => return None,
     })
+}
+
+/// For a run without a best checkpoint, which would be at `best`: more training, if the run validates at all.
+fn without_best(best: &Path) -> String {
+    let run = best.ancestors().nth(2).unwrap_or(best);
+    let validates = RunDir::open(run).is_ok_and(|(_, config)| config.eval.every > 0);
+    match validates {
+        true => format!(
+            "train it further with `metaburn resume {} --steps N`, or use --checkpoint latest",
+            quoted(run)
+        ),
+        false => "set eval.every in a new run, or use --checkpoint latest".into(),
+    }
 }
 
 #[cfg(test)]

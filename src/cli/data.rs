@@ -162,7 +162,8 @@ impl Preview {
 
 /// Write one episode as folders of images, to inspect or to use with `metaburn predict`
 ///
-/// The support images are written to support/CLASS/1.png and so on, the query images to query/CLASS/1.png and so on.
+/// The support images are written to support/CLASS/1.png and so on, the query images to query/CLASS/1.png and so on. An episode
+/// of training classes is one that a run trains on; others have the size of a test episode.
 ///
 /// Example: metaburn data episode --out sample
 #[derive(Args)]
@@ -184,7 +185,11 @@ impl Episode {
     fn run(self) -> Outcome {
         let config = self.setup.config(&[])?;
         let sampler = load(&self.setup, &config)?.sampler;
-        let (part, shape) = (self.split.into(), train::evaluation_shape(&config));
+        let part = Part::from(self.split);
+        let shape = match part {
+            Part::Train => train::training_shape(&config),
+            Part::Validation | Part::Test => train::evaluation_shape(&config),
+        };
         sampler.check(part, &shape)?;
         let selection = sampler.select(part, self.number, &shape);
         write_episode(sampler.set(), &selection, &shape, &self.out)?;

@@ -25,8 +25,8 @@ const LOW_SPACE: u64 = 1 << 30;
 /// Check backends, data, memory and run directories, and suggest fixes
 ///
 /// Each line begins with ok, warning (training still works) or problem. The exit code is 1 if there is any problem.
-/// Nothing is changed, except that a temporary file is created in datasets/ and checkpoints/, if they exist, and deleted
-/// again.
+/// Nothing is changed, except that a temporary file is created in each of datasets/ and checkpoints/, or in the working
+/// directory if the folder does not exist, and deleted again.
 ///
 /// Example: metaburn doctor
 ///
@@ -294,19 +294,24 @@ fn run(path: &Path) -> Option<Check> {
 
 /// `None` for a run that is finished and undamaged, else what is wrong with it.
 fn problem_of(path: &Path) -> Result<Option<String>, run::Error> {
-    let (directory, _) = RunDir::open(path)?;
+    let (directory, config) = RunDir::open(path)?;
     let latest = directory.latest()?;
-    let finished = directory.test_result()?.is_some();
-    if let Some(step) = directory.diverged_at()?.filter(|_| !finished) {
+    let tested = directory.test_result()?.map(|test| test.tested().steps);
+    if let Some(step) = directory.diverged_at()?.filter(|_| tested.is_none()) {
         return Ok(Some(format!("diverged at outer step {step}")));
     }
     let Some((saved, faults)) = latest else { return Ok(Some("has no checkpoint yet".into())) };
     if let Some(fault) = faults.first() {
         return Ok(Some(fault.clone()));
     }
-    let step = saved.training_state.step;
-    Ok((!finished)
-        .then(|| format!("at outer step {step} and not tested yet; it is still running or was stopped")))
+    let (step, evaluations) = (saved.training_state.step, saved.training_state.evaluations.total());
+    // A run that is trained longer than planned has the test of its earlier budget.
+    let lacks = if config.outer.budget.progress(step, evaluations) < 1.0 {
+        Some("its budget is not used up")
+    } else {
+        tested.is_none_or(|tested| tested < step).then_some("not tested yet")
+    };
+    Ok(lacks.map(|lacks| format!("at outer step {step}, {lacks}; it is still running or was stopped")))
 }
 
 /// How training progress is shown in this terminal.

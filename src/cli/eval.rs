@@ -6,7 +6,7 @@ use super::{Outcome, output, regression};
 use clap::{Args, ValueEnum};
 use metaburn::config::Config;
 use metaburn::report::Table;
-use metaburn::run::{EvaluationResult, PartAccuracy, RunResult, Tested, TrainingState};
+use metaburn::run::{self, EvaluationResult, PartAccuracy, RunResult, Tested, TrainingState};
 use metaburn::task::BatchNorm;
 use metaburn::train::{self, Accuracy, EpisodeLoader, Episodes, Evaluation};
 use std::path::Path;
@@ -84,18 +84,26 @@ impl Eval {
                 results.into_iter().map(RunResult::Accuracy).collect()
             }
         };
-        // Saved first: nobody may read standard output any more.
-        for result in &results {
-            let file = trained.run.write_evaluation(result)?;
-            terminal.note(&format!("result in {}", file.display()));
-        }
+        // Saved first: nobody may read standard output any more. What cannot be saved is printed all the same.
+        let saved: Vec<_> = results.iter().map(|result| save(&trained, result, &mut terminal)).collect();
         let known: Vec<_> = results.iter().map(|result| known(result, trained.run.path())).collect();
-        if self.json || known.iter().any(Result::is_ok) {
-            print_all(&results, self.json)?;
-        }
+        let shown = self.json || known.iter().any(Result::is_ok);
+        let printed = if shown { print_all(&results, self.json) } else { Ok(()) };
+        saved.into_iter().collect::<Result<(), _>>()?;
         known.into_iter().collect::<Result<(), _>>()?;
+        printed?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Saves a result of `trained`, and says where.
+///
+/// # Errors
+/// Returns an error if it cannot be written.
+fn save(trained: &Trained, result: &RunResult, terminal: &mut Terminal) -> Result<(), run::Error> {
+    let file = trained.run.write_evaluation(result)?;
+    terminal.note(&format!("result in {}", file.display()));
+    Ok(())
 }
 
 /// Checks that there is an accuracy or an error, of the run in `path`.

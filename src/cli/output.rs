@@ -27,7 +27,7 @@ pub fn say(message: impl Display) {
     }
 }
 
-/// Ends the messages of this process: another one speaks for it.
+/// Suppresses this process's messages; another process reports for it.
 #[cfg_attr(not(feature = "mpi"), allow(dead_code))]
 pub fn silence() {
     SILENT.store(true, Ordering::Relaxed);

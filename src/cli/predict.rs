@@ -60,7 +60,7 @@ impl Predict {
     pub fn run(self) -> Outcome {
         let mut terminal = Terminal::new();
         let (run, config) = RunDir::open(&self.run_dir)?;
-        let config = self.machine.over(&config)?;
+        let config = self.machine.over_for_prediction(&config)?;
         let saved = run.saved(self.checkpoint, |warning| terminal.warning(warning))?;
         saved.check_settings(&config, Purpose::Evaluation, run.path())?;
         let steps = self.steps.map_or(config.inner.eval_steps, |steps| steps as usize);
@@ -114,21 +114,23 @@ impl Predict {
         if let Some(warning) = answers.support_warning() {
             terminal.warning(&warning);
         }
-        if self.json {
+        // The picture is drawn even if nobody reads standard output any more.
+        let printed = if self.json {
             let mut value = answers.json();
             value["steps"] = json!(steps);
             value["outer_step"] = json!(saved.training_state.step);
             value["batch_norm"] = json!(batch_norm);
-            output::print(value)?;
+            output::print(value)
         } else {
-            output::print(answers.table())?;
-        }
+            output::print(answers.table())
+        };
         if let Some(file) = &self.picture {
             let drawn = picture(&answers.request, &answers.predictions);
             drawn
                 .save(file)
                 .map_err(|error| format!("--picture: cannot write {}: {error}", file.display()))?;
         }
+        printed?;
         Ok(ExitCode::SUCCESS)
     }
 }

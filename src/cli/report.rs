@@ -11,7 +11,7 @@ use metaburn::report::page::{EvaluatedEpisode, Findings, FittedCurve, Page, fitt
 use metaburn::report::{self, RunCurves};
 use metaburn::run;
 use metaburn::support::atomic_file;
-use metaburn::train::{self, EpisodeLoader, Episodes, Evaluation, together};
+use metaburn::train::{self, EpisodeLoader, Episodes, Evaluation};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -157,7 +157,7 @@ fn evaluate(
 ) -> Vec<EvaluatedEpisode> {
     let Trained { learner, evaluation: Evaluation { part, shape, episodes, steps }, .. } = trained;
     let mut evaluated = Vec::new();
-    for batch in together(0..*episodes as u64) {
+    for batch in learner.batches(0..*episodes as u64, shape) {
         let images = loader.images(*part, batch.clone(), shape);
         let predicted = learner.probabilities(theta, images, shape, *steps);
         evaluated.extend(batch.clone().zip(predicted).map(|(number, probabilities)| EvaluatedEpisode {

@@ -6,13 +6,14 @@ use super::progress::{ProgressOption, Terminal};
 use super::regression;
 use super::setup::{Resources, changed};
 use super::{CommandError, Outcome, launch};
+use bilevel::Budget;
 use bilevel::estimator::EstimatorSettings;
 use bilevel::ranks::Ranks;
 use clap::Args;
 use metaburn::config::{Config, Purpose, RawConfig};
 use metaburn::data::Part;
 use metaburn::report::tensorboard::EventWatcher;
-use metaburn::run::{RunDir, RunResult, Session, quoted};
+use metaburn::run::{RunDir, RunResult, Session, TrainingState, quoted};
 use metaburn::support::settings::Difference;
 use metaburn::train::{self, Ended, Evaluation, Measured, Trainer, Watcher};
 use std::path::{Path, PathBuf};
@@ -67,19 +68,17 @@ impl Resume {
             data.path.clone_from(&here.path);
         }
         let trainer = Trainer::resume_with(ranks, run, here, &mut terminal)?;
-        let step = trainer.training_state().step;
-        if let Some(wanted) = self.steps.filter(|wanted| *wanted < step) {
-            return Err(format!(
-                "--steps {wanted}: the run has already taken {step} outer steps; give a total of more than {step}"
-            )
-            .into());
-        }
+        let taken = trainer.training_state();
+        self.check_budget(before.outer.budget, config.outer.budget, &taken)?;
+        let step = taken.step;
         terminal.note(&format!("resuming {} after outer step {step}", self.run_dir.display()));
         let (changes, _) = config.changes(&before.described(), Purpose::Training);
         let changes: Vec<String> = changes
             .into_iter()
             .map(|Difference { key, first, second }| format!("{key}: {first} → {second}"))
             .collect();
+        // What the run left to its images is decided by now.
+        config = config.decided_as(trainer.config());
         if trainer.is_first() && config != before {
             trainer.run_dir().write_config(&config)?;
         }
@@ -96,6 +95,28 @@ impl Resume {
             ));
         }
         train_and_test(trainer, terminal, &self.resources.flags(), changes, self.json)
+    }
+
+    /// Checks that a new budget, `wanted` after `before`, is not less than what the run has `taken`.
+    ///
+    /// # Errors
+    /// Returns an error that says how much the run has taken.
+    fn check_budget(&self, before: Budget, wanted: Budget, taken: &TrainingState) -> Result<(), String> {
+        let (steps, evaluations) = (taken.step, taken.evaluations.total());
+        let is_new = self.steps.is_some() || wanted != before;
+        if !is_new || wanted.progress(steps, evaluations) <= 1.0 {
+            return Ok(());
+        }
+        let (given, taken, unit) = match wanted {
+            Budget::Steps(wanted) if self.steps.is_some() => {
+                (format!("--steps {wanted}"), steps, "outer steps")
+            }
+            Budget::Steps(wanted) => (format!("--set outer.steps={wanted}"), steps, "outer steps"),
+            Budget::Evaluations(wanted) => {
+                (format!("--set outer.evaluations={wanted}"), evaluations, "gradient evaluations")
+            }
+        };
+        Err(format!("{given}: the run has already taken {taken} {unit}; give a total of more than {taken}"))
     }
 
     /// The run and its configuration, which rank 0 reads for all.

@@ -8,6 +8,9 @@ use metaburn::data::{KeptSplit, Part};
 use metaburn::run::{self, RunDir, quoted};
 use std::path::{Path, PathBuf};
 
+/// Keys to which [`changed`] gives the run's own values back after it has checked an evaluation without validations.
+const GIVEN_BACK: [&str; 2] = ["eval.every", "checkpoint.keep_best"];
+
 /// A configuration file and overrides from the command line.
 #[derive(Args)]
 pub struct Setup {
@@ -175,12 +178,19 @@ impl Machine {
         backend.into_iter().chain(threads).chain(deterministic).collect()
     }
 
-    /// Like [`Resources::over`].
+    /// The configuration of a run for prediction, with these options applied over it. Settings of the run that contradict them
+    /// and matter only in training give way: measured costs to `--deterministic`, and `deterministic` to `--backend`.
     ///
     /// # Errors
     /// Returns an error if a value is invalid.
-    pub fn over(&self, config: &Config) -> Result<Config, config::Error> {
-        over(config, &self.assignments())
+    pub fn over_for_prediction(&self, config: &Config) -> Result<Config, config::Error> {
+        let described = config.described();
+        let measures = described.pointer("/estimator/costs").is_some_and(|costs| costs == "measured");
+        let counted = (self.deterministic && measures).then(|| "estimator.costs=counted".to_string());
+        let free = self.backend.is_some() && !self.deterministic;
+        let free = free.then(|| "deterministic=false".to_string());
+        let assignments = self.assignments().into_iter().chain(counted).chain(free);
+        over(config, &assignments.collect::<Vec<_>>())
     }
 }
 
@@ -210,16 +220,18 @@ pub fn changed(
             })
         }
     };
+    let assigned = assignments.iter().filter_map(|assignment| assignment.split('=').next()).map(str::trim);
     let refused: Vec<(String, String)> = match &changed {
         Ok(changed) => {
             let (_, refused) = changed.changes(&config.described(), purpose);
-            refused.into_iter().map(|change| (change.key, change.first)).collect()
+            let refused = refused.into_iter().map(|change| (change.key, change.first));
+            // What the command line gave these keys is not in `changed` any more.
+            let given_back =
+                assigned.filter(|key| purpose == Purpose::Evaluation && GIVEN_BACK.contains(key));
+            refused.chain(config.fixed(given_back, purpose)).collect()
         }
         // A setting that cannot change may contradict another one as well; that it cannot change comes first.
-        Err(_) => {
-            let keys = assignments.iter().filter_map(|assignment| assignment.split('=').next());
-            config.fixed(keys.map(str::trim), purpose)
-        }
+        Err(_) => config.fixed(assigned, purpose),
     };
     if refused.is_empty() {
         return Ok(changed?);
@@ -249,4 +261,27 @@ fn over(config: &Config, assignments: &[String]) -> Result<Config, config::Error
         raw.set(assignment)?;
     }
     raw.check()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_training_do_not_keep_a_prediction_from_its_machine() {
+        let load = |set: &[&str]| {
+            let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+            Config::load(None, &set).unwrap()
+        };
+        let machine = |backend, deterministic| Machine { backend, threads: None, deterministic };
+        for estimator in ["estimator.name=adaptive", "estimator.name=exact"] {
+            let config = machine(None, true).over_for_prediction(&load(&[estimator])).unwrap();
+            assert!(config.deterministic, "{estimator}");
+        }
+        let config = load(&["deterministic=true"]);
+        let moved = machine(Some(Backend::Wgpu), false).over_for_prediction(&config).unwrap();
+        assert_eq!((moved.backend, moved.deterministic), (Backend::Wgpu, false));
+        assert!(machine(None, false).over_for_prediction(&config).unwrap().deterministic);
+        assert!(machine(Some(Backend::Wgpu), true).over_for_prediction(&config).is_err());
+    }
 }

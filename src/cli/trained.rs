@@ -1,13 +1,14 @@
 //! Loads a trained run for `eval` and `report`.
 
+use super::CommandError;
 use super::progress::Terminal;
 use super::setup::{PartName, Resources, changed};
 use bilevel::Params;
 use bilevel::device::{self, Opened};
 use clap::Args;
-use metaburn::config::{Config, Purpose, Task};
-use metaburn::data::{Defaults, Location, Part, Sampler};
-use metaburn::run::{CheckpointSelector, OtherData, RunDir, Saved, TrainingState, quoted};
+use metaburn::config::{Config, Data, Purpose, Task};
+use metaburn::data::{self, Defaults, EpisodeShape, Location, Part, Sampler, SplitRule};
+use metaburn::run::{CheckpointSelector, OtherData, OtherSplit, RunDir, Saved, TrainingState, quoted};
 use metaburn::train::{self, Earlier, EpisodeLoader, Episodes, Evaluation, Learner, RunData, Watcher};
 use std::path::{Path, PathBuf};
 
@@ -78,11 +79,7 @@ impl Selection {
     /// # Errors
     /// Returns an error if there is no such run or checkpoint, its data or backend is unavailable, or it cannot be evaluated
     /// so.
-    pub fn read(
-        &self,
-        ensemble: Option<u32>,
-        terminal: &mut Terminal,
-    ) -> Result<Trained, super::CommandError> {
+    pub fn read(&self, ensemble: Option<u32>, terminal: &mut Terminal) -> Result<Trained, CommandError> {
         let (run, own) = RunDir::open(&self.run_dir)?;
         let saved = match ensemble {
             Some(count) => run.best_checkpoints(count as usize, own.checkpoint.keep_best)?,
@@ -102,7 +99,7 @@ impl Selection {
         let count = self.episodes.map_or(config.eval.test_episodes, |episodes| episodes as usize);
         let part = self.split.map_or(Part::Test, Part::from);
         let evaluation = Evaluation::new(&config, part, count);
-        episodes.check(part, &evaluation.shape)?;
+        check(&episodes, &evaluation, learner.any_ways())?;
         let checkpoints = saved.into_iter().map(|saved| {
             let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
             Ok(Checkpoint { theta, training_state: saved.training_state })
@@ -132,7 +129,7 @@ impl Selection {
     }
 
     /// The run's `own` configuration with what the command line replaces.
-    fn config(&self, own: &Config) -> Result<Config, super::CommandError> {
+    fn config(&self, own: &Config) -> Result<Config, CommandError> {
         let Overrides { steps, ways, shots, queries, set } = &self.overrides;
         let mut assignments = Vec::new();
         let is_generated = own.data.as_ref().is_some_and(|data| data.source.location == Location::Generated);
@@ -154,7 +151,7 @@ impl Selection {
 
     /// The key that sets the `name`d size, "ways" or "shots", of the episodes that the run is measured on: that in `[eval]` if the
     /// run has a value there, otherwise that in `[task]`.
-    fn size_key(&self, name: &str, in_eval: Option<usize>) -> Result<String, super::CommandError> {
+    fn size_key(&self, name: &str, in_eval: Option<usize>) -> Result<String, CommandError> {
         let in_task = format!("task.{name}");
         match in_eval {
             None => Ok(in_task),
@@ -175,7 +172,7 @@ impl Selection {
         saved: &Saved,
         opened: &Opened,
         terminal: &mut Terminal,
-    ) -> Result<(Episodes, Option<OtherData>), super::CommandError> {
+    ) -> Result<(Episodes, Option<OtherData>), CommandError> {
         if config.data.is_none() {
             let (episodes, _) = Episodes::new(config, opened, None, terminal)?;
             episodes.check_data(&saved.training_state)?;
@@ -210,21 +207,23 @@ impl Selection {
         config: &Config,
         saved: &Saved,
         terminal: &mut Terminal,
-    ) -> Result<(Sampler, Option<OtherData>), super::CommandError> {
+    ) -> Result<(Sampler, Option<OtherData>), CommandError> {
+        let (was, is) = (own.images()?, config.images()?);
+        let is_own_folder = are_in_one_folder(was, is);
+        if is_own_folder && was.invert != is.invert {
+            // With other pixels, they would not be known as the images that the run was trained on.
+            return Err(fixed_keys().into());
+        }
         let loaded = train::images(config, terminal)?;
         let split = run.split()?;
         let (digest, known) = (loaded.set.digest(), &saved.training_state.data);
-        let (was, is) = (own.images()?, config.images()?);
         let names_data = self.resources.names_data() || is.source != was.source;
         if digest == *known || known.is_empty() && !names_data {
             if (was.split, was.validation, was.invert) != (is.split, is.validation, is.invert) {
-                return Err("data.split, data.validation and data.invert are fixed for the data that this run was trained on: \
-                            with other values, the test could include classes that it was trained on; leave these keys out"
-                    .to_string()
-                    .into());
+                return Err(fixed_keys().into());
             }
             let earlier = split.as_ref().map(Earlier::Run);
-            return Ok((RunData::of(config, loaded, earlier, terminal)?.sampler, None));
+            return Ok((RunData::for_evaluation(config, loaded, earlier, terminal)?.sampler, None));
         }
         if !names_data {
             return Err(train::Error::OtherData { found: digest, expected: known.clone() }.into());
@@ -236,12 +235,20 @@ impl Selection {
         }
         let all_classes = self.split.is_none();
         let part = self.split.map_or(Part::Test, Part::from);
-        let sampler = match all_classes {
-            true => train::sampler_of_all(config, loaded.set)?,
-            false => train::sampler_of_split(&self.split_anew(config), loaded.set)?,
+        let (sampler, divided) = match all_classes {
+            true => (train::sampler_of_all(config, loaded.set)?, None),
+            false => {
+                let config = self.split_anew(config);
+                let sampler = train::sampler_of_split(&config, loaded.set)?;
+                let divided = division(config.images()?, &sampler);
+                (sampler, Some(divided))
+            }
         };
         if let Some(split) = split {
-            split.check(sampler.set(), sampler.split())?;
+            match is_own_folder {
+                true => split.check_changed(sampler.set(), sampler.split())?,
+                false => split.check(sampler.set(), sampler.split())?,
+            }
         }
         let data = OtherData {
             source: is.source.to_string(),
@@ -249,16 +256,79 @@ impl Selection {
             digest,
             all_classes,
             classes: sampler.split().part(part).len(),
+            split: divided,
         };
         terminal.warning(&format!(
-            "{} is not the data that this run was trained on; episodes are drawn from {} {} classes. None of them may be one \
-             that the run was trained on",
+            "{} is not the data that this run was trained on; episodes are drawn from {} {} classes. The run must not have \
+             been trained on any of them",
             data.title(),
             if all_classes { "all its" } else { "its" },
             if all_classes { data.classes.to_string() } else { format!("{} {}", data.classes, part.name()) },
         ));
         Ok((sampler, Some(data)))
     }
+}
+
+/// How `sampler` divides the classes of images that `data` describes.
+fn division(data: &Data, sampler: &Sampler) -> OtherSplit {
+    let rule = data.split.unwrap_or_else(|| SplitRule::for_images(sampler.set()));
+    OtherSplit {
+        rule: rule.to_string(),
+        validation: sampler.split().validation.len(),
+        rotations: data.rotations,
+    }
+}
+
+/// Whether the images of both are in the same folder.
+fn are_in_one_folder(one: &Data, other: &Data) -> bool {
+    let folder = |data: &Data| data.path.as_ref().and_then(|path| path.canonicalize().ok());
+    folder(one).is_some_and(|one| folder(other) == Some(one))
+}
+
+/// The message that keys which decide what is in the test are fixed for the run's own data.
+fn fixed_keys() -> String {
+    "data.split, data.validation and data.invert are fixed for the data that this run was trained on: with other values, the \
+     test could include classes that it was trained on; leave these keys out"
+        .into()
+}
+
+/// Checks that the evaluated part suffices for the episodes of `evaluation`. Their number of classes may change if `any_ways`.
+///
+/// # Errors
+/// Returns an error that says what is missing, and which options would do.
+fn check(episodes: &Episodes, evaluation: &Evaluation, any_ways: bool) -> Result<(), CommandError> {
+    let Err(error) = episodes.check(evaluation.part, &evaluation.shape) else { return Ok(()) };
+    let advice = match &error {
+        train::Error::Data(error) => advice(error, &evaluation.shape, any_ways),
+        _ => None,
+    };
+    Err(match advice {
+        Some(advice) => format!("{error}; {advice}").into(),
+        None => error.into(),
+    })
+}
+
+/// What to do if a part lacks classes or images for episodes of `shape`; `None` for other errors.
+fn advice(error: &data::Error, shape: &EpisodeShape, any_ways: bool) -> Option<String> {
+    const ANOTHER: &str = "choose another --split, or other images with --data";
+    Some(match error {
+        data::Error::TooFewClasses { found, .. } if any_ways && *found >= 2 => {
+            format!("give a smaller --ways, at most {found}, or {ANOTHER}")
+        }
+        data::Error::TooFewExamples { small, .. } => {
+            let fewest = small.iter().map(|(_, images)| *images).min().unwrap_or_default();
+            match fewest {
+                // An image to adapt to and one to classify.
+                2.. => format!(
+                    "give smaller --shots and --queries, together at most {fewest} instead of {}, or {ANOTHER}",
+                    shape.shots.saturating_add(shape.queries)
+                ),
+                _ => ANOTHER.into(),
+            }
+        }
+        data::Error::EmptyPart { .. } | data::Error::TooFewClasses { .. } => ANOTHER.into(),
+        _ => return None,
+    })
 }
 
 /// The message that a network with an output for each of `own` classes cannot classify `ways`.

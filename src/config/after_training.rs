@@ -1,5 +1,6 @@
 //! Which settings may change after training has begun, and where. All others belong to the weights, to the data or to the
-//! comparisons that the run has made: changing one would make them wrong without a word, so it is refused by name.
+//! comparisons that the run has made: changing one would silently invalidate them, so the change is refused and the key is
+//! named.
 
 use super::checked::Config;
 use crate::support::settings::{Difference, differences, flat};
@@ -109,12 +110,14 @@ impl Config {
 }
 
 /// Whether a difference changes anything. Runs that began before there were colours do not say that images are grey, and only
-/// images that may not be square have a way to make them so.
+/// images that may not be square have a way to make them so. Weights that were imported without their images leave the split and
+/// the ink to the images that they are then trained on.
 fn is_change(Difference { key, first, second }: &Difference) -> bool {
     let unset = first == "not set" || second == "not set";
     match key.as_str() {
         "data.channels" => !(unset && [first, second].iter().any(|value| *value == "1")),
         "data.fit" => !unset,
+        "data.split" | "data.validation" | "data.invert" => first != "not set",
         _ => true,
     }
 }
@@ -161,6 +164,14 @@ mod tests {
         };
         assert_eq!(may_not("data.channels=1"), [""; 0]);
         assert_eq!(may_not("data.channels=3"), ["data.channels"]);
+        // What was left to the images may be decided once; what was decided stays.
+        let decided = ["data.split=listed", "data.validation=7", "data.invert=true", "data.channels=1"];
+        let now = load(&[&folder[..2], &decided].concat());
+        let (_, may_not) = now.changes(&load(&folder[..2]).described(), Purpose::Training);
+        assert_eq!(keys(may_not), [""; 0]);
+        let (_, may_not) =
+            load(&[&folder[..2], &["data.channels=1"]].concat()).changes(&now.described(), Purpose::Training);
+        assert_eq!(keys(may_not), ["data.invert", "data.split", "data.validation"]);
         before["data"]["fit"] = "crop".into();
         let now = load(&[&folder[..], &["data.fit=stretch", "data.channels=1"]].concat());
         assert_eq!(keys(now.changes(&before, Purpose::Training).1), ["data.fit"]);

@@ -191,6 +191,25 @@ impl Kind for Location {
     }
 }
 
+/// The path of a file or a directory that may be left out.
+pub struct MaybeLocation;
+
+impl Kind for MaybeLocation {
+    /// `None` for an empty string.
+    type Value = Option<PathBuf>;
+
+    fn describe(&self) -> String {
+        format!("{}, or \"\" for none", Location.describe())
+    }
+
+    fn read(&self, value: &Value) -> Option<Self::Value> {
+        match value.as_str()? {
+            "" => Some(None),
+            path => Some(Some(path.into())),
+        }
+    }
+}
+
 /// One of an enum's names.
 pub struct OneOf<C>(PhantomData<fn() -> C>);
 

@@ -21,6 +21,7 @@ use super::error::{Error, Fault, Place};
 use super::file::{self, Lines};
 use super::raw::{self, Entry, RawConfig};
 use super::shown;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
@@ -138,7 +139,7 @@ impl Reader<'_> {
                     }
                 }
                 ("seeds", _) => self.refuse(key, offset, "must be a list of whole numbers, as in [0, 1, 2]"),
-                ("set", DeValue::Table(table)) => plan.set = self.entries(table),
+                ("set", DeValue::Table(table)) => plan.set = self.settings(table, "[set]"),
                 ("grid", DeValue::Table(table)) => plan.grid = self.grid(table),
                 ("set" | "grid", _) => self.refuse(key, offset, "must be a table of configuration keys"),
                 ("run", DeValue::Array(runs)) => {
@@ -176,9 +177,24 @@ impl Reader<'_> {
         leaves.into_iter().map(entry).collect()
     }
 
+    /// The entries of the table with this `header`, each of another key. TOML lets a key be written twice, dotted and in
+    /// quotes.
+    fn settings(&mut self, table: DeTable<'_>, header: &str) -> Vec<Entry> {
+        let (mut seen, mut settings) = (BTreeSet::new(), Vec::new());
+        for entry in self.entries(table) {
+            if seen.insert(entry.key.clone()) {
+                settings.push(entry);
+            } else {
+                let reason = format!("is in {header} twice; remove one of the two");
+                self.refuse_at(&entry.key, entry.place, &reason);
+            }
+        }
+        settings
+    }
+
     /// The entries of [base], as those of a configuration file.
     fn inline_base(&mut self, table: DeTable<'_>) -> Vec<Entry> {
-        let mut entries = self.entries(table);
+        let mut entries = self.settings(table, "[base]");
         for entry in &mut entries {
             if let Place::Sweep { name, line } = &entry.place {
                 entry.place = Place::File { name: name.clone(), line: Some(*line) };
@@ -204,7 +220,7 @@ impl Reader<'_> {
     fn named(&mut self, table: DeTable<'_>, offset: usize) -> Option<NamedRun> {
         let place = Place::Sweep { name: self.name.into(), line: self.lines.number(offset) };
         let (names, entries): (Vec<_>, Vec<_>) =
-            self.entries(table).into_iter().partition(|entry| entry.key == "name");
+            self.settings(table, "this [[run]]").into_iter().partition(|entry| entry.key == "name");
         match names.first().and_then(|entry| entry.value.as_str()) {
             Some(name) if !name.is_empty() && clean(name) == name => {
                 Some(NamedRun { name: name.into(), entries, place })
@@ -221,7 +237,7 @@ impl Reader<'_> {
     fn check(&mut self, plan: &Plan, overrides: &[String]) {
         let axes = plan.grid.iter().map(|axis| (&axis.key, &axis.place));
         let entries = plan.set.iter().chain(plan.runs.iter().flat_map(|run| &run.entries));
-        let all = axes.clone().chain(entries.map(|entry| (&entry.key, &entry.place)));
+        let all = axes.clone().chain(entries.clone().map(|entry| (&entry.key, &entry.place)));
         for (key, place) in all.filter(|(key, _)| *key == "seed") {
             self.refuse_at(
                 key,
@@ -229,11 +245,11 @@ impl Reader<'_> {
                 "cannot be set in a sweep; list the seeds in `seeds = [0, 1, 2]`",
             );
         }
-        for run in &plan.runs {
-            for entry in run.entries.iter().filter(|entry| axes.clone().any(|(key, _)| *key == entry.key)) {
-                let reason = "is set in [grid] too; remove it from one of the two";
-                self.refuse_at(&entry.key, entry.place.clone(), reason);
-            }
+        // The values of the grid would silently replace these.
+        let varied: BTreeSet<&String> = plan.grid.iter().map(|axis| &axis.key).collect();
+        for entry in entries.filter(|entry| varied.contains(&entry.key)) {
+            let reason = "is set in [grid] too; remove it from one of the two";
+            self.refuse_at(&entry.key, entry.place.clone(), reason);
         }
         for assignment in overrides {
             let key = assignment.split('=').next().unwrap_or_default().trim();
@@ -481,6 +497,14 @@ mod tests {
         refused("[[run]]\nname = 'a'\n[[run]]\nname = 'a'", &[], &["\"a\"", "different name"]);
         let both = "[grid]\ninner.rate = [0.1]\n[[run]]\nname = 'a'\ninner.rate = 0.2";
         refused(both, &[], &["line 5", "`inner.rate`", "[grid] too"]);
+        let set_too = "[set]\ninner.rate = 0.2\n[grid]\ninner.rate = [0.1, 0.3]";
+        refused(set_too, &[], &["line 2", "`inner.rate`", "[grid] too"]);
+        for (header, words) in [("[set]", "[set] twice"), ("[base]", "[base] twice")] {
+            let twice = format!("{header}\n'inner.rate' = 0.2\ninner.rate = 0.3");
+            refused(&twice, &[], &["line 3", "`inner.rate`", words]);
+        }
+        let twice = "[[run]]\nname = 'a'\n'inner.rate' = 0.2\ninner.rate = 0.3";
+        refused(twice, &[], &["line 4", "`inner.rate`", "[[run]] twice"]);
         refused("[grid]\ninner.rate = [0.1]", &["inner.rate=1"], &["--set inner.rate=1", "varies"]);
         refused("base = 'nothing.toml'", &[], &["nothing.toml", "no such file"]);
         refused("base = 7", &[], &["`base`", "path"]);

@@ -128,6 +128,7 @@ fn every_variant_round_trips() {
         "memory = { plan = 'auto', budget = 1 }",
         "memory.plan = 'store'",
         "memory = { plan = 'snapshots', snapshots = 3 }",
+        "memory.plan = 'snapshots'\ninner = { head = 'prototype', steps = 0 }",
         "memory.plan = 'recompute'",
         "divergence = { drop_tasks = false, action = 'skip', most = 3 }",
         "divergence.action = 'rewind'",
@@ -303,6 +304,21 @@ fn override_of_a_choice_drops_keys_of_the_other_choice() {
     let glyphs = format!("{BUDGET}data.split = 'fraction'");
     let data = checked(&glyphs, &["data.source=omniglot"]).data.unwrap();
     assert_eq!(data.split, Some(SplitRule::RANDOM_1200));
+
+    let table = format!("{BUDGET}data = {{ source = 'cifar100', split = 'cifar-fs', validation = 16 }}");
+    let validation = |overrides: &[&str]| checked(&table, overrides).data.unwrap().validation;
+    assert_eq!((validation(&[]), validation(&["data.split=fc100"])), (Some(16), None));
+    assert_eq!(validation(&["data.split=fc100", "data.validation=20"]), Some(20));
+}
+
+#[test]
+fn an_empty_list_overrides_a_list_of_images() {
+    let listed = format!("{BUDGET}data = {{ source = 'folder', path = 'x', list = 'y' }}");
+    let list = |overrides: &[&str]| checked(&listed, overrides).data.unwrap().list;
+    assert_eq!(list(&[]).as_deref(), Some(Path::new("y")));
+    for none in ["data.list=", "data.list=\"\"", "data={list=''}"] {
+        assert_eq!(list(&[none]), None, "{none}");
+    }
 }
 
 #[test]
@@ -404,6 +420,10 @@ fn wrong_types_and_ranges_name_the_values_allowed() {
         ("model = { kind = 'mlp', hidden = [] }", "a list of 1 to 16 widths, each a whole number"),
         ("model = { kind = 'mlp', hidden = [0] }", "from 1 to 65536, got [0]"),
         ("data = { source = 'folder', path = '' }", "`data.path` must be a path in quotes, got \"\""),
+        (
+            "data = { source = 'folder', path = 'x', list = 1 }",
+            "`data.list` must be a path in quotes, or \"\" for none, got 1",
+        ),
     ] {
         let refusal = refusal(wrong);
         assert!(refusal.contains(reason), "{wrong}: {refusal}");

@@ -184,6 +184,13 @@ pub enum Error {
     )]
     ValidationClasses { asked: usize, train: usize },
 
+    #[error(
+        "data.validation = {asked}, but the split lists {}, and these are used; leave data.validation out or set it to {found}; \
+         to train without validation, set data.validation = 0 and eval.every = 0",
+        count(*found, "validation class", "validation classes")
+    )]
+    ListedValidation { asked: usize, found: usize },
+
     #[error("the {part} part has no classes")]
     EmptyPart { part: Part },
 

@@ -1,4 +1,4 @@
-//! What reading images finds out: what folders mean, whether dark is ink, how many have colours, and what was left out.
+//! What is determined while images are read: what folders mean, whether dark is ink, how many have colours, and what was left out.
 
 use serde::{Deserialize, Serialize};
 
@@ -74,15 +74,15 @@ impl Ink {
         if self.inverted { self.images - self.light } else { self.light }
     }
 
-    /// That the borders decided, and only just, if so.
+    /// That the borders decided and the decision was close, if so.
     pub fn doubt(&self) -> Option<String> {
         let close = (self.border - MIDDLE).abs() < CLOSE;
         let divided = self.dissenting() as f64 > DIVIDED * self.images as f64;
         (!self.given && (close || divided)).then(|| {
             format!(
-                "{}, but only just: the borders of the images have a mean brightness of {:.0} of 255, and {} of {} images \
-                 would be judged differently",
-                self.name(),
+                "{} pixels were taken as ink, but the decision was close: the borders of the images have a mean brightness of \
+                 {:.0} of 255, and {} of {} images would be judged differently",
+                if self.inverted { "dark" } else { "light" },
                 self.border,
                 self.dissenting(),
                 self.images

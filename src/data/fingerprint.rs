@@ -10,8 +10,12 @@ use super::Error;
 use super::listing::{self, MAX_DEPTH, is_of_system};
 use crate::support::hex::hex;
 
+/// Stands for the length of what a link leads to, if it leads nowhere.
+const NOWHERE: u64 = u64::MAX;
+
 /// SHA-256, in hexadecimal, of the names, lengths and modification times of all files at and
-/// below `roots`, and of `options`: everything else that decides what is decoded from them.
+/// below `roots`, and of `options`: everything else that decides what is decoded from them. A link that leads nowhere has a name
+/// only; if it should be an image, that is found out when it is decoded.
 ///
 /// # Errors
 /// Returns an error if a file or folder cannot be inspected, or folders are nested too deep.
@@ -26,10 +30,16 @@ pub fn fingerprint(roots: &[PathBuf], options: &str) -> Result<String, Error> {
 }
 
 fn add(hash: &mut Sha256, path: &Path, depth: usize) -> Result<(), Error> {
-    let metadata = fs::metadata(path).map_err(Error::io("look at", path))?;
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     hash.update((name.len() as u64).to_le_bytes());
     hash.update(name);
+    let metadata = match fs::metadata(path) {
+        Err(_) if path.is_symlink() => {
+            hash.update(NOWHERE.to_le_bytes());
+            return Ok(());
+        }
+        found => found.map_err(Error::io("look at", path))?,
+    };
     if !metadata.is_dir() {
         let modified = metadata.modified().map_err(Error::io("look at", path))?;
         let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -81,6 +91,29 @@ mod tests {
         seen.dedup();
         assert_eq!(seen.len(), count);
         assert!(fingerprint(&[file], "").is_err());
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_that_lead_nowhere_are_known_by_name() -> Result<(), Error> {
+        let dir = TempDir::new().expect("dir");
+        let now = || fingerprint(&[dir.path().to_path_buf()], "");
+        let link = |to: &str, name: &str| {
+            std::os::unix::fs::symlink(to, dir.path().join(name)).expect("link");
+        };
+        let mut seen = vec![now()?];
+        link("nowhere", "a.png");
+        seen.push(now()?);
+        assert_eq!(now()?, now()?);
+        link("itself", "itself");
+        seen.push(now()?);
+        fs::write(dir.path().join("nowhere"), "").expect("file");
+        seen.push(now()?);
+        let count = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), count);
         Ok(())
     }
 }

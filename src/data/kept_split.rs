@@ -88,11 +88,24 @@ impl KeptSplit {
     /// # Errors
     /// Returns [`Error::Leak`] with the classes that are.
     pub fn check(&self, set: &ImageSet, split: &Split) -> Result<(), Error> {
+        self.check_data(set, split, false)
+    }
+
+    /// The same for a `set` that is known to be the same data with changes, even if no class has the same images: it is read from
+    /// the run's own folder.
+    ///
+    /// # Errors
+    /// As for [`Self::check`].
+    pub fn check_changed(&self, set: &ImageSet, split: &Split) -> Result<(), Error> {
+        self.check_data(set, split, true)
+    }
+
+    fn check_data(&self, set: &ImageSet, split: &Split, is_same_data: bool) -> Result<(), Error> {
         let all = [&self.train, &self.validation, &self.test, &self.trained_before];
         let known: HashSet<&str> =
             all.iter().flat_map(|part| part.iter()).map(|class| class.images.as_str()).collect();
         let here: Vec<KeptClass> = (0..set.classes().len()).map(|class| KeptClass::new(set, class)).collect();
-        let is_same_data = here.iter().any(|class| known.contains(class.images.as_str()));
+        let is_same_data = is_same_data || here.iter().any(|class| known.contains(class.images.as_str()));
         let trained: Vec<&KeptClass> = self.train.iter().chain(&self.trained_before).collect();
         let images: HashSet<&str> = trained.iter().map(|class| class.images.as_str()).collect();
         let names: HashSet<&str> = trained.iter().map(|class| class.name.as_str()).collect();
@@ -159,6 +172,9 @@ mod tests {
         // Other data may have the same names.
         let other = set(&CLASSES.map(|(name, pixel)| (name, pixel + 100)));
         assert!((0..40).all(|seed| kept.check(&other, &split(&other, seed)).is_ok()));
+        // In the run's own folder, they are the same classes.
+        assert!(kept.check_changed(&other, &split(&other, 3)).is_ok());
+        assert!((0..40).any(|seed| kept.check_changed(&other, &split(&other, seed)).is_err()));
         // Weights trained further on other data are not forgetful.
         let later = KeptSplit::new(&other, &split(&other, 0), SplitRule::FRACTION).after(&kept);
         assert!((0..40).any(|seed| later.check(&whole, &split(&whole, seed)).is_err()));

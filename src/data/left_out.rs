@@ -28,7 +28,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether something may be missing from what the user meant to give.
+    /// Whether the user may have intended these files to be used.
     pub fn is_doubtful(&self) -> bool {
         !matches!(self, Self::Other | Self::System)
     }

@@ -20,6 +20,8 @@ pub struct Sampler {
     split: Arc<Split>,
     normalisation: Arc<Normalisation>,
     augmentation: Augmentation,
+    /// Whether episodes of training classes are to evaluate on, not to train on.
+    evaluates: bool,
     seed: u64,
 }
 
@@ -27,7 +29,8 @@ impl Sampler {
     /// A sampler of the classes in `split`, which was made for `set`. Pixels are not normalised.
     pub fn new(set: Arc<ImageSet>, split: Split, seed: u64) -> Self {
         let normalisation = Arc::new(Normalisation::none(set.channels()));
-        Self { set, split: Arc::new(split), normalisation, augmentation: Augmentation::default(), seed }
+        let augmentation = Augmentation::default();
+        Self { set, split: Arc::new(split), normalisation, augmentation, evaluates: false, seed }
     }
 
     /// The same sampler with pixels normalised.
@@ -49,6 +52,13 @@ impl Sampler {
         let (shift, size) = (augmentation.shift, self.set.size());
         assert!(shift < size, "a shift of {shift} pixels is too large for images of {size} pixels");
         Self { augmentation, ..self }
+    }
+
+    /// The sampler of episodes to evaluate on: those of training classes are not augmented, so that they compare with those of other
+    /// classes, and are not the ones trained on. Episodes of other parts are the same.
+    #[must_use]
+    pub fn for_evaluation(self) -> Self {
+        Self { augmentation: Augmentation::default(), evaluates: true, ..self }
     }
 
     /// The images.
@@ -121,7 +131,7 @@ impl Sampler {
     /// Panics if [`check`](Self::check) returns an error for the shape.
     pub fn select(&self, part: Part, index: u64, shape: &EpisodeShape) -> Selection {
         let EpisodeShape { ways, shots, queries } = *shape;
-        let mut random = generator(self.seed, purpose(part), index);
+        let mut random = generator(self.seed, self.purpose(part), index);
         let pool = self.split.part(part);
         let classes: Vec<RotatedClass> =
             index::sample(&mut random, pool.len(), ways).iter().map(|i| pool[i]).collect();
@@ -138,6 +148,16 @@ impl Sampler {
             self.augmentation.apply(self.seed, index, shape, &mut selection);
         }
         selection
+    }
+
+    /// The name of a part's random stream of episodes.
+    fn purpose(&self, part: Part) -> &'static str {
+        match part {
+            Part::Train if self.evaluates => "train/evaluation",
+            Part::Train => "episode/train",
+            Part::Validation => "episode/val",
+            Part::Test => "episode/test",
+        }
     }
 
     /// The pixels of episode number `index` of `part`.
@@ -157,15 +177,6 @@ impl Sampler {
             query_labels: shape.query_labels(),
             query_examples: examples(&query),
         }
-    }
-}
-
-/// The name of a part's random stream of episodes.
-fn purpose(part: Part) -> &'static str {
-    match part {
-        Part::Train => "episode/train",
-        Part::Validation => "episode/val",
-        Part::Test => "episode/test",
     }
 }
 
@@ -307,6 +318,25 @@ mod tests {
             assert!(pairs(ALL, part)?.iter().all(|[plain, augmented]| plain == augmented));
         }
         assert!(pairs(ALL, Part::Train)?.iter().all(|[plain, augmented]| plain != augmented));
+        Ok(())
+    }
+
+    #[test]
+    fn training_classes_are_evaluated_on_plain_episodes_that_were_not_trained_on() -> Result<(), Error> {
+        let training = upright_sampler(3)?.with_augmentation(ALL);
+        let measured = training.clone().for_evaluation();
+        let episodes =
+            |sampler: &Sampler, part| (0..20).map(|i| sampler.select(part, i, &SHAPE)).collect::<Vec<_>>();
+        for part in [Part::Validation, Part::Test] {
+            assert_eq!(episodes(&measured, part), episodes(&training, part));
+        }
+        let plain = upright_sampler(3)?;
+        let (measured, trained) = (episodes(&measured, Part::Train), episodes(&plain, Part::Train));
+        assert!(measured.iter().all(|episode| !trained.contains(episode)));
+        let is_plain = |image: &ImageRef| {
+            *image == ImageRef::new(RotatedClass::upright(image.class.class), image.example)
+        };
+        assert!(measured.iter().flat_map(images).all(is_plain));
         Ok(())
     }
 

@@ -126,12 +126,11 @@ fn read(
         if value(file).is_empty() || value(label).is_empty() {
             return Err(failed(line, "it lacks a file name or a label".into()));
         }
-        let name = Path::new(value(file));
-        if name.components().any(|component| !matches!(component, Component::Normal(_))) {
-            let reason = format!("`{}` is not a path below the folder of images", name.display());
+        let Some(name) = below(value(file)) else {
+            let reason = format!("`{}` is not a path below the folder of images", value(file));
             return Err(failed(line, reason));
-        }
-        let path = images.join(name);
+        };
+        let path = images.join(&name);
         if !path.is_file() {
             let reason = format!("there is no file `{}`", path.display());
             return Err(failed(line, reason));
@@ -148,6 +147,12 @@ fn read(
         entries.push(Entry { list: list.into(), line, file: path, label: value(label).into(), part });
     }
     if entries.is_empty() { Err(failed(1, "it lists no images".into())) } else { Ok(entries) }
+}
+
+/// The path `name`, without `.`; `None` if it may lead out of the folder that it is in.
+fn below(name: &str) -> Option<PathBuf> {
+    let components = Path::new(name).components().filter(|component| *component != Component::CurDir);
+    components.map(|component| matches!(component, Component::Normal(_)).then_some(component)).collect()
 }
 
 #[cfg(test)]
@@ -215,6 +220,14 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_begin_with_a_dot() -> Result<(), Error> {
+        let dir = folder(&[("a.csv", "filename,label\n./0.png,a\n././1.png,a\n2.png,b\n")]);
+        let images: Vec<_> = found(&dir, "lists/a.csv")?.into_iter().map(|(.., images)| images).collect();
+        assert_eq!(images, [2, 1]);
+        Ok(())
+    }
+
+    #[test]
     fn what_is_wrong_with_a_list_is_said_with_its_line() {
         for (text, words) in [
             ("name,label\n0.png,a\n", "line 1: its first line has no column `filename` but is `name,label`"),
@@ -222,6 +235,9 @@ mod tests {
             ("filename,label\n../lists/a.csv,a\n", "line 2: `../lists/a.csv` is not a path below"),
             ("filename,label\n/etc/hosts,a\n", "line 2: `/etc/hosts` is not a path below"),
             ("filename,label\n0.png,a\n0.png,b\n", "line 3: `0.png` is listed before"),
+            ("filename,label\n0.png,a\n./0.png,b\n", "line 3: `0.png` is listed before"),
+            ("filename,label\n.,a\n", "line 2: there is no file"),
+            ("filename,label\n./../lists/a.csv,a\n", "line 2: `./../lists/a.csv` is not a path below"),
             ("filename,label\n0.png,\n", "line 2: it lacks a file name or a label"),
             ("filename,label\n0.png\n", "line: 2"),
             ("filename,label\n", "line 1: it lists no images"),

@@ -32,6 +32,11 @@ pub enum Error {
         if found.len() < 2 { ", or train a network".into() } else { format!(", or train a network with `--set task.ways={}`", found.len()) }
     )]
     Ways { found: Vec<String>, ways: usize },
+    #[error(
+        "there are images of one class only, `{class}`, so every image would be assigned to it; give --support a folder with \
+         at least two class folders"
+    )]
+    OneClass { class: String },
     #[error("the images are {found} pixels wide and high, but this network takes {expected}")]
     Size { found: usize, expected: usize },
     #[error("the images have {found} channels, but this network takes {expected}")]
@@ -90,6 +95,7 @@ impl Classified for Error {
             Self::Trainer(error) => error.is_user_error(),
             Self::Archive(error) | Self::Unfit(error) => error.is_user_error(),
             Self::Ways { .. }
+            | Self::OneClass { .. }
             | Self::Size { .. }
             | Self::Channels { .. }
             | Self::Alone

@@ -86,9 +86,9 @@ impl Predictor {
     /// Classifies the queries of `request`, in order, after `steps` inner steps on its support images.
     ///
     /// # Errors
-    /// Returns an error if the number of classes is not the network's and its head depends on it, if the images' size or
-    /// channels are not the network's, if a single query would be
-    /// classified with transductive batch norm, or if the outputs are not finite.
+    /// Returns an error if the number of classes is not the network's and its head depends on it, if there is one class only, if
+    /// the images' size or channels are not the network's, if a single query would be classified with transductive batch norm, or
+    /// if the outputs are not finite.
     ///
     /// # Panics
     /// If the device fails; Burn reports that by panicking everywhere.
@@ -125,6 +125,9 @@ impl Predictor {
         if classes.len() != ways && !self.learner.any_ways() {
             let found = classes.iter().map(|class| class.name.clone()).collect();
             return Err(Error::Ways { found, ways });
+        }
+        if let [class] = classes {
+            return Err(Error::OneClass { class: class.name.clone() });
         }
         let data = self.config.images()?;
         let (found, expected) = (request.support.size(), data.image_size);

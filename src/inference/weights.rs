@@ -145,7 +145,7 @@ impl ExportedWeights {
             let theta = self.theta(&learner, config.seed, watcher)?;
             Ok((learner, theta))
         };
-        // Unless the images decide whether there are colours, wrong weights are said before images are read.
+        // Unless the images decide whether there are colours, mismatched weights are reported before images are read.
         let is_open = config.data.as_ref().is_some_and(|data| data.channels.is_none());
         let built = if is_open { None } else { Some(build(config, watcher)?) };
         let mut origin = self.origin()?;
@@ -199,7 +199,7 @@ impl ExportedWeights {
             true => Ok(origin),
             false => Err(Error::Header {
                 path: self.archive.path.clone(),
-                reason: "its counts are too large to be real".into(),
+                reason: "its counts of steps or evaluations are implausibly large (above 2⁵³)".into(),
             }),
         }
     }

@@ -68,14 +68,29 @@ impl RunDir {
     pub fn return_to(&self, ranking: &Ranking, keep_best: usize) -> Result<Ranking, Error> {
         let kept = |step: u64| if keep_best > 1 { self.best_step_file(step) } else { self.best_file() };
         let validations = ranking.validations().iter().take(keep_best).copied();
-        let ranking = Ranking::new(validations.filter(|best| is_of_step(&kept(best.step), best.step)));
-        self.prune_best(&ranking)?;
-        if let Some(best) = ranking.first().filter(|best| !is_of_step(&self.best_file(), best.step)) {
-            let (from, to) = (kept(best.step), self.best_file());
-            let bytes = fs::read(&from).map_err(failed("read", &from))?;
-            atomic_file::write(&to, &[&bytes]).map_err(failed("write", &to))?;
+        let left = Ranking::new(validations.filter(|best| is_of_step(&kept(best.step), best.step)));
+        self.prune_best(&left)?;
+        match left.first() {
+            None => self.delete_later_best(ranking)?,
+            Some(best) if is_of_step(&self.best_file(), best.step) => {}
+            Some(best) => {
+                let (from, to) = (kept(best.step), self.best_file());
+                let bytes = fs::read(&from).map_err(failed("read", &from))?;
+                atomic_file::write(&to, &[&bytes]).map_err(failed("write", &to))?;
+            }
         }
-        Ok(ranking)
+        Ok(left)
+    }
+
+    /// Deletes `best.safetensors` if its step is not in `ranking`, and therefore later than the step at which `ranking` was
+    /// stored. A damaged file does not say its step, and stays.
+    fn delete_later_best(&self, ranking: &Ranking) -> Result<(), Error> {
+        let file = self.best_file();
+        let step = Saved::read(&file).ok().map(|saved| saved.training_state.step);
+        if step.is_none_or(|step| ranking.validations().iter().any(|best| best.step == step)) {
+            return Ok(());
+        }
+        fs::remove_file(&file).map_err(failed("delete", &file))
     }
 
     /// Deletes the numbered best checkpoints that are not in `ranking`.
@@ -105,4 +120,27 @@ fn ranked(path: &Path) -> Result<(Score, Saved), Error> {
 /// Whether the file at `path` is an intact checkpoint after outer step `step`.
 fn is_of_step(path: &Path, step: u64) -> bool {
     Saved::read(path).is_ok_and(|saved| saved.training_state.step == step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Best;
+    use crate::run::checkpoint::save_example;
+
+    #[test]
+    fn going_back_deletes_the_best_checkpoint_of_a_later_step_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, _lock) = RunDir::create(folder.path()).unwrap();
+        let [early, late] = [3, 10].map(|step| Best { step, score: Score::Accuracy(step as f64) });
+        let stored = Ranking::new([early]);
+        save_example(&run.best_file(), early.step, &[early]);
+        assert_eq!(run.return_to(&stored, 1).unwrap(), stored);
+        assert!(run.best_file().exists());
+        // A later validation was better; its checkpoint replaced the file, and the run went back to a step before it.
+        save_example(&run.best_file(), late.step, &[late]);
+        assert_eq!(run.return_to(&stored, 1).unwrap(), Ranking::default());
+        assert!(!run.best_file().exists());
+        assert_eq!(run.return_to(&stored, 1).unwrap(), Ranking::default());
+    }
 }

@@ -127,6 +127,25 @@ pub fn save(
     Ok(archive.write(path)?)
 }
 
+/// Writes an intact checkpoint after outer step `step`, without arrays and with these best validations, for tests.
+#[cfg(test)]
+pub(super) fn save_example(path: &Path, step: u64, best: &[Best]) {
+    let training_state = TrainingState {
+        step,
+        evaluations: Evaluations::default(),
+        seconds: 0.0,
+        best: best.first().copied(),
+        runners_up: best.iter().skip(1).copied().collect(),
+        skipped_steps: 0,
+        rewinds: 0,
+        estimator: Value::Null,
+        data: String::new(),
+        settings: Value::Null,
+    };
+    let (theta, optimizer) = (Params::new(Vec::new()), OptimizerState::default());
+    save(path, &[], &theta, optimizer, None, &training_state).unwrap();
+}
+
 /// A checkpoint that has been read and verified.
 pub struct Saved {
     archive: Archive,
@@ -170,7 +189,8 @@ impl Saved {
             return Err(unusable("it does not match its checksum; the file is damaged".into()));
         }
         if !header.training_state.is_countable() {
-            return Err(unusable("its counts are too large to be real".into()));
+            let reason = "its counts of steps or evaluations are implausibly large (above 2⁵³)";
+            return Err(unusable(reason.into()));
         }
         Ok(Self { training_state: header.training_state, archive })
     }

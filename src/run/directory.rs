@@ -286,16 +286,35 @@ impl RunDir {
         Err(Error::NoSoundCheckpoint { path: self.path.clone(), faults })
     }
 
-    /// Deletes all but the latest `keep` checkpoints.
+    /// Deletes all but the latest `keep` checkpoints of a run that has taken `step` outer steps. Those of later steps are
+    /// damaged, because the run was resumed from an earlier one: they do not count and are not deleted.
     ///
     /// # Errors
     /// Returns an error if one cannot be deleted.
-    pub fn prune(&self, keep: usize) -> Result<(), Error> {
-        for step in self.checkpoint_steps()?.into_iter().skip(keep) {
-            let file = self.checkpoint_file(step);
+    pub fn prune(&self, keep: usize, step: u64) -> Result<(), Error> {
+        for old in self.steps_until(step)?.into_iter().skip(keep) {
+            let file = self.checkpoint_file(old);
             fs::remove_file(&file).map_err(failed("delete", &file))?;
         }
         Ok(())
+    }
+
+    /// Makes room for one more checkpoint on a full disk: deletes the oldest of a run that has taken `step` outer steps, and those
+    /// that exceed `keep`. The latest intact one is never deleted.
+    ///
+    /// # Errors
+    /// Returns an error if one cannot be deleted.
+    pub fn make_room(&self, keep: usize, step: u64) -> Result<(), Error> {
+        let found = self.steps_until(step)?;
+        let is_intact = |step: &u64| Saved::read(&self.checkpoint_file(*step)).is_ok();
+        let Some(intact) = found.iter().position(is_intact) else { return Ok(()) };
+        let fewer = keep.min(found.len()).saturating_sub(1);
+        self.prune(fewer.max(intact + 1), step)
+    }
+
+    /// The checkpoints of steps up to `step`, latest first.
+    fn steps_until(&self, step: u64) -> Result<Vec<u64>, Error> {
+        Ok(self.checkpoint_steps()?.into_iter().filter(|saved| *saved <= step).collect())
     }
 
     pub(super) fn results(&self) -> PathBuf {
@@ -328,6 +347,44 @@ fn read_text(path: &Path, most: u64) -> Result<Option<String>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::checkpoint::save_example;
+
+    #[test]
+    fn pruning_counts_only_checkpoints_up_to_the_step_of_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, _lock) = RunDir::create(folder.path()).unwrap();
+        // That of step 500 is damaged, and the run was resumed from step 400.
+        for step in [300, 400, 450, 500] {
+            fs::write(run.checkpoint_file(step), "").unwrap();
+        }
+        run.prune(2, 450).unwrap();
+        assert_eq!(run.checkpoint_steps().unwrap(), [500, 450, 400]);
+        run.prune(1, 450).unwrap();
+        assert_eq!(run.checkpoint_steps().unwrap(), [500, 450]);
+    }
+
+    #[test]
+    fn a_full_disk_costs_the_oldest_checkpoint_but_never_the_only_intact_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, _lock) = RunDir::create(folder.path()).unwrap();
+        let left_by = |keep, step| {
+            run.make_room(keep, step).unwrap();
+            run.checkpoint_steps().unwrap()
+        };
+        assert_eq!(left_by(3, 0), [0; 0]);
+        for step in [100, 200, 300] {
+            save_example(&run.checkpoint_file(step), step, &[]);
+        }
+        assert_eq!(left_by(5, 350), [300, 200], "fewer than the run keeps");
+        assert_eq!(left_by(5, 350), [300]);
+        assert_eq!(left_by(5, 350), [300]);
+        for damaged in [400, 500] {
+            fs::write(run.checkpoint_file(damaged), "").unwrap();
+        }
+        for keep in [1, 2] {
+            assert_eq!(left_by(keep, 450), [500, 400, 300], "that of step 300 alone is intact");
+        }
+    }
 
     #[test]
     fn a_run_begins_only_where_there_is_no_other() {

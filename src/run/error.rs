@@ -23,7 +23,7 @@ pub enum Error {
     #[error("{path} already holds a run")]
     Occupied { path: PathBuf },
     #[error(
-        "{path} has checkpoints but no config.toml, which a run begins with; restore that file, or give another folder"
+        "{path} has checkpoints but no config.toml, so it is not a complete run; restore that file, or give another folder"
     )]
     Leftovers { path: PathBuf },
     #[error("{path} is in use by another metaburn{}", holder.process)]

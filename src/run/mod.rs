@@ -28,7 +28,7 @@ pub use journal::Journal;
 pub use ranking::{Best, Ranking, Score};
 pub use record::{ClockRecord, Record, Records, StepRecord, ValidationRecord};
 pub use regression_result::{RegressionResult, StepError};
-pub use result::{EvaluationResult, OtherData, PartAccuracy};
+pub use result::{EvaluationResult, OtherData, OtherSplit, PartAccuracy};
 pub use run_result::RunResult;
 pub use selector::CheckpointSelector;
 pub use session::Session;

@@ -7,7 +7,7 @@
 use super::error::failed;
 use super::record::{is_none, number_or_nan};
 use super::{Error, RunDir, RunResult, Tested};
-use crate::data::Part;
+use crate::data::{Part, Rotations};
 use crate::support::atomic_file;
 use crate::task::BatchNorm;
 use serde::de::DeserializeOwned;
@@ -73,6 +73,20 @@ pub struct OtherData {
     pub all_classes: bool,
     /// Number of classes that episodes are drawn from.
     pub classes: usize,
+    /// How its classes were divided; `None` if episodes are drawn from all of them, and in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<OtherSplit>,
+}
+
+/// How the classes of data that a run was not trained on were divided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherSplit {
+    /// Name of the rule.
+    pub rule: String,
+    /// Number of validation classes.
+    pub validation: usize,
+    /// How training classes were rotated.
+    pub rotations: Rotations,
 }
 
 /// A mean accuracy in percent, under the name of the part it was measured on. It is NaN, `null` in JSON, if there is none.
@@ -131,6 +145,7 @@ impl EvaluationResult {
         if let Some(data) = &self.data {
             let all = if data.all_classes { "all-classes" } else { "part" };
             name += &format!("-{all}-of-{}-{:.DIGEST$}", data.name(), data.digest);
+            name += &data.split.as_ref().map_or_else(String::new, OtherSplit::name);
         }
         name
     }
@@ -148,6 +163,14 @@ impl OtherData {
         let name = folder.map_or_else(|| self.source.clone(), |name| name.to_string_lossy().into_owned());
         let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
         name.chars().map(plain).take(FOLDER).collect()
+    }
+}
+
+impl OtherSplit {
+    /// The end of the name of a result's file. Only rotations that count as classes change what a part consists of.
+    fn name(&self) -> String {
+        let rotated = if self.rotations == Rotations::Classes { "-rotated" } else { "" };
+        format!("-split-{}-{}-validation{rotated}", self.rule, self.validation)
     }
 }
 
@@ -310,10 +333,21 @@ mod tests {
             digest: "0123456789abcdef".into(),
             all_classes: true,
             classes: 8,
+            split: None,
         };
         assert_eq!(other.title(), "my data/it's");
-        let elsewhere = EvaluationResult { data: Some(other), ..result() };
-        assert_eq!(elsewhere.name(), format!("{name}-all-classes-of-it-s-01234567"));
+        let on = |data: OtherData| EvaluationResult { data: Some(data), ..result() };
+        assert_eq!(on(other.clone()).name(), format!("{name}-all-classes-of-it-s-01234567"));
+        let part = |validation, rotations| {
+            let split = Some(OtherSplit { rule: "fraction".into(), validation, rotations });
+            on(OtherData { all_classes: false, split, ..other.clone() })
+        };
+        let name_of_part = format!("{name}-part-of-it-s-01234567-split-fraction");
+        assert_eq!(part(2, Rotations::Episode).name(), format!("{name_of_part}-2-validation"));
+        let rotated = part(0, Rotations::Classes);
+        assert_eq!(rotated.name(), format!("{name_of_part}-0-validation-rotated"));
+        let written = serde_json::to_string(&rotated).unwrap();
+        assert_eq!(serde_json::from_str::<EvaluationResult>(&written).unwrap(), rotated);
         let fewer = EvaluationResult { episodes: 2, ..result() };
         assert_ne!(fewer.name(), name);
     }

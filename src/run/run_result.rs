@@ -1,6 +1,6 @@
 //! What a run measured on held-out episodes, of whichever kind.
 
-use super::{EvaluationResult, RegressionResult};
+use super::{EvaluationResult, RegressionResult, Tested};
 use serde::{Deserialize, Serialize};
 
 /// What a run measured on held-out episodes.
@@ -22,12 +22,21 @@ impl RunResult {
         }
     }
 
+    /// The checkpoints that were tested.
+    pub fn tested(&self) -> &Tested {
+        match self {
+            Self::Accuracy(result) => &result.tested,
+            Self::Error(result) => &result.tested,
+        }
+    }
+
     /// Whether `other` measured the same: whether all but the measured numbers and the times is equal.
     pub(super) fn measures_the_same(&self, other: &Self) -> bool {
-        let settings = |result: &Self| match result {
-            Self::Accuracy(result) => (result.seed, result.tested.checkpoints.clone()),
-            Self::Error(result) => (Some(result.seed), result.tested.checkpoints.clone()),
+        let seed = |result: &Self| match result {
+            Self::Accuracy(result) => result.seed,
+            Self::Error(result) => Some(result.seed),
         };
-        self.name() == other.name() && settings(self) == settings(other)
+        let checkpoints = |result: &Self| result.tested().checkpoints.clone();
+        self.name() == other.name() && seed(self) == seed(other) && checkpoints(self) == checkpoints(other)
     }
 }

@@ -52,11 +52,27 @@ fn too_large(limit: u64) -> io::Error {
 }
 
 /// Replaces the file at `path` with the concatenated `pieces`. They are written to a temporary file in the same folder,
-/// synced, then renamed, so that `path` is the complete old or new file at any time.
+/// synced, then renamed, so that `path` is the complete old or new file at any time. A link to a file stays, and the file is
+/// replaced. A device or a pipe stays too, and is written to: renaming would put a file in its place.
 ///
 /// # Errors
 /// Returns an error if writing, syncing or renaming fails; the old file is then unchanged.
 pub fn write(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => write_through(path, pieces),
+        Ok(_) if fs::symlink_metadata(path)?.is_symlink() => replace(&fs::canonicalize(path)?, pieces),
+        _ => replace(path, pieces),
+    }
+}
+
+/// Writes `pieces` to the device or pipe at `path`, which has nothing to replace or to sync.
+fn write_through(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    pieces.iter().try_for_each(|piece| file.write_all(piece))
+}
+
+/// Replaces the file at `path`, which is no link, by renaming.
+fn replace(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
     let folder = folder_of(path);
     let (mut file, temporary) = temporary(folder)?.into_parts();
     pieces.iter().try_for_each(|piece| file.write_all(piece))?;
@@ -119,6 +135,8 @@ fn folder_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
+    use std::time::SystemTime;
 
     #[test]
     fn read_and_drain_respect_the_size_limit() -> io::Result<()> {
@@ -165,6 +183,51 @@ mod tests {
         sweep(folder.path())?;
         assert_eq!(fs::read_to_string(&path)?, "new");
         assert_eq!(fs::read_dir(folder.path())?.count(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn sweep_abandoned_deletes_only_temporary_files_of_more_than_a_day_ago() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
+        for (name, written) in [
+            (".metaburn-old", now - 25 * hour),
+            (".metaburn-young", now - 23 * hour),
+            (".metaburn-now", now),
+            // Of a machine whose clock is ahead.
+            (".metaburn-future", now + hour),
+            ("set.images", now - 25 * hour),
+        ] {
+            File::create(folder.path().join(name))?.set_modified(written)?;
+        }
+        sweep_abandoned(folder.path());
+        let mut left = fs::read_dir(folder.path())?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<io::Result<Vec<OsString>>>()?;
+        left.sort();
+        assert_eq!(left, [".metaburn-future", ".metaburn-now", ".metaburn-young", "set.images"]);
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn write_keeps_pipes_and_links() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let [pipe, link, file] = ["pipe", "link", "file"].map(|name| folder.path().join(name));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status()?.success());
+        // Both ends are open, so that nothing waits for another process.
+        let mut ends = File::options().read(true).write(true).open(&pipe)?;
+        write(&pipe, &[b"n", b"ew"])?;
+        assert!(!fs::metadata(&pipe)?.is_file(), "the pipe was replaced");
+        let mut written = [0; 3];
+        ends.read_exact(&mut written)?;
+        assert_eq!(&written, b"new");
+
+        fs::write(&file, "old")?;
+        std::os::unix::fs::symlink("file", &link)?;
+        write(&link, &[b"new"])?;
+        assert!(fs::symlink_metadata(&link)?.is_symlink(), "the link was replaced");
+        assert_eq!(fs::read_to_string(&file)?, "new");
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use bilevel::ranks::Share;
 pub enum Episodes {
     /// Images, to be classified.
     Images(Box<EpisodeLoader>),
-    /// Curves, to be continued.
+    /// Sinusoids, for regression.
     Sinusoids(Sinusoids),
 }
 

@@ -17,11 +17,11 @@ pub enum Error {
     #[error("{error}; {advice}")]
     Insufficient { error: data::Error, advice: String },
     #[error(
-        "the run directory {run} would be inside the image folder {images}, where its files would be taken for classes; choose \
-         another with --run-dir",
+        "the run directory {run} would be inside the image folder {images}, where {}; choose another with --run-dir",
+        harm(*is_listed),
         run = run.display(), images = images.display()
     )]
-    AmongImages { run: PathBuf, images: PathBuf },
+    AmongImages { run: PathBuf, images: PathBuf, is_listed: bool },
     #[error(transparent)]
     Backend(#[from] device::Error),
     #[error(transparent)]
@@ -87,6 +87,14 @@ pub enum Error {
         quoted(path)
     )]
     Computing { step: u64, path: PathBuf, reason: String },
+}
+
+/// What the files of a run would do in the image folder; `is_listed` says whether a list names the images.
+fn harm(is_listed: bool) -> &'static str {
+    match is_listed {
+        true => "each change of its files would make metaburn decode all images again",
+        false => "its files would be taken for classes",
+    }
 }
 
 impl Error {

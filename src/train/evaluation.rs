@@ -4,8 +4,8 @@
 //! and the loss is the cross-entropy of the mean logits: z = (1/k) Σ_i z_i.
 //!
 //! An inner loop that diverges gives logits that are not numbers, and then there is no answer. Such an episode is counted
-//! ([`Accuracy::diverged`]) and its images as not classified correctly: leaving it out would make a learner better for every
-//! episode that it cannot do. If no episode has an answer, there is no accuracy.
+//! ([`Accuracy::diverged`]) and its images as not classified correctly: excluding it would raise the accuracy of a learner with
+//! each episode on which it fails. If no episode has an answer, there is no accuracy.
 //!
 //! The mode of batch norm concerns predictions, not the inner loss, so accuracies in several modes share one adaptation.
 
@@ -23,20 +23,24 @@ use serde::Serialize;
 use std::array;
 use std::ops::Range;
 
-/// Number of episodes evaluated together. On a GPU they share kernel launches.
-const EVALUATED_TOGETHER: u64 = 32;
+/// The most episodes that are evaluated together. On a GPU they share kernel launches.
+pub(super) const MOST_TOGETHER: usize = 32;
+/// The most bytes of input patches (see [`Architecture::prepare`](crate::model::Architecture::prepare)) of episodes evaluated
+/// together on a CPU. There, each episode is computed on its own, so a smaller number costs nothing and gives the same bits. The
+/// indices by which patches are gathered take up to twice as much again.
+const MOST_PATCH_BYTES: usize = 256 << 20;
 
-/// Splits `episodes` into batches that are evaluated together.
-pub fn together(episodes: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let (step, end) = (EVALUATED_TOGETHER as usize, episodes.end);
-    episodes.step_by(step).map(move |first| first..end.min(first + EVALUATED_TOGETHER))
+/// Splits `episodes` into batches of `most` ≥ 1 that are evaluated together.
+fn batches(episodes: Range<u64>, most: usize) -> impl Iterator<Item = Range<u64>> {
+    let end = episodes.end;
+    episodes.step_by(most).map(move |first| first..end.min(first.saturating_add(most as u64)))
 }
 
-/// The batches of this rank's `share` of an evaluation's episodes, each with the number of episodes that all ranks have evaluated
-/// after it, as if they were equally far.
-pub(super) fn shared_batches(share: &Share) -> impl Iterator<Item = (Range<u64>, usize)> {
+/// The batches, of at most `most` episodes, of this rank's `share` of an evaluation's episodes, each with the number of episodes that
+/// all ranks have evaluated after it, as if they were equally far.
+pub(super) fn shared_batches(share: &Share, most: usize) -> impl Iterator<Item = (Range<u64>, usize)> {
     let (Range { start, end }, all) = (share.own(), share.tasks());
-    together(start as u64..end as u64).map(move |batch| {
+    batches(start as u64..end as u64, most).map(move |batch| {
         let done = (batch.end as usize - start) * all / (end - start);
         (batch, done)
     })
@@ -85,6 +89,32 @@ impl Evaluation {
 }
 
 impl Learner {
+    /// Splits `episodes`, of this `shape`, into batches that are evaluated together.
+    pub fn batches(&self, episodes: Range<u64>, shape: &EpisodeShape) -> impl Iterator<Item = Range<u64>> {
+        batches(episodes, self.together(shape))
+    }
+
+    /// How many episodes of `shape` are evaluated together: on a CPU fewer than usual if their images are large, but one for each
+    /// thread. Each thread holds the activations of its episode, which take more memory than the patches.
+    fn together(&self, shape: &EpisodeShape) -> usize {
+        let fit = MOST_PATCH_BYTES / self.patch_bytes(shape).max(1);
+        if !self.opened.is_cpu() || fit >= MOST_TOGETHER {
+            return MOST_TOGETHER;
+        }
+        let threads = self.opened.workers.threads.clamp(1, MOST_TOGETHER);
+        // A multiple of the threads, so that none of them waits for the last episodes of a batch.
+        (fit / threads).max(1) * threads
+    }
+
+    /// Upper bound of the bytes of input patches of an episode of `shape`.
+    fn patch_bytes(&self, shape: &EpisodeShape) -> usize {
+        let products = self.architecture.products();
+        let on_images = products.iter().filter(|product| product.on_images);
+        let values = on_images.map(|product| product.positions * product.inputs).max().unwrap_or(0);
+        let images = shape.shots.saturating_add(shape.queries).saturating_mul(shape.ways);
+        images.saturating_mul(values).saturating_mul(size_of::<f32>())
+    }
+
     /// Accuracy of an ensemble in each of these modes of batch norm. `members` are the θ of its members, at least one, each a
     /// stack of one task.
     ///
@@ -101,7 +131,7 @@ impl Learner {
         let Evaluation { part, shape, episodes, steps } = *evaluation;
         let mut seen = modes.map(|_| Scores::default());
         let share = Share::new(self.ranks.clone(), episodes);
-        for (batch, done) in shared_batches(&share) {
+        for (batch, done) in shared_batches(&share, self.together(&shape)) {
             let problem = self.classify(loader.images(part, batch, &shape), &shape);
             let parts = self.opened.workers.map(problem.tasks(), |chunk| {
                 let problem = problem.select(chunk);
@@ -172,6 +202,33 @@ impl Scores {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bilevel::device::{Backend, Opened, open};
+    use bilevel::hypergradient::Workers;
+
+    #[test]
+    fn batches_are_of_one_size_but_for_the_last() {
+        let all = |most| batches(3..10, most).collect::<Vec<_>>();
+        assert_eq!(all(3), [3..6, 6..9, 9..10]);
+        assert_eq!(all(7).len(), 1);
+        assert_eq!(batches(3..3, 1).count(), 0);
+    }
+
+    #[test]
+    fn fewer_episodes_of_large_images_are_evaluated_together() {
+        let together = |threads: usize, keys: &[&str]| {
+            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            let config = Config::load(None, &keys).unwrap();
+            let (opened, workers) = (open(Backend::Flex).unwrap(), Workers::on_cpu(threads));
+            let learner = Learner::new(&config, Opened { workers, ..opened });
+            learner.together(&evaluation_shape(&config))
+        };
+        assert_eq!(together(2, &[]), 32);
+        // An episode of 80 images has patches of 80 · 84² · 27 numbers, 61 MB.
+        let large = ["data.channels=3", "data.image_size=84", "model.pool=max", "task.queries=15"];
+        for (threads, expected) in [(1, 4), (2, 4), (3, 3), (4, 4), (6, 6), (100, 32)] {
+            assert_eq!(together(threads, &large), expected, "{threads} threads");
+        }
+    }
 
     #[test]
     fn an_episode_without_answers_counts_as_wrong_and_is_counted() {

@@ -25,7 +25,7 @@ mod watcher;
 pub use episode_loader::{BatchStream, EpisodeLoader, Images};
 pub use episodes::{Batches, Decided, Episodes};
 pub use error::Error;
-pub use evaluation::{Accuracy, Evaluation, together};
+pub use evaluation::{Accuracy, Evaluation};
 pub use imported::{Origin, write_imported};
 pub use learner::Learner;
 pub use measured::Measured;
@@ -122,9 +122,26 @@ fn check_place(path: &Path, config: &Config) -> Result<(), Error> {
         return Ok(());
     };
     match is_inside(path, &images) {
-        true => Err(Error::AmongImages { run: path.into(), images }),
+        true => Err(Error::AmongImages { run: path.into(), images, is_listed: data.list.is_some() }),
         false => Ok(()),
     }
+}
+
+/// Writes down what was decided only now, since `run` left it to its images: the split, if it has none, and settings. Weights that
+/// were imported without their images leave both open.
+///
+/// # Errors
+/// Returns an error if the run cannot be read or written.
+fn keep_decisions(run: &RunDir, decided: &Decided, has_split: bool) -> Result<(), Error> {
+    if let Some(split) = decided.split.as_ref().filter(|_| !has_split) {
+        run.write_split(split)?;
+    }
+    let (_, stored) = RunDir::open(run.path())?;
+    let kept = stored.decided_as(&decided.config);
+    if kept != stored {
+        run.write_config(&kept)?;
+    }
+    Ok(())
 }
 
 impl Trainer {
@@ -169,7 +186,8 @@ impl Trainer {
     }
 
     /// Resumes `run` at its latest intact checkpoint, or at its beginning if it was ended before the first. `config` is the
-    /// run's own, except for what may [change](Config::changes) when training goes on.
+    /// run's own, except for what may [change](Config::changes) when training goes on. What the run left to its images, as one of
+    /// weights that were imported without them does, is decided and written down now; see [`Self::config`].
     ///
     /// # Errors
     /// Returns an error if the run is in use, its data is different, or no checkpoint is intact.
@@ -198,13 +216,21 @@ impl Trainer {
         let (episodes, decided) = Episodes::new(&config, &opened, earlier, watcher)?;
         let learner = Learner::new(&decided.config, opened).with(ranks);
         check_alike(&decided.config, decided.split.as_ref(), &learner, &episodes)?;
+        if let Some((saved, _)) = &latest {
+            episodes.check_data(&saved.training_state)?;
+        }
+        let open = config;
+        let config = open.decided_as(&decided.config);
+        if lock.is_some() && (config != open || split.is_none() && decided.split.is_some()) {
+            keep_decisions(&run, &decided, split.is_some())?;
+            decided.description.iter().for_each(|text| watcher.note(text));
+        }
         let Some((saved, faults)) = latest else {
             return Self::begin(learner.initialise(config.seed), learner, config, episodes, run, lock);
         };
         faults
             .iter()
             .for_each(|fault| watcher.warning(&format!("{fault}; continuing from the previous one")));
-        episodes.check_data(&saved.training_state)?;
         let theta = saved.theta(&learner.leaves(), &learner.opened.device)?;
         let mut trainer =
             Self::assemble(config, learner, episodes, theta, saved.training_state.step, run, lock)?;
@@ -496,7 +522,7 @@ impl Trainer {
         self.learner.ranks.rank() == 0
     }
 
-    /// Accuracy or error at the current θ on `episodes` episodes of `part`.
+    /// Accuracy or error at the current θ on `episodes` episodes of `part`. Those of training classes are augmented as in training.
     pub fn evaluate(&self, part: Part, episodes: usize, progress: impl FnMut(usize)) -> Measured {
         let (evaluation, mode) =
             (Evaluation::new(&self.config, part, episodes), self.config.model.batch_norm);

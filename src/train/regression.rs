@@ -1,6 +1,6 @@
 //! Squared error of regressions on held-out episodes after each inner step, and the curves that they learn.
 
-use super::evaluation::shared_batches;
+use super::evaluation::{MOST_TOGETHER, shared_batches};
 use super::{Evaluation, Learner};
 use crate::data::{SinusoidEpisode, Sinusoids};
 use crate::run::StepError;
@@ -45,7 +45,7 @@ impl Learner {
         let Evaluation { part, shape, episodes, steps } = *evaluation;
         let mut seen = vec![Vec::with_capacity(episodes); steps + 1];
         let share = Share::new(self.ranks.clone(), episodes);
-        for (batch, done) in shared_batches(&share) {
+        for (batch, done) in shared_batches(&share, MOST_TOGETHER) {
             let episode = |number| sinusoids.episode(part, number, shape.shots, shape.queries);
             let problem = self.regress(&batch.map(episode).collect::<Vec<_>>());
             let parts = self.opened.workers.map(problem.tasks(), |chunk| {

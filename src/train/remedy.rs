@@ -3,15 +3,18 @@
 use super::sampler::{divide, evaluation_shape, training_shape};
 use crate::config::Config;
 use crate::data::{Class, EpisodeShape, Error, ImageSet, Part, Sampler, Split, SplitRule};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The most classes with which it is tried how many would suffice.
 const MOST_CLASSES: usize = 4000;
+/// The most training classes that one class gives: one for each quarter turn.
+const TURNS: usize = 4;
 
-/// A change of settings: the flags that make it, and what they do.
+/// A change of settings: what to do, and the flags that do it.
 struct Change {
+    action: &'static str,
     flags: String,
-    effect: &'static str,
     config: Config,
 }
 
@@ -19,17 +22,9 @@ struct Change {
 /// are needed.
 pub fn remedy(config: &Config, set: &ImageSet, error: &Error) -> String {
     let is_of_images = matches!(error, Error::TooFewExamples { .. });
-    let mut ways = vec![];
-    let changes = if is_of_images { fewer_images(config) } else { fewer_classes(config) };
-    // Of changes with one effect, which are in order, the first that suffices is the smallest.
-    for change in changes {
-        let is_new = ways.iter().all(|(_, effect): &(String, &str)| *effect != change.effect);
-        if is_new && suffices(&change.config, set) {
-            ways.push((change.flags, change.effect));
-        }
-    }
+    let changes = if is_of_images { fewer_images(config, set) } else { fewer_classes(config, set) };
     let mut texts: Vec<String> =
-        ways.into_iter().map(|(flags, effect)| format!("give `{flags}`, for {effect}")).collect();
+        changes.into_iter().map(|Change { action, flags, .. }| format!("{action} (`{flags}`)")).collect();
     texts.push(match error {
         Error::TooFewExamples { .. } => "add images to these classes, or move their folders away".into(),
         _ => more_classes(config, set),
@@ -37,49 +32,81 @@ pub fn remedy(config: &Config, set: &ImageSet, error: &Error) -> String {
     format!("to continue, {}", texts.join(", or "))
 }
 
-/// Fewer classes in an episode, no validation, or both; those with the smallest change first.
-fn fewer_classes(config: &Config) -> Vec<Change> {
-    let change = |ways: usize, validates: bool, effect: &'static str| {
-        let mut config = config.clone();
-        let mut flags = vec![];
-        lower("task.ways", Some(&mut config.task.ways), ways, &mut flags);
-        lower("eval.ways", config.eval.ways.as_mut(), ways, &mut flags);
-        if !validates {
-            config.data.iter_mut().for_each(|data| data.validation = Some(0));
-            config.eval.every = 0;
-            flags.extend(["data.validation=0", "eval.every=0"].map(|set| format!("--set {set}")));
-        }
-        Change { flags: flags.join(" "), effect, config }
-    };
+/// Fewer classes in an episode, no validation, or both, where that suffices; each with the smallest change. Where nothing of this
+/// does, the images are too few as well: then both, with fewer queries.
+fn fewer_classes(config: &Config, set: &ImageSet) -> Vec<Change> {
     let most = config.task.ways.max(evaluation_shape(config).ways);
-    let fewer = || (2..most).rev();
     let validates = config.eval.every > 0;
-    let mut changes: Vec<Change> =
-        fewer().map(|ways| change(ways, validates, "fewer classes per episode")).collect();
+    let fewer = |validates: bool, action: &'static str| {
+        let change = |ways| Some(with_ways(config, ways, validates, action));
+        largest(2..most, |ways| change(ways).filter(|change| change.suffices(set)))
+    };
+    let mut changes = vec![fewer(validates, "use fewer classes per episode")];
     if validates {
-        changes.push(change(most, false, "training without validation"));
-        changes
-            .extend(fewer().map(|ways| change(ways, false, "fewer classes per episode and no validation")));
+        let without = with_ways(config, most, false, "train without validation");
+        changes.push(Some(without).filter(|change| change.suffices(set)));
+        changes.push(fewer(false, "use fewer classes per episode and no validation"));
     }
-    changes
+    if changes.iter().all(Option::is_none) {
+        let smallest = |ways| {
+            let change = with_ways(config, ways, false, "use fewer classes and queries, and no validation");
+            Some(change.with_queries(1)).filter(|change| change.suffices(set))
+        };
+        changes.push(largest(2..most + 1, smallest));
+    }
+    changes.into_iter().flatten().collect()
 }
 
-/// Fewer query images, or fewer images of both kinds.
-fn fewer_images(config: &Config) -> Vec<Change> {
-    let change = |shots: usize, queries: usize, effect: &'static str| {
+/// The change to at most `ways` classes in an episode, and to no validation unless it `validates`.
+fn with_ways(config: &Config, ways: usize, validates: bool, action: &'static str) -> Change {
+    let mut config = config.clone();
+    let mut flags = vec![];
+    lower("task.ways", Some(&mut config.task.ways), ways, &mut flags);
+    lower("eval.ways", config.eval.ways.as_mut(), ways, &mut flags);
+    if !validates {
+        for data in config.data.iter_mut().filter(|data| config.eval.every > 0 || data.validation > Some(0)) {
+            data.validation = Some(0);
+            flags.push("--set data.validation=0".into());
+        }
+        if config.eval.every > 0 {
+            config.eval.every = 0;
+            flags.push("--set eval.every=0".into());
+        }
+    }
+    Change { action, flags: flags.join(" "), config }
+}
+
+/// Fewer query images, or fewer images of both kinds, where that suffices.
+fn fewer_images(config: &Config, set: &ImageSet) -> Vec<Change> {
+    let change = |shots: usize, queries: usize, action: &'static str| {
         let mut config = config.clone();
         let mut flags = vec![];
         lower("task.shots", Some(&mut config.task.shots), shots, &mut flags);
         lower("eval.shots", config.eval.shots.as_mut(), shots, &mut flags);
         lower("task.queries", Some(&mut config.task.queries), queries, &mut flags);
         lower("eval.queries", Some(&mut config.eval.queries), queries, &mut flags);
-        Change { flags: flags.join(" "), effect, config }
+        Some(Change { action, flags: flags.join(" "), config }).filter(|change| change.suffices(set))
     };
-    let most = config.task.queries.max(config.eval.queries);
+    let queries = config.task.queries.max(config.eval.queries);
     let shots = config.task.shots.max(evaluation_shape(config).shots);
-    let queries = (1..most).rev().map(|queries| change(shots, queries, "fewer queries"));
-    let both = (1..shots).rev().map(|shots| change(shots, 1, "fewer shots"));
-    queries.chain(both).collect()
+    let fewer_queries = largest(1..queries, |queries| change(shots, queries, "use fewer queries"));
+    let fewer_shots = largest(1..shots, |shots| change(shots, 1, "use fewer shots"));
+    fewer_queries.into_iter().chain(fewer_shots).collect()
+}
+
+/// What `make` makes of the largest of `numbers` for which it makes anything, if it does so for all smaller ones too. Halves the
+/// range again and again, since a configuration may ask for any number.
+fn largest<T>(numbers: Range<usize>, make: impl Fn(usize) -> Option<T>) -> Option<T> {
+    let Range { start: mut least, end: mut too_many } = numbers;
+    let mut made = if least < too_many { make(least) } else { None };
+    while made.is_some() && too_many - least > 1 {
+        let middle = least + (too_many - least) / 2;
+        match make(middle) {
+            None => too_many = middle,
+            larger => (least, made) = (middle, larger),
+        }
+    }
+    made
 }
 
 /// Lowers the `value` of `key` to `most` if it is set and larger, and adds the flag that does so.
@@ -87,6 +114,21 @@ fn lower(key: &str, value: Option<&mut usize>, most: usize, flags: &mut Vec<Stri
     if let Some(value) = value.filter(|value| **value > most) {
         *value = most;
         flags.push(format!("--set {key}={most}"));
+    }
+}
+
+impl Change {
+    /// With at most `queries` query images of each class besides.
+    fn with_queries(mut self, queries: usize) -> Self {
+        let mut flags = vec![self.flags];
+        lower("task.queries", Some(&mut self.config.task.queries), queries, &mut flags);
+        lower("eval.queries", Some(&mut self.config.eval.queries), queries, &mut flags);
+        Self { flags: flags.join(" "), ..self }
+    }
+
+    /// Whether the images suffice after this change.
+    fn suffices(&self, set: &ImageSet) -> bool {
+        suffices(&self.config, set)
     }
 }
 
@@ -140,9 +182,8 @@ fn more_classes(config: &Config, set: &ImageSet) -> String {
         };
         return format!("have at least {listed} ({keys})");
     }
-    let needed =
-        |config: &Config| (2..MOST_CLASSES).find(|classes| suffices(config, &outline(config, *classes)));
-    match needed(config) {
+    let fewest = measured.saturating_add(trained.div_ceil(TURNS));
+    match (fewest..MOST_CLASSES).find(|classes| suffices(config, &outline(config, *classes))) {
         Some(classes) => {
             let found = set.classes().len();
             format!("have at least {classes} class folders instead of {found}, enough for {keys}")
@@ -158,4 +199,30 @@ fn outline(config: &Config, classes: usize) -> ImageSet {
     ImageSet::without_pixels(
         (0..classes).map(|class| Class::new(class.to_string(), "", None, examples)).collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn the_largest_number_that_suffices_is_found_without_trying_all() {
+        let tries = Cell::new(0);
+        let find = |numbers: Range<usize>, most: usize| {
+            tries.set(0);
+            largest(numbers, |number| {
+                tries.set(tries.get() + 1);
+                (number <= most).then_some(number)
+            })
+        };
+        for most in 2..10 {
+            assert_eq!(find(2..10, most), Some(most));
+        }
+        assert_eq!(find(2..10, 1), None);
+        assert_eq!(find(2..10, 50), Some(9));
+        assert_eq!(find(2..2, 50), None);
+        assert_eq!(find(2..1_000_000, 7), Some(7));
+        assert!(tries.get() < 30, "{}", tries.get());
+    }
 }

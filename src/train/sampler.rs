@@ -102,6 +102,33 @@ impl RunData {
         earlier: Option<Earlier>,
         watcher: &mut dyn Watcher,
     ) -> Result<Self, Error> {
+        let data = Self::unchecked(config, loaded, earlier, watcher)?;
+        check(config, &data.sampler).map_err(|error| insufficient(config, data.sampler.set(), error))?;
+        Ok(data)
+    }
+
+    /// The same to evaluate on: training episodes are those of [`Sampler::for_evaluation`]. Whether a part has enough classes and
+    /// images is not checked, since only one part is used; see [`Sampler::check`].
+    ///
+    /// # Errors
+    /// Returns an error if the images cannot be split so, or classes that were trained on earlier would be tested on.
+    pub fn for_evaluation(
+        config: &Config,
+        loaded: Loaded,
+        earlier: Option<Earlier>,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Self, Error> {
+        let data = Self::unchecked(config, loaded, earlier, watcher)?;
+        Ok(Self { sampler: data.sampler.for_evaluation(), ..data })
+    }
+
+    /// The data, whether or not its parts have enough classes and images.
+    fn unchecked(
+        config: &Config,
+        loaded: Loaded,
+        earlier: Option<Earlier>,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Self, Error> {
         let Loaded { set, findings, .. } = loaded;
         let data = config.images()?;
         let (split, rule) = match split_as_earlier(data, &set, earlier, watcher) {
@@ -134,11 +161,10 @@ impl RunData {
             decided.mean.get_or_insert_with(|| measured.mean().to_vec());
             decided.deviation.get_or_insert_with(|| measured.deviation().to_vec());
         }
-        let sampler =
-            Sampler::new(Arc::new(set), split, config.seed).with_normalisation(decided.normalisation()?);
+        let sampler = Sampler::new(Arc::new(set), split, config.seed)
+            .with_normalisation(decided.normalisation()?)
+            .with_augmentation(augmentation(data));
         resolved.data = Some(decided);
-        check(config, &sampler).map_err(|error| insufficient(config, sampler.set(), error))?;
-        let sampler = sampler.with_augmentation(augmentation(data));
         Ok(Self { sampler, findings, config: resolved, split: kept })
     }
 
@@ -221,7 +247,7 @@ fn split_as_earlier(
 /// The split of `set` that `data` describes, part of `config`, and its rule.
 ///
 /// # Errors
-/// Returns an error if the rule does not suit the images.
+/// Returns an error if the rule does not suit the images, or lists another number of validation classes than `data` asks for.
 pub(super) fn divide(
     config: &Config,
     data: &Data,
@@ -232,7 +258,12 @@ pub(super) fn divide(
     let few = (share.round() as usize).max(evaluation_shape(config).ways);
     let validation = data.validation.unwrap_or(if config.eval.every > 0 { few } else { 0 });
     let split = Split::new(set, rule, validation, data.rotations == Rotations::Classes, config.seed)?;
-    Ok((split, rule))
+    // Classes that are taken from the training classes are as many as were asked for. With 0, none are taken and none are used.
+    let found = split.validation.len();
+    match data.validation {
+        Some(asked @ 1..) if asked != found => Err(crate::data::Error::ListedValidation { asked, found }),
+        _ => Ok((split, rule)),
+    }
 }
 
 /// `error` with advice, if the images do not suffice for the configuration.

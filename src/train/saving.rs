@@ -32,7 +32,7 @@ impl Trainer {
             watcher.warning(&format!("outer step {step} is saved: saving works again"));
         }
         if self.is_first() {
-            let pruned = self.run.prune(self.config.checkpoint.keep);
+            let pruned = self.run.prune(self.config.checkpoint.keep, self.outer.steps());
             let pruned = pruned.and_then(|()| self.run.prune_best(&self.progress.ranking));
             if let Err(error) = pruned {
                 watcher.warning(&error.to_string());
@@ -93,16 +93,16 @@ impl Trainer {
     /// Writes the journals and then a checkpoint, so that a checkpoint is never ahead of the journals.
     ///
     /// # Errors
-    /// Returns an error if something cannot be written. Earlier checkpoints remain, except one that would have been
-    /// deleted next.
+    /// Returns an error if something cannot be written. Earlier checkpoints remain, except that a full disk costs the oldest
+    /// of several.
     pub(super) fn try_save(&mut self) -> Result<(), Error> {
-        let keep = self.config.checkpoint.keep;
+        let (keep, step) = (self.config.checkpoint.keep, self.outer.steps());
         self.metrics.flush()?;
         self.clock.flush()?;
-        let file = self.run.checkpoint_file(self.outer.steps());
+        let file = self.run.checkpoint_file(step);
         match self.write_checkpoint(&file) {
-            Err(Error::Run(error)) if error.is_full() && keep > 1 => {
-                self.run.prune(keep - 1)?;
+            Err(Error::Run(error)) if error.is_full() => {
+                self.run.make_room(keep, step)?;
                 self.write_checkpoint(&file)
             }
             written => written,

@@ -10,7 +10,7 @@ pub trait Watcher {
     fn step(&mut self, _record: &StepRecord, _progress: f64) {}
     /// Called after a validation.
     fn validation(&mut self, _record: &ValidationRecord) {}
-    /// Called with what is good to know and no problem.
+    /// Called with an informational message.
     fn note(&mut self, _text: &str) {}
     /// Called with a problem that does not stop the run.
     fn warning(&mut self, _text: &str) {}

@@ -1,7 +1,7 @@
 //! `metaburn backends`, and on each backend the golden case by `metaburn gradient`, and the pixels of episodes.
 
 use crate::common::optional::{lacks_ndarray, lacks_wgpu};
-use crate::common::{metaburn, relative_error, run, run_command};
+use crate::common::{floats, metaburn, relative_error, run, run_command};
 use bilevel::device::{Backend, open};
 use burn::tensor::DType;
 use metaburn::data::{Augmentation, EpisodeShape, Glyphs, Part, Sampler, Split, SplitRule};
@@ -44,14 +44,6 @@ fn json_lists_every_backend_and_auto_is_never_a_software_gpu() {
     assert!(listed.iter().any(|entry| entry["gpu"] == true) == (auto["gpu"] == true), "{listed:?}");
 }
 
-fn values(archive: &Archive, name: &str) -> Vec<f64> {
-    match archive.get(name).unwrap().1 {
-        Values::F32(values) => values.iter().map(|value| f64::from(*value)).collect(),
-        Values::F64(values) => values.clone(),
-        Values::I64(_) => panic!("{name} holds integers"),
-    }
-}
-
 /// Asserts that `metaburn gradient` with these `options` computes the values of the golden case; the arrays of one kind
 /// are compared together.
 fn gradient_command_matches(golden: &str, options: &str, tolerance: f64) {
@@ -69,7 +61,7 @@ fn gradient_command_matches(golden: &str, options: &str, tolerance: f64) {
         for group in ["theta_support_logits", "support_loss", "query_loss", "phi.", gradient, &mean] {
             let of_group: Vec<&str> = golden.names().filter(|name| name.starts_with(group)).collect();
             assert_eq!(of_group.len(), if group.ends_with('.') { 14 } else { 1 }, "{group}");
-            let gather = |archive| of_group.iter().flat_map(|name| values(archive, name)).collect::<Vec<_>>();
+            let gather = |archive| of_group.iter().flat_map(|name| floats(archive, name)).collect::<Vec<_>>();
             let error = relative_error(&gather(&ours), &gather(&golden));
             assert!(
                 error < tolerance,
@@ -121,7 +113,7 @@ fn max_pooling_case() -> Archive {
         .extend([("pool", "max"), ("negative_slope", "0.1")].map(|(key, value)| (key.into(), value.into())));
     // Four blocks leave one pixel, not four.
     let [ways, features] = case.get("theta.linear.weight").unwrap().0[..] else { panic!("a matrix") };
-    let weight = values(&case, "theta.linear.weight")[..ways * features / 4].to_vec();
+    let weight = floats(&case, "theta.linear.weight")[..ways * features / 4].to_vec();
     case.set("theta.linear.weight", &[ways, features / 4], Values::F64(weight));
     for block in 1..=4 {
         let filters = case.get(&format!("theta.bn{block}.bias")).unwrap().0[0];
@@ -152,7 +144,7 @@ fn max_pooling_biases_and_leaky_relu_have_the_same_gradient_on_every_backend() {
         for group in ["theta_support_logits", "query_loss", "phi.", "mean_exact."] {
             let gather = |archive: &Archive| -> Vec<f64> {
                 let own = expected.names().filter(|name| name.starts_with(group));
-                own.flat_map(|name| values(archive, name)).collect()
+                own.flat_map(|name| floats(archive, name)).collect()
             };
             let error = relative_error(&gather(&found), &gather(&expected));
             assert!(error < tolerance, "{backend}, {dtype:?}, {group}: relative error {error:e}");

@@ -71,6 +71,14 @@ fn data_episode_shows_training_episodes_as_they_are_augmented() {
         assert_ne!(image, changed, "{class}");
     }
     assert!(augmented.iter().any(|(_, class)| class.ends_with("°)")), "no class is turned");
+    // They have the size of training episodes.
+    let sizes = "--set inner.head=shared --set eval.ways=2 --set task.ways=4";
+    for (split, ways) in [("train", 4), ("test", 2)] {
+        let line =
+            format!("data episode --set data.image_size=14 --split {split} {sizes} --out {split}-of-{ways}");
+        run(folder.path(), &line).ok();
+        assert_eq!(support(&format!("{split}-of-{ways}")).len(), ways, "{split}");
+    }
 }
 
 #[test]
@@ -197,12 +205,40 @@ fn a_folder_with_train_val_and_test_folders_is_split_by_them() {
     for words in ["train: 4 classes", "validation: 3 classes", "test: 3 classes"] {
         assert!(stdout.contains(words), "{stdout}");
     }
+    // Their number is not a matter of settings. The run keeps it.
+    let line = format!("train {listed} {TINY} --steps 1 --run-dir run");
+    run(folder.path(), &format!("{line} --set data.validation=2")).refused(&[
+        "data.validation = 2",
+        "lists 3 validation classes",
+        "set it to 3",
+    ]);
+    run(folder.path(), &format!("{line} --set data.validation=3")).ok();
+    for command in ["eval run", "resume run --steps 2", "data info run"] {
+        run(folder.path(), command).ok();
+    }
+    let validating = "--set eval.every=1 --set eval.episodes=2";
+    run(folder.path(), &format!("train run/config.toml --run-dir again {validating}")).ok();
+}
+
+#[test]
+#[cfg(unix)]
+fn links_that_lead_nowhere_do_not_stop_training() {
+    let folder = folder_with_images();
+    for link in ["images/class0/notes", "images/class11"] {
+        std::os::unix::fs::symlink("nowhere", folder.path().join(link)).unwrap();
+    }
+    let line = format!("train {IMAGES} {TINY} --steps 1 --run-dir run");
+    run(folder.path(), &line).ok();
+    // One that should be an image is named.
+    std::os::unix::fs::symlink("nowhere", folder.path().join("images/class0/9.png")).unwrap();
+    run(folder.path(), "eval run").refused(&["class0/9.png", "replace or remove it"]);
 }
 
 /// The `metrics.jsonl` of a run called `name`, started by `command`.
 fn record(folder: &Path, name: &str, command: &mut Command) -> String {
     let line = format!(
-        "train {IMAGES} {TINY} --steps 5 --set outer.meta_batch=5 --set eval.every=2 --run-dir {name} --json"
+        "train {IMAGES} {TINY} --steps 5 --set outer.meta_batch=5 --set eval.every=2 --run-dir {name} --json \
+         --set data.cache={name}-cache"
     );
     run_command(command.args(line.split_whitespace())).ok();
     fs::read_to_string(folder.join(name).join("metrics.jsonl")).unwrap()

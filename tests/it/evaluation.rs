@@ -1,6 +1,6 @@
 //! The best checkpoints of a run, and `metaburn eval` of ensembles, modes of batch norm and other episodes.
 
-use crate::common::{TINY, json_lines, names, relative_error, run};
+use crate::common::{Silent, TINY, json_lines, names, relative_error, run};
 use bilevel::hypergradient::adapt;
 use bilevel::stats::{mean, mean_and_ci95};
 use bilevel::{Bilevel, Params, device};
@@ -10,7 +10,7 @@ use metaburn::data::Part;
 use metaburn::run::{RunDir, Saved};
 use metaburn::support::archive::Archive;
 use metaburn::task::BatchNorm;
-use metaburn::train::{self, EpisodeLoader, Evaluation, Learner, Watcher};
+use metaburn::train::{self, EpisodeLoader, Evaluation, Learner};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,9 +20,6 @@ use tempfile::TempDir;
 /// A validation after every second of twelve steps, and the three best checkpoints.
 const THREE_BEST: &str = "--steps 12 --set task.ways=3 --set eval.every=2 --set eval.episodes=8 --set outer.rate=0.01 \
                           --set checkpoint.every=4 --set checkpoint.keep=2 --set checkpoint.keep_best=3";
-
-struct Silent;
-impl Watcher for Silent {}
 
 /// A folder with a finished run, `run`, of built-in characters that keeps its three best checkpoints. Tests only read it,
 /// and write results.

@@ -1,22 +1,14 @@
 //! The golden case (`tests/golden/README.md`), computed in float64 by JAX and by PyTorch, is reproduced.
 
-use crate::common::relative_error;
+use crate::common::{floats, relative_error};
 use burn::tensor::{DType, Device};
 use metaburn::gradient_case::{Case, Which};
-use metaburn::support::archive::{Archive, Values};
+use metaburn::support::archive::Archive;
 use std::path::Path;
 
 fn golden(name: &str) -> Archive {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     Archive::read(&path).unwrap()
-}
-
-fn values(archive: &Archive, name: &str) -> Vec<f64> {
-    match archive.get(name).unwrap().1 {
-        Values::F32(values) => values.iter().map(|value| f64::from(*value)).collect(),
-        Values::F64(values) => values.clone(),
-        Values::I64(_) => panic!("{name} holds integers"),
-    }
 }
 
 /// Compares every array of our results with the golden one of the same name, the arrays of one kind together; returns how
@@ -29,7 +21,7 @@ fn compare(golden: &Archive, device: &Device, dtype: DType, tolerance: f64) -> u
         let groups = ["theta_support_logits", "support_loss", "query_loss", "phi.", gradient, "mean_"];
         for group in groups {
             let of_group: Vec<&str> = ours.names().filter(|name| name.starts_with(group)).collect();
-            let gather = |archive| of_group.iter().flat_map(|name| values(archive, name)).collect::<Vec<_>>();
+            let gather = |archive| of_group.iter().flat_map(|name| floats(archive, name)).collect::<Vec<_>>();
             let error = relative_error(&gather(&ours), &gather(golden));
             assert!(error < tolerance, "{group}: relative error {error:e} is over {tolerance:e}");
             compared += of_group.len();
@@ -54,7 +46,7 @@ fn the_whole_recipe_of_mamlpp_matches_to_nine_digits() {
         let names: Vec<&str> = ours.names().filter(|name| name.starts_with(kind)).collect();
         assert_eq!(names.len(), count, "{kind}");
         // All together: the gradient of a bias before batch norm is zero, up to rounding.
-        let gather = |archive| names.iter().flat_map(|name| values(archive, name)).collect::<Vec<_>>();
+        let gather = |archive| names.iter().flat_map(|name| floats(archive, name)).collect::<Vec<_>>();
         let error = relative_error(&gather(&ours), &gather(&golden));
         assert!(error < 1e-9, "{kind}: relative error {error:e}");
     }

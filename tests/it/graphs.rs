@@ -1,5 +1,6 @@
 //! Outer steps by graphs of recorded launches, on wgpu: they must be those of launches one by one, bit for bit.
 
+use crate::common::Silent;
 use crate::common::optional::lacks_wgpu;
 use bilevel::device;
 use bilevel::hypergradient::Evaluations;
@@ -7,12 +8,7 @@ use bilevel::launches::{self, Phase};
 use bilevel::{OuterLoop, Params, PendingStep, resolve};
 use metaburn::config::Config;
 use metaburn::data::{Episode, Part};
-use metaburn::train::{self, Learner, Watcher};
-
-/// A watcher of nothing.
-struct Silent;
-
-impl Watcher for Silent {}
+use metaburn::train::{self, Learner};
 
 const TINY: &str = "data.image_size=9 model.filters=2 model.blocks=2 outer.meta_batch=2 task.ways=2 task.queries=2 \
                     inner.steps=2 outer.steps=40 backend=wgpu";

@@ -173,7 +173,7 @@ mod runs {
         let text: Vec<String> = moments.into_iter().map(line).chain(odd).collect();
         fs::write(folder.path().join("run/metrics.jsonl"), text.join("\n")).unwrap();
         let ran = run(folder.path(), "compare run --out figure.svg");
-        assert!(ran.code != Some(101) && !ran.stderr.contains("panicked"), "{}", ran.stderr);
+        assert!(matches!(ran.code, Some(0..=2)) && !ran.stderr.contains("panicked"), "{ran:?}");
     }
 
     #[test]
@@ -253,7 +253,7 @@ mod runs {
             change(&file, |_, header| *header.pointer_mut(place).expect("a count") = count.into());
             // The checkpoint before it is used, with a warning.
             let resumed = run(folder.path(), "resume run --json");
-            assert!(resumed.stderr.contains("its counts are too large"), "{}", resumed.stderr);
+            assert!(resumed.stderr.contains("implausibly large (above 2⁵³)"), "{}", resumed.stderr);
             assert_eq!(resumed.json()["steps"], 2);
         }
         let folder = finished("--steps 2 --set checkpoint.every=1");

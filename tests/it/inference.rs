@@ -5,7 +5,7 @@ use crate::common::{Outcome, TINY, checkpoint, coloured_folder, names, run, run_
 use image::GrayImage;
 use metaburn::data::Glyphs;
 use metaburn::support::archive::{Archive, Values};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -256,6 +256,13 @@ mod export_and_import {
         assert_eq!(arrays(&Archive::read(&path).unwrap(), ""), arrays(&step, "theta."));
     }
 
+    /// Writes `changed.safetensors` into `folder`: the exported weights after a `change`.
+    fn write_changed(folder: &TempDir, change: impl FnOnce(&mut Archive)) {
+        let mut archive = Archive::read(&folder.path().join("out.safetensors")).unwrap();
+        change(&mut archive);
+        archive.write(&folder.path().join("changed.safetensors")).unwrap();
+    }
+
     #[test]
     fn import_refuses_weights_of_another_network_and_writes_nothing() {
         let folder = trained(TINY, 1);
@@ -268,20 +275,42 @@ mod export_and_import {
         import("run/checkpoints/step-00000001.safetensors").refused(&["checkpoint", "metaburn export"]);
         fs::write(folder.path().join("noise.safetensors"), "noise").unwrap();
         import("noise.safetensors").refused(&["noise.safetensors"]);
-        let change = |change: &dyn Fn(&mut Archive)| {
-            let mut archive = Archive::read(&folder.path().join("out.safetensors")).unwrap();
-            change(&mut archive);
-            archive.write(&folder.path().join("changed.safetensors")).unwrap();
+        let import_with = |name: &str, values: Vec<f32>| {
+            write_changed(&folder, |archive| archive.set(name, &[values.len()], Values::F32(values)));
+            import("changed.safetensors")
         };
-        change(&|archive| archive.set("linear.bias", &[WAYS], Values::F32(vec![f32::NAN; WAYS])));
-        import("changed.safetensors").refused(&["linear.bias", "not finite"]);
-        change(&|archive| archive.set("conv1.bias", &[4], Values::F32(vec![0.0; 4])));
-        import("changed.safetensors").refused(&["conv1.bias", "model.bias=true"]);
-        change(&|archive| archive.set("rate.linear.bias", &[WAYS], Values::F32(vec![0.1; WAYS])));
-        import("changed.safetensors").refused(&["rate.linear.bias", "inner.rates=learned"]);
+        import_with("linear.bias", vec![f32::NAN; WAYS]).refused(&["linear.bias", "not finite"]);
+        import_with("conv1.bias", vec![0.0; 4]).refused(&["conv1.bias", "model.bias=true"]);
+        import_with("rate.linear.bias", vec![0.1; WAYS])
+            .refused(&["rate.linear.bias", "inner.rates=learned"]);
         assert!(!names(folder.path()).contains(&"again".to_string()));
         import("out.safetensors").ok();
         import("out.safetensors").refused(&["already holds a run"]);
+    }
+
+    #[test]
+    fn import_refuses_counts_that_cannot_be_real_and_writes_nothing() {
+        const LARGEST: u64 = 1 << 53;
+        let folder = trained(TINY, 1);
+        let mut evaluations: Value = serde_json::from_str(&exported(&folder).text["evaluations"]).unwrap();
+        evaluations["inner"] = json!(u64::MAX - 1);
+        let import_with = |run_dir: &str, key: &str, text: String| {
+            write_changed(&folder, |archive| drop(archive.text.insert(key.into(), text)));
+            run(folder.path(), &format!("import changed.safetensors --run-dir {run_dir} --backend flex"))
+        };
+        for (key, text) in [
+            ("step", u64::MAX.to_string()),
+            ("step", (LARGEST + 1).to_string()),
+            ("evaluations", evaluations.to_string()),
+        ] {
+            let words = ["changed.safetensors", "implausibly large"];
+            import_with("again", key, text).refused(&words);
+        }
+        let words = ["changed.safetensors", "its `step` is not a number"];
+        import_with("again", "step", "soon".into()).refused(&words);
+        assert!(!names(folder.path()).contains(&"again".to_string()));
+        import_with("largest", "step", LARGEST.to_string()).ok();
+        assert!(checkpoint(&folder.path().join("largest"), LARGEST).is_file());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! ways. Nothing is left out without a count and a reason, and what is decided from the images is decided once.
 
 use crate::common::optional::{skip, succeeds};
-use crate::common::{IMAGES, Outcome, TINY, folder_with_images, names, run};
+use crate::common::{IMAGES, Outcome, TINY, checkpoint, folder_with_images, names, run};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage};
+use metaburn::support::archive::Archive;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -101,7 +102,11 @@ mod ink {
         let folder = TempDir::new().unwrap();
         lamp(&folder.path().join("images"), 124, 8);
         let trained = train(&folder, "run", "").ok();
-        assert!(trained.stderr.contains("light is ink, but only just"), "{}", trained.stderr);
+        assert!(
+            trained.stderr.contains("light pixels were taken as ink, but the decision was close"),
+            "{}",
+            trained.stderr
+        );
         assert!(trained.stderr.contains("124 of 255"), "{}", trained.stderr);
         assert!(config(&folder, "run").contains("invert = false"), "{}", config(&folder, "run"));
         let info = info(&folder);
@@ -233,6 +238,39 @@ mod split {
         };
         import("wrong").refused(&["of the 9 validation and test classes", "new-c"]);
         import("right").ok();
+    }
+
+    #[test]
+    fn weights_of_another_program_keep_what_their_first_images_decided() {
+        let folder = images(12, 4);
+        let at = |name: &str| folder.path().join(name);
+        train(&folder, "run", "").ok();
+        run(folder.path(), "export run -o out.safetensors").ok();
+        let mut archive = Archive::read(&at("out.safetensors")).unwrap();
+        archive.text.clear();
+        archive.write(&at("foreign.safetensors")).unwrap();
+
+        // When they are imported, their images are not there.
+        fs::rename(at("images"), at("away")).unwrap();
+        let source = "--set data.source=folder --set data.path=images --set task.ways=2";
+        let import = format!("import foreign.safetensors {source} {TINY} --run-dir copy");
+        run(folder.path(), &import).ok();
+        assert!(!at("copy/split.json").exists() && !config(&folder, "copy").contains("invert"));
+        fs::rename(at("away"), at("images")).unwrap();
+        let resumed = run(folder.path(), "resume copy --steps 1").ok();
+        assert!(resumed.stderr.contains("split fraction: 9 training"), "{}", resumed.stderr);
+        let split = kept(&folder, "copy");
+        assert_eq!((part(&split, "train").len(), part(&split, "test").len()), (9, 3));
+        let decided = config(&folder, "copy");
+        for words in ["split = \"fraction\"", "validation = 0", "invert = true"] {
+            assert!(decided.contains(words), "{decided}");
+        }
+        // The checkpoint that was imported knew nothing of it, and can be continued from.
+        fs::remove_file(checkpoint(&at("copy"), 1)).unwrap();
+        let resumed = run(folder.path(), "resume copy").ok();
+        assert!(!resumed.stderr.contains("split fraction"), "{}", resumed.stderr);
+        assert_eq!((config(&folder, "copy"), kept(&folder, "copy")), (decided, split));
+        run(folder.path(), "eval copy --episodes 2").ok();
     }
 
     #[test]
@@ -500,6 +538,23 @@ mod place {
     use super::*;
 
     #[test]
+    fn a_run_among_listed_images_is_refused_for_another_reason() {
+        let folder = images(8, 4);
+        let files =
+            (0..8).flat_map(|class| (0..4).map(move |image| format!("c{class:02}/{image}.png,{class}\n")));
+        let list: String = ["filename,label\n".to_string()].into_iter().chain(files).collect();
+        fs::write(folder.path().join("list.csv"), list).unwrap();
+        let line = format!("train {IMAGES} {TINY} --set data.list=list.csv --steps 1 --run-dir");
+        let message = run(folder.path(), &format!("{line} images/run")).refused(&[
+            "inside the image folder",
+            "decode all images again",
+            "--run-dir",
+        ]);
+        assert!(!message.contains("taken for classes"), "{message}");
+        run(folder.path(), &format!("{line} run")).ok();
+    }
+
+    #[test]
     fn nothing_is_written_among_the_images() {
         let folder = images(8, 4);
         let inside = folder.path().join("images");
@@ -563,6 +618,11 @@ mod advice {
         let given = "--set task.ways=3";
         let message = train(&folder, "run", given).refused(&["the test part has 2 classes", "task.ways = 3"]);
         assert_eq!(follow(&folder, &message, given), 1, "{message}");
+        // So many that not every smaller number can be tried.
+        let given = "--set task.ways=1000000";
+        let message =
+            train(&folder, "run", given).refused(&["use fewer classes per episode (`--set task.ways=2`)"]);
+        assert_eq!(follow(&folder, &message, given), 1, "{message}");
         // The test needs more classes than training.
         let given = "--set task.ways=2 --set eval.ways=3 --set inner.head=shared";
         let message = train(&folder, "run", given).refused(&["the test part has 2 classes", "eval.ways"]);
@@ -582,6 +642,7 @@ mod advice {
             {
                 let ran = train(&folder, "run", given);
                 if ran.code == Some(0) {
+                    assert!(count >= 4, "{count} classes cannot fill two parts of two");
                     fs::remove_dir_all(folder.path().join("run")).unwrap();
                     continue;
                 }
@@ -676,8 +737,11 @@ mod advice {
         let given = train("--set data.source=omniglot --data elsewhere");
         given.refused(&["elsewhere`", "`metaburn data fetch omniglot --to "]);
         let message = train("--set data.source=folder --data images").refused(&["task.ways = 5"]);
-        for flags in flags(&message) {
-            train(&format!("--set data.source=folder --data images {TINY} --steps 1 {flags}")).ok();
+        let ways = flags(&message);
+        assert!(!ways.is_empty(), "{message}");
+        for flags in ways {
+            let line = "train --set data.source=folder --data images --steps 1 --run-dir run";
+            run(folder.path(), &format!("{line} {TINY} {flags}")).ok();
             fs::remove_dir_all(folder.path().join("run")).unwrap();
         }
     }

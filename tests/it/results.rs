@@ -1,6 +1,7 @@
 //! What an accuracy was measured on is part of it: in its file, in tables, in figures. Evaluations change nothing that
 //! training found, and numbers that are none are not shown as any.
 
+use crate::common::optional::skip;
 use crate::common::{
     IMAGES, Outcome, SMALL, TINY, folder_with_images, json_lines, metaburn, names, run, run_in_shell,
 };
@@ -76,9 +77,14 @@ mod evaluations {
 
     #[test]
     fn settings_that_cannot_change_after_training_are_refused_by_name() {
-        let folder = trained("");
-        for (key, value) in [("model.filters", "8"), ("seed", "1"), ("inner.rate", "1"), ("outer.steps", "9")]
-        {
+        let folder = trained("--set eval.every=4 --set eval.episodes=2");
+        for (key, value) in [
+            ("model.filters", "8"),
+            ("seed", "1"),
+            ("inner.rate", "1"),
+            ("outer.steps", "9"),
+            ("eval.every", "5"),
+        ] {
             let words = [&format!("`{key}` (which is "), "cannot change after training", "task.shots"];
             run(folder.path(), &format!("eval run --set {key}={value}")).refused(&words);
         }
@@ -105,8 +111,19 @@ mod evaluations {
     }
 
     #[test]
-    fn other_data_is_measured_on_all_its_classes_and_the_training_images_need_not_be_there() {
+    fn a_result_that_cannot_be_saved_is_printed_all_the_same() {
         let folder = trained("");
+        let results = folder.path().join("run/results");
+        fs::remove_dir_all(&results).unwrap();
+        fs::write(&results, "a file in the place of the folder").unwrap();
+        let ran = run(folder.path(), "eval run --batch-norm both");
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains("error: cannot create run/results"), "{ran:?}");
+        assert!(ran.stdout.contains("| transductive | ") && ran.stdout.contains("| support | "), "{ran:?}");
+    }
+
+    /// Puts ten classes of images that no run was trained on into the folder `other`: those of other runs, turned.
+    fn put_other_images(folder: &TempDir) {
         let other = folder_with_images();
         for class in 0..10 {
             let images = other.path().join(format!("images/class{class}"));
@@ -116,6 +133,28 @@ mod evaluations {
             }
         }
         fs::rename(other.path().join("images"), folder.path().join("other")).unwrap();
+    }
+
+    #[test]
+    fn a_run_that_was_trained_on_a_list_is_measured_on_class_folders() {
+        let folder = folder_with_images();
+        let images = (0..10).flat_map(|class| (0..6).map(move |image| (class, image)));
+        let rows = images.map(|(class, image)| format!("class{class}/{image}.png,{class}\n"));
+        let list = format!("filename,label\n{}", rows.collect::<String>());
+        fs::write(folder.path().join("list.csv"), list).unwrap();
+        let listed = "--set data.list=list.csv --steps 1 --run-dir run";
+        run(folder.path(), &format!("train {IMAGES} {TINY} {listed}")).ok();
+        put_other_images(&folder);
+        fs::remove_dir_all(folder.path().join("other/class0")).unwrap();
+        let line = "eval run --data other --episodes 2 --json";
+        run(folder.path(), line).refused(&["list.csv", "class0/0.png", "--set data.list="]);
+        assert_eq!(run(folder.path(), &format!("{line} --set data.list=")).json()["data"]["classes"], 9);
+    }
+
+    #[test]
+    fn other_data_is_measured_on_all_its_classes_and_the_training_images_need_not_be_there() {
+        let folder = trained("");
+        put_other_images(&folder);
         // Classes that were trained on are known by their images, whatever their names.
         for (of, class) in (0..10).flat_map(|class| [("other", class), ("images", class)]) {
             let from = folder.path().join(format!("{of}/class{class}"));
@@ -144,6 +183,13 @@ mod evaluations {
         // With a split, only its test classes.
         let split = run(folder.path(), "eval run --data other --split test --episodes 5 --json").json();
         assert_eq!((&split["data"]["classes"], &split["data"]["all_classes"]), (&2.into(), &false.into()));
+        let divided = serde_json::json!({"rule": "fraction", "validation": 0, "rotations": "none"});
+        assert_eq!(split["data"]["split"], divided);
+        // Another split of the same data has a file of its own.
+        run(folder.path(), "eval run --data other --split test --episodes 5 --set data.validation=1").ok();
+        let results = names(&folder.path().join("run/results"));
+        let of_parts = results.iter().filter(|name| name.contains("-part-of-other-"));
+        assert_eq!(of_parts.count(), 2, "{results:?}");
         // A report says so too, and its commands repeat it.
         run(folder.path(), "report run --data other --episodes 4 --shots 2 -o page.html").ok();
         let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
@@ -153,6 +199,64 @@ mod evaluations {
         let command = page.lines().find(|line| line.contains(" eval run --episodes 4")).expect("a command");
         let command = command.replace(env!("CARGO_BIN_EXE_metaburn"), "metaburn");
         assert!(run_in_shell(folder.path(), &command).ok().stdout.contains("2-way 2-shot"));
+    }
+
+    #[test]
+    fn changed_images_of_the_run_are_not_measured_on_training_classes() {
+        let folder = trained("");
+        let fixed = ["data.invert", "fixed for the data that this run was trained on"];
+        for data in ["", "--data images", "--data images --split test"] {
+            run(folder.path(), &format!("eval run {data} --set data.invert=false")).refused(&fixed);
+        }
+        for class in 0..10 {
+            let images = folder.path().join(format!("images/class{class}"));
+            fs::copy(images.join("0.png"), images.join("more.png")).unwrap();
+        }
+        // No class has the images that it had, but the folder and the names are those of the run.
+        let ran = run(folder.path(), "eval run --data images");
+        ran.refused(&["8 of the 10", "that the network was trained on"]);
+        let ran = run(folder.path(), "eval run --data images --split test --episodes 3 --json");
+        assert_eq!(ran.json()["data"]["classes"], 2);
+        // The same images elsewhere may be others that have the same names.
+        fs::rename(folder.path().join("images"), folder.path().join("elsewhere")).unwrap();
+        assert_eq!(run(folder.path(), "eval run --data elsewhere --json").json()["data"]["classes"], 10);
+    }
+
+    #[test]
+    fn only_the_evaluated_part_must_suffice() {
+        let folder = TempDir::new().unwrap();
+        let settings =
+            "--set inner.head=prototype --set task.queries=5 --set eval.every=1 --set eval.episodes=2";
+        run(folder.path(), &format!("train {TINY} {settings} --steps 1 --run-dir run")).ok();
+        let eval = |options: &str| run(folder.path(), &format!("eval run --episodes 2 {options}"));
+        // There are 100 validation classes and 300 test classes.
+        assert_eq!(eval("--ways 150 --queries 1 --json").json()["ways"], 150);
+        // A class has 20 images, and a training episode would need 23.
+        assert_eq!(eval("--shots 18 --queries 2 --json").json()["shots"], 18);
+        eval("--ways 150 --queries 1 --split validation").refused(&["100 classes", "--ways, at most 100"]);
+        eval("--ways 301").refused(&["the test part has 300 classes", "--ways, at most 300", "--split"]);
+        eval("--shots 18").refused(&["--shots and --queries, together at most 20 instead of 23"]);
+    }
+
+    #[test]
+    fn training_classes_are_measured_without_augmentation() {
+        let folder = trained(
+            "--set data.shift=3 --set data.warp=0.3 --set data.flips=true --set data.rotations=episode",
+        );
+        run(folder.path(), "export run -o out.safetensors").ok();
+        // The same weights and the same split, of a run without augmentation.
+        let plain = "--set data.shift=0 --set data.warp=0 --set data.flips=false --set data.rotations=none";
+        run(
+            folder.path(),
+            &format!("import out.safetensors --data images --backend flex {plain} --run-dir plain"),
+        )
+        .ok();
+        let [augmented, plain] = ["run", "plain"].map(|name| {
+            run(folder.path(), &format!("eval {name} --split train --episodes 20 --json")).json()
+        });
+        for key in ["loss", "train_accuracy"] {
+            assert_eq!(augmented[key], plain[key], "{key}");
+        }
     }
 
     #[test]
@@ -218,7 +322,8 @@ mod diverged {
         let lines = json_lines(&folder.path().join("run/metrics.jsonl"));
         let validation = lines.iter().find(|line| line["diverged_episodes"] == 3).expect("a validation");
         assert_eq!(validation["validation_accuracy"], Value::Null);
-        run(folder.path(), "eval run --checkpoint best").refused(&["not been validated"]);
+        let words = ["not been validated", "train it further with `metaburn resume run --steps N`"];
+        run(folder.path(), "eval run --checkpoint best").refused(&words);
         run(folder.path(), "plot run").ok();
     }
 
@@ -376,8 +481,15 @@ mod streams {
         assert_eq!(unread(folder.path(), "eval run --episodes 7", false).code, Some(0));
         let results = names(&folder.path().join("run/results"));
         assert!(results.iter().any(|name| name.contains("-7-episodes-")), "{results:?}");
+        let like_the_run = "--set model.kind=mlp --set data.image_size=8 --set task.ways=2";
+        run(folder.path(), &format!("data episode {like_the_run} --out e")).ok();
+        let asked = "predict run --support e/support --query e/query --picture answers.png";
+        assert_eq!(unread(folder.path(), asked, false).code, Some(0));
+        assert!(folder.path().join("answers.png").is_file());
         // A disk that is full is an error, after the result is saved.
-        let Ok(full) = File::options().write(true).open("/dev/full") else { return };
+        let Ok(full) = File::options().write(true).open("/dev/full") else {
+            return skip("dev-full", "there is no /dev/full to write to");
+        };
         let mut program = metaburn(folder.path(), "eval run --episodes 9");
         let child = program.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
         let ran = Outcome::from(child.wait_with_output().unwrap());
@@ -388,6 +500,17 @@ mod streams {
 
 mod predictions {
     use super::*;
+
+    #[test]
+    fn images_of_one_class_are_no_question() {
+        let folder = trained("--set inner.head=prototype");
+        fs::create_dir(folder.path().join("shots")).unwrap();
+        fs::rename(folder.path().join("images/class1"), folder.path().join("shots/class1")).unwrap();
+        run(folder.path(), "predict run --support shots --query images/class2")
+            .refused(&["one class only, `class1`", "at least two class folders"]);
+        fs::rename(folder.path().join("images/class3"), folder.path().join("shots/class3")).unwrap();
+        run(folder.path(), "predict run --support shots --query images/class2").ok();
+    }
 
     #[test]
     fn support_images_among_the_queries_are_named_and_not_counted() {

@@ -1,13 +1,13 @@
 //! Interrupted runs: however they end, `metaburn resume` completes them to the bits of an uninterrupted run.
 
-use crate::common::optional::lacks_wgpu;
+use crate::common::optional::{lacks_ndarray, lacks_wgpu};
 use crate::common::{
-    IMAGES, Outcome, Running, SMALL, TINY, advised, checkpoint, folder_with_images, json_lines,
-    last_saved_step, metaburn, names, relative_error, run, run_command, run_in_shell, run_state,
+    IMAGES, Outcome, Running, SMALL, TINY, advised, best_checkpoints, checkpoint, folder_with_images,
+    json_lines, last_saved_step, metaburn, relative_error, run, run_command, run_in_shell, run_state,
     wants_long_tests,
 };
 use bilevel::rng::generator;
-use metaburn::run::{Ranking, RunDir, Saved};
+use metaburn::run::Saved;
 use metaburn::support::archive::Archive;
 use rand::RngExt;
 use std::fs;
@@ -81,16 +81,6 @@ impl Experiment {
     }
 }
 
-/// The best validations of a run, and names and digests of its best checkpoints.
-fn best_checkpoints(run: &Path) -> (Ranking, Vec<(String, String)>) {
-    let folder = run.join("checkpoints");
-    let best = names(&folder).into_iter().filter(|name| name.starts_with("best"));
-    let digest = |name: &String| Archive::read(&folder.join(name)).unwrap().digest();
-    let files = best.map(|name| (name.clone(), digest(&name))).collect();
-    let (saved, _) = RunDir::at(run).latest().unwrap().unwrap();
-    (saved.training_state.ranking(), files)
-}
-
 #[test]
 fn ctrl_c_saves_and_prints_a_command_that_resumes_to_the_same_bits() {
     let options = format!("--steps {STEPS} --set outer.clip=1.0 --set checkpoint.every=7");
@@ -130,43 +120,76 @@ fn kills_with_several_best_checkpoints_end_with_the_same_files_and_bits() {
     killed_at_random(&format!("{best} --set checkpoint.every=1"), 8);
 }
 
+/// Whether the file at `path` has been written to.
+fn has_bytes(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.len() > 0)
+}
+
 #[test]
-fn sigterm_saves_and_exits_like_ctrl_c() {
+fn sigterm_sighup_and_sigusr1_save_and_exit_like_ctrl_c() {
     // Records are shown after a second, and by then a run of a few hundred steps may have ended; and no checkpoint
     // is due before the signal.
     const STEPS: u64 = 2000;
     let experiment = Experiment::new(&format!("--steps {STEPS} --set checkpoint.every={STEPS}"));
-    let mut running = experiment.start();
-    let record = experiment.torn().join("clock.jsonl");
-    running.wait_until(|| fs::metadata(&record).is_ok_and(|file| file.len() > 0));
-    running.signal("-TERM");
-    let ran = running.wait();
-    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
-    let step = last_saved_step(&experiment.torn()).unwrap();
-    assert!(0 < step && step < STEPS && ran.stderr.contains(&format!("saved after outer step {step}")));
-    experiment.resume().ok();
-    experiment.assert_same();
+    for signal in ["-TERM", "-HUP", "-USR1"] {
+        let mut running = experiment.start();
+        let record = experiment.torn().join("clock.jsonl");
+        running.wait_until(|| has_bytes(&record));
+        running.signal(signal);
+        let ran = running.wait();
+        assert_eq!(ran.code, Some(130), "{signal}: {}", ran.stderr);
+        let step = last_saved_step(&experiment.torn()).unwrap();
+        assert!(0 < step && step < STEPS, "{signal}: step {step}");
+        assert!(ran.stderr.contains(&format!("saved after outer step {step}")), "{signal}: {}", ran.stderr);
+        experiment.resume().ok();
+        experiment.assert_same();
+        fs::remove_dir_all(experiment.torn()).unwrap();
+    }
+}
+
+/// Starts `run` in `folder`, of five outer steps; each takes a second or more for every thousand inner steps. Messages go to
+/// the file `log`.
+fn start_slowly(folder: &Path, inner_steps: usize) -> Running {
+    let slow = format!("--set inner.steps={inner_steps} --set estimator.name=first-order");
+    let plan = "--set memory.plan=recompute --set checkpoint.every=1";
+    let line = format!("train {IMAGES} {TINY} {slow} {plan} --steps 5 --run-dir run");
+    Running::start_with_log(&mut metaburn(folder, &line), &folder.join("log"))
 }
 
 #[test]
-fn a_second_ctrl_c_stops_at_once_and_keeps_the_latest_checkpoint() {
-    // A step takes a hundred seconds or more, and the first Ctrl-C waits for its end.
+fn a_second_ctrl_c_sigterm_or_sighup_stops_at_once_and_keeps_the_latest_checkpoint() {
+    for second in ["-INT", "-TERM", "-HUP"] {
+        let folder = folder_with_images();
+        let (run, log) = (folder.path().join("run"), folder.path().join("log"));
+        // The first signal waits for the end of a step, a hundred seconds or more.
+        let mut running = start_slowly(folder.path(), 100_000);
+        let log_has = |words: &str| fs::read_to_string(&log).unwrap().contains(words);
+        // Written just before the first step.
+        running.wait_until(|| has_bytes(&run.join("sessions.jsonl")));
+        running.signal("-INT");
+        running.wait_until(|| log_has("press Ctrl-C again"));
+        let began = std::time::Instant::now();
+        running.signal(second);
+        let ran = running.wait();
+        assert!(began.elapsed() < Duration::from_secs(20), "{second}: at once");
+        assert_eq!(ran.code, Some(130), "{second}");
+        assert!(log_has("to continue from its latest checkpoint:\n  "), "{second}");
+        assert_eq!(last_saved_step(&run), Some(0), "{second}");
+    }
+}
+
+#[test]
+fn a_second_sigusr1_lets_the_step_end_and_be_saved() {
     let folder = folder_with_images();
-    let long = "--set inner.steps=100000 --set memory.plan=recompute --set estimator.name=first-order";
-    let line = format!("train {IMAGES} {TINY} {long} --steps 5 --run-dir run");
-    let log = folder.path().join("log");
-    let mut running = Running::start_with_log(&mut metaburn(folder.path(), &line), &log);
-    let log_has = |words: &str| fs::read_to_string(&log).unwrap().contains(words);
-    running.wait_until(|| log_has("iterate"));
-    running.signal("-INT");
-    running.wait_until(|| log_has("press Ctrl-C again"));
-    let began = std::time::Instant::now();
-    running.signal("-INT");
-    let ran = running.wait();
-    assert!(began.elapsed() < Duration::from_secs(20), "at once");
-    assert_eq!(ran.code, Some(130));
-    assert!(log_has("to continue from its latest checkpoint:\n  "));
-    assert_eq!(last_saved_step(&folder.path().join("run")), Some(0));
+    let run = folder.path().join("run");
+    let mut running = start_slowly(folder.path(), 2000);
+    running.wait_until(|| last_saved_step(&run) >= Some(1));
+    running.signal("-USR1");
+    running.signal("-USR1");
+    assert_eq!(running.wait().code, Some(130));
+    let (step, log) =
+        (last_saved_step(&run).unwrap(), fs::read_to_string(folder.path().join("log")).unwrap());
+    assert!(step < 5 && log.contains(&format!("stopped and saved after outer step {step}")), "{log}");
 }
 
 #[test]
@@ -379,11 +402,17 @@ fn finishes_on(backend: &str, steps: u64, options: &str) {
 
 #[test]
 fn ndarray_finishes_a_run_of_flex() {
+    if lacks_ndarray() {
+        return;
+    }
     finishes_on("ndarray", 4, "");
 }
 
 #[test]
 fn ndarray_finishes_runs_of_flex_with_other_methods() {
+    if lacks_ndarray() {
+        return;
+    }
     finishes_on("ndarray", 4, "--set inner.adapts=head --set inner.rates=learned --set inner.proximal=0.1");
     finishes_on("ndarray", 4, "--set estimator.name=implicit --set inner.proximal=1");
     finishes_on("ndarray", 4, "--set estimator.name=reptile");

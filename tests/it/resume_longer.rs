@@ -53,7 +53,13 @@ fn a_finished_run_is_trained_longer_to_the_bits_of_a_longer_run_and_its_first_te
     let message = run(folder.path(), "train --run-dir run").refused(&["already holds a run"]);
     let longer = command_with(&message, "--steps N").replace("--steps N", "--steps 9 --json");
     assert_eq!(run_in_shell(folder.path(), &longer).json()["steps"], 9);
-    run(folder.path(), "resume run --steps 3").refused(&["already taken 9 outer steps"]);
+    for (budget, words) in [
+        ("--steps 3", "--steps 3: the run has already taken 9 outer steps; give a total of more than 9"),
+        ("--set outer.steps=3", "--set outer.steps=3: the run has already taken 9 outer steps"),
+        ("--set outer.evaluations=3", "--set outer.evaluations=3: the run has already taken "),
+    ] {
+        run(folder.path(), &format!("resume run {budget}")).refused(&[words]);
+    }
     assert_eq!(run(folder.path(), "resume run --json").json()["steps"], 9, "refused changes are not kept");
     let said = run(folder.path(), "resume run").ok().stderr;
     assert!(

@@ -4,13 +4,13 @@
 use crate::common::problems::{exact_gradient_matches_differences, normal};
 use crate::common::{TINY, checkpoint, json_lines, run, run_state};
 use bilevel::hypergradient::adapt;
-use bilevel::stats::mean_and_ci95;
-use bilevel::{Bilevel, Schedule, device};
+use bilevel::stats::{mean, mean_and_ci95};
+use bilevel::{Bilevel, Params, Schedule, device};
 use burn::tensor::{DType, Device};
 use metaburn::config::Config;
-use metaburn::data::{Part, Sinusoids};
+use metaburn::data::{Part, SinusoidEpisode, Sinusoids};
 use metaburn::model::{Architecture, Mlp, initialise};
-use metaburn::run::RunDir;
+use metaburn::run::{RunDir, Saved};
 use metaburn::task::{Batch, BatchNorm, FewShot, Loss};
 use metaburn::train::{Learner, evaluation_shape};
 use serde_json::Value;
@@ -52,6 +52,38 @@ fn eval(line: &str) -> Value {
 fn errors(result: &Value) -> Vec<f64> {
     let steps = result["errors"].as_array().unwrap();
     steps.iter().map(|step| step["error"].as_f64().unwrap()).collect()
+}
+
+/// The learner of the run, and its weights after outer step `step`.
+fn learner_at(step: u64) -> (Learner, Params) {
+    let path = trained().join("run");
+    let (_, config) = RunDir::open(&path).unwrap();
+    let learner = Learner::new(&config, device::open(config.backend).unwrap());
+    let saved = Saved::read(&checkpoint(&path, step)).unwrap();
+    let theta = saved.theta(&learner.leaves(), &learner.opened.device).unwrap();
+    (learner, theta)
+}
+
+/// A test episode of the run.
+fn test_episode(number: u64, shots: usize) -> SinusoidEpisode {
+    let (_, config) = RunDir::open(&trained().join("run")).unwrap();
+    Sinusoids::new(config.seed).episode(Part::Test, number, shots, evaluation_shape(&config).queries)
+}
+
+/// The squared error on `episode` of the mean output of `members` after `steps` inner steps.
+fn squared_error(learner: &Learner, members: &[Params], episode: &SinusoidEpisode, steps: usize) -> f64 {
+    let problem = learner.regress(std::slice::from_ref(episode));
+    let outputs = members.iter().map(|theta| {
+        let (fast, _) = adapt(&problem, theta, steps);
+        let outputs = problem.problem.query_logits(steps, theta, &fast).into_data();
+        outputs.iter::<f64>().collect::<Vec<_>>()
+    });
+    let outputs: Vec<Vec<f64>> = outputs.collect();
+    let squares = episode.query.iter().enumerate().map(|(at, x)| {
+        let all: Vec<f64> = outputs.iter().map(|outputs| outputs[at]).collect();
+        (mean(&all) - episode.sinusoid.at(*x)).powi(2)
+    });
+    squares.sum::<f64>() / episode.query.len() as f64
 }
 
 #[test]
@@ -103,28 +135,20 @@ fn the_error_is_the_mean_squared_difference_after_each_inner_step() {
     let written: Value = serde_json::from_slice(&fs::read(name).unwrap()).unwrap();
     assert_eq!(written, result);
 
-    let (directory, config) = RunDir::open(&trained().join("run")).unwrap();
-    let learner = Learner::new(&config, device::open(config.backend).unwrap());
-    let (saved, _) = directory.latest().unwrap().unwrap();
-    let theta = saved.theta(&learner.leaves(), &learner.opened.device).unwrap();
-    let queries = evaluation_shape(&config).queries;
+    let (learner, theta) = learner_at(1000);
+    let members = [theta];
     for steps in 0..=2 {
         let losses: Vec<f64> = (0..40)
-            .map(|number| {
-                let episode = Sinusoids::new(config.seed).episode(Part::Test, number, 7, queries);
-                let problem = learner.regress(std::slice::from_ref(&episode));
-                let (fast, _) = adapt(&problem, &theta, steps);
-                let outputs = problem.problem.query_logits(steps, &theta, &fast).into_data();
-                let pairs = outputs.iter::<f64>().zip(&episode.query);
-                let squares = pairs.map(|(output, x)| (output - episode.sinusoid.at(*x)).powi(2));
-                squares.sum::<f64>() / queries as f64
-            })
+            .map(|number| squared_error(&learner, &members, &test_episode(number, 7), steps))
             .collect();
-        let (mean, ci95) = mean_and_ci95(&losses);
+        let (by_hand, by_hand_ci95) = mean_and_ci95(&losses);
         let step = &result["errors"][steps];
         assert_eq!(step["inner_steps"], steps);
         let close = |value: &Value, by_hand: f64| (value.as_f64().unwrap() - by_hand).abs() < 1e-4 * by_hand;
-        assert!(close(&step["error"], mean) && close(&step["ci95"], ci95), "{step}, by hand {mean} ± {ci95}");
+        assert!(
+            close(&step["error"], by_hand) && close(&step["ci95"], by_hand_ci95),
+            "{step}, by hand {by_hand} ± {by_hand_ci95}"
+        );
     }
     let last = &result["errors"][2];
     assert_eq!([&result["error"], &result["ci95"]], [&last["error"], &last["ci95"]]);
@@ -145,12 +169,21 @@ fn validations_rank_by_error_and_an_ensemble_averages_outputs() {
     best.sort_by(|a, b| a.0.total_cmp(&b.0));
     let ensemble = eval("run --ensemble 2");
     assert_eq!(ensemble["checkpoints"], serde_json::json!([best[0].1, best[1].1]));
-    // The squared error of a mean is at most the mean of the squared errors.
-    let alone = |step: u64| errors(&eval(&format!("run --checkpoint {step}")))[0];
-    let alone = [alone(best[0].1), alone(best[1].1)];
-    let together = errors(&ensemble)[0];
-    assert!(together <= (alone[0] + alone[1]) / 2.0 + 1e-6, "{together} of {alone:?}");
-    assert_ne!(together, alone[0]);
+    let (learner, first) = learner_at(best[0].1);
+    let members = [first, learner_at(best[1].1).1];
+    for (steps, error) in errors(&ensemble).into_iter().enumerate() {
+        let by_hand = |members: &[Params]| {
+            mean(
+                &(0..100)
+                    .map(|number| squared_error(&learner, members, &test_episode(number, 10), steps))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let together = by_hand(&members);
+        assert!((error - together).abs() < 1e-4 * together, "{error} after {steps}, by hand {together}");
+        // The same comparison must be able to fail.
+        assert!((error - by_hand(&members[..1])).abs() > 1e-3 * together);
+    }
 }
 
 #[test]

@@ -20,8 +20,8 @@ keys! {
     /// Folder that holds the images, relative to the working directory. Sources that generate their images have none.
     PATH: Key<kind::Location, Computed> = "data.path", kind::Location, Computed(default_paths);
     /// A list of the images in data.path with their classes: a CSV file with the columns `filename` and `label`, or a
-    /// folder with `train.csv`, `val.csv` and `test.csv`. Without a list, each class is a folder.
-    LIST: Open<kind::Location> = "data.list", kind::Location, Otherwise("none");
+    /// folder with `train.csv`, `val.csv` and `test.csv`. Without a list, or with "", each class is a folder.
+    LIST: Open<kind::MaybeLocation> = "data.list", kind::MaybeLocation, Otherwise("none");
     /// How classes are divided into training and test classes.
     SPLIT: Key<OneOf<SplitRule>, Computed> = "data.split", one_of(), Computed(default_splits);
     /// Number of validation classes, taken from the training classes; 0 for none.
@@ -213,13 +213,9 @@ pub fn check(checker: &mut Checker) -> Data {
     Data {
         source,
         path,
-        list: checker.find(&LIST),
+        list: checker.find(&LIST).flatten(),
         split,
-        validation: checker.find(&VALIDATION).or_else(|| match split {
-            // A published table has validation classes of its own.
-            Some(SplitRule::Table(_)) => None,
-            _ => source.default_validation(),
-        }),
+        validation: validation(checker, source, split),
         rotations: checker.find(&ROTATIONS).unwrap_or_else(|| source.default_rotations(split)),
         flips: checker.get(&FLIPS),
         shift: shift(checker, image_size),
@@ -289,13 +285,24 @@ fn path(checker: &mut Checker, source: &Source) -> Option<PathBuf> {
     }
 }
 
+/// The number of validation classes. A published table has validation classes of its own; a number that was written for another
+/// split, which an override replaces, does not apply to them.
+fn validation(checker: &mut Checker, source: &Source, split: Option<SplitRule>) -> Option<usize> {
+    let written = checker.find(&VALIDATION);
+    if !matches!(split, Some(SplitRule::Table(_))) {
+        return written.or(source.default_validation());
+    }
+    let is_replaced = checker.overrides(&SOURCE, &VALIDATION) || checker.overrides(&SPLIT, &VALIDATION);
+    written.filter(|_| !is_replaced)
+}
+
 /// The shift, which must leave something of every image in sight.
 fn shift(checker: &mut Checker, image_size: usize) -> usize {
     let shift = checker.get(&SHIFT);
     if shift >= image_size {
         let reason = format!(
             "`data.shift` (= {shift}) must be less than data.image_size = {image_size}: a larger shift could move an \
-             image out of sight"
+             image entirely out of the frame"
         );
         checker.contradicts(&SHIFT, &IMAGE_SIZE, reason);
     }

@@ -44,7 +44,8 @@ pub fn check(checker: &mut Checker, steps: usize) -> MemoryPlan {
         Name::Auto => MemoryPlan::Auto { budget: checker.get(&BUDGET) },
         Name::Store => MemoryPlan::Store,
         Name::Snapshots => {
-            let root = (steps as f64).sqrt().ceil() as usize;
+            // Without inner steps the root is 0, which the key does not accept.
+            let root = ((steps as f64).sqrt().ceil() as usize).max(1);
             MemoryPlan::Snapshots { snapshots: checker.find(&SNAPSHOTS).unwrap_or(root) }
         }
         Name::Recompute => MemoryPlan::Recompute,

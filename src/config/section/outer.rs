@@ -93,7 +93,8 @@ fn losses(checker: &mut Checker) -> OuterLosses {
     let losses = checker.get(&LOSSES);
     match losses {
         Losses::Last => {
-            checker.unused(&LOSSES_UNTIL, &LOSSES, losses, "it is about the losses before the last");
+            let why = "it applies only to the losses before the last one";
+            checker.unused(&LOSSES_UNTIL, &LOSSES, losses, why);
             OuterLosses::Last
         }
         Losses::All => OuterLosses::All { until: checker.find(&LOSSES_UNTIL) },

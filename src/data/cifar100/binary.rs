@@ -243,6 +243,11 @@ pub mod sample {
         names().iter().position(|other| *other == name).expect("a class") as u8
     }
 
+    /// The number of the superclass `name`.
+    pub fn coarse_label(name: &str) -> usize {
+        GROUPS.iter().position(|(other, _)| *other == name).expect("a superclass")
+    }
+
     /// The colour of the first row of an example; blue grows by one with each row.
     pub fn colour(label: u8, example: usize) -> [u8; 3] {
         [2 * label, 255 - label, 40 * example as u8]

@@ -92,7 +92,7 @@ pub fn load(dir: &Path, form: Form) -> Result<ImageSet, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::fs;
 
     use tempfile::TempDir;
@@ -161,6 +161,29 @@ mod tests {
         ] {
             assert_eq!(part(SplitRule::CIFAR_FS, name)?, Some(cifar_fs), "{name}");
             assert_eq!(part(SplitRule::FC100, name)?, Some(fc100), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn fc100_has_all_five_classes_of_the_published_superclasses() -> Result<(), Error> {
+        let dir = TempDir::new().expect("dir");
+        sample::unpack(dir.path(), 1, 0);
+        let set = load(dir.path(), Form::grey(8))?;
+        let split = Split::new(&set, SplitRule::FC100, 0, false, 0)?;
+        // TADAM's authors list coarse labels, not names.
+        for (part, labels) in [
+            (Part::Train, &[1, 2, 3, 4, 5, 6, 9, 10, 15, 17, 18, 19][..]),
+            (Part::Validation, &[8, 11, 13, 16]),
+            (Part::Test, &[0, 7, 12, 14]),
+        ] {
+            let mut classes = BTreeMap::new();
+            for class in split.part(part) {
+                let group = &set.classes()[class.class].group;
+                *classes.entry(sample::coarse_label(group)).or_insert(0) += 1;
+            }
+            let published: BTreeMap<usize, i32> = labels.iter().map(|label| (*label, 5)).collect();
+            assert_eq!(classes, published, "{part}");
         }
         Ok(())
     }

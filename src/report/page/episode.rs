@@ -62,28 +62,32 @@ pub fn accuracy(episodes: &[EvaluatedEpisode]) -> (f64, f64) {
     mean_and_ci95(&episodes.iter().map(share).collect::<Vec<_>>())
 }
 
+/// Two episodes with the classes 3 and 8, for tests: one with a mistake, 3 taken for 8, in four answers; one that diverged.
+#[cfg(test)]
+pub fn samples() -> [EvaluatedEpisode; 2] {
+    use crate::data::RotatedClass;
+    let image_ref = |class| ImageRef::new(RotatedClass::upright(class), 0);
+    let (support, query) = ([3, 8].map(image_ref).to_vec(), [3, 3, 8, 8].map(image_ref).to_vec());
+    let selection = Selection { support, query };
+    let answers = [vec![0.9, 0.1, 0.4, 0.6, 0.2, 0.8, 0.3, 0.7], vec![f64::NAN; 8]];
+    let evaluated = |probabilities| EvaluatedEpisode { selection: selection.clone(), probabilities, ways: 2 };
+    answers.map(evaluated)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::RotatedClass;
 
     #[test]
     fn the_most_probable_way_is_predicted() {
-        let image_ref = |class| ImageRef::new(RotatedClass::upright(class), 0);
-        let selection = Selection {
-            support: [3, 8].map(image_ref).to_vec(),
-            query: [3, 3, 8, 8].map(image_ref).to_vec(),
-        };
-        let probabilities = vec![0.9, 0.1, 0.4, 0.6, 0.2, 0.8, 0.3, 0.7];
-        let episode = EvaluatedEpisode { selection, probabilities, ways: 2 };
+        let episodes = samples();
+        let [episode, diverged] = &episodes;
         let predicted: Vec<_> =
             episode.predictions().map(|prediction| (prediction.actual, prediction.predicted)).collect();
         assert_eq!(predicted, [(0, 0), (0, 1), (1, 1), (1, 1)]);
-        assert_eq!(episode.example(1), image_ref(8));
-        assert_eq!(accuracy(std::slice::from_ref(&episode)), (75.0, 0.0));
-        let probabilities = vec![f64::NAN; 8];
-        let diverged = EvaluatedEpisode { selection: episode.selection.clone(), probabilities, ways: 2 };
+        assert_eq!(episode.example(1), episode.selection.query[3]);
+        assert_eq!(accuracy(&episodes[..1]), (75.0, 0.0));
         assert!(!diverged.has_answers() && diverged.predictions().count() == 0);
-        assert_eq!(accuracy(&[episode, diverged]).0, 37.5);
+        assert_eq!(accuracy(&episodes).0, 37.5);
     }
 }

@@ -363,3 +363,38 @@ fn capitalised(word: &str) -> String {
         .next()
         .map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + letters.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Glyphs;
+
+    #[test]
+    fn an_episode_that_diverged_is_shown_without_answers() {
+        let set = Glyphs { alphabets: 1, characters: 9, drawings: 1, seed: 0 }.draw(14).unwrap();
+        let episodes = episode::samples();
+        let shown = episodes_section(&set, &episodes, 2);
+        for words in [
+            "<h3>Episode 0: 3 of 4 correct</h3>",
+            "<h3>Episode 1: 0 of 4 correct, since it diverged: there are no answers</h3>",
+        ] {
+            assert!(shown.contains(words), "{shown}");
+        }
+        // Both episodes show their support images, and only the first its answers.
+        assert_eq!(shown.matches("class=\"way\"").count(), 4);
+        assert_eq!(shown.matches("class=\"query right\"").count(), 3);
+        assert_eq!(shown.matches("class=\"query ").count(), 4);
+        // The letters alone may be part of an image.
+        assert!(!shown.contains("NaN %"), "{shown}");
+
+        let mistakes = |episodes: &[EvaluatedEpisode]| -> Vec<_> {
+            let mistakes = confusion::mistakes(episodes, MISTAKES).into_iter();
+            mistakes.map(|mistake| (mistake.count, mistake.chances)).collect()
+        };
+        assert_eq!(mistakes(&episodes), [(1, 2)]);
+        let diverged = &episodes[1..];
+        assert!(mistakes(diverged).is_empty());
+        let said = "Every query image of the episodes that did not diverge was classified correctly.";
+        assert!(confusion_section(&set, diverged).contains(said));
+    }
+}

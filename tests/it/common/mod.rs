@@ -6,9 +6,11 @@ pub mod program;
 pub mod runs;
 
 pub use program::{Outcome, Running, advised, metaburn, run, run_command, run_in_shell};
-pub use runs::{checkpoint, json_lines, last_saved_step, names, run_state};
+pub use runs::{best_checkpoints, checkpoint, json_lines, last_saved_step, names, run_state};
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
+use metaburn::support::archive::{Archive, Values};
+use metaburn::train::Watcher;
 use std::fs;
 use tempfile::TempDir;
 
@@ -35,6 +37,20 @@ pub fn relative_error(a: &[f64], b: &[f64]) -> f64 {
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
 }
+
+/// The array called `name`, of either float type.
+pub fn floats(archive: &Archive, name: &str) -> Vec<f64> {
+    match archive.get(name).expect("the array").1 {
+        Values::F32(values) => values.iter().map(|value| f64::from(*value)).collect(),
+        Values::F64(values) => values.clone(),
+        Values::I64(_) => panic!("{name} holds integers"),
+    }
+}
+
+/// A watcher of nothing.
+pub struct Silent;
+
+impl Watcher for Silent {}
 
 /// A new folder with an `images` folder of ten classes of six images; each class has its own shade and stripe.
 pub fn folder_with_images() -> TempDir {

@@ -1,5 +1,6 @@
 //! Reading what a run has written.
 
+use metaburn::run::{Ranking, RunDir};
 use metaburn::support::archive::Archive;
 use serde_json::Value;
 use std::fs;
@@ -51,4 +52,14 @@ pub fn run_state(path: &Path) -> RunState {
         clock: steps.iter().map(|line| line["step"].as_u64().expect("a step")).collect(),
         last_checkpoint: (last, arrays.digest()),
     }
+}
+
+/// The best validations that `run` lists, and names and digests of its best checkpoints.
+pub fn best_checkpoints(run: &Path) -> (Ranking, Vec<(String, String)>) {
+    let folder = run.join("checkpoints");
+    let best = names(&folder).into_iter().filter(|name| name.starts_with("best"));
+    let digest = |name: &String| Archive::read(&folder.join(name)).expect("a sound checkpoint").digest();
+    let files = best.map(|name| (name.clone(), digest(&name))).collect();
+    let (saved, _) = RunDir::at(run).latest().expect("a sound checkpoint").expect("a checkpoint");
+    (saved.training_state.ranking(), files)
 }

@@ -2,7 +2,8 @@
 //!
 //! Calls that change something in a folder are counted from 1; one of them fails, or all from one on.
 //! `FAULTY_FOLDER` is a part of the paths whose calls are counted, `FAULTY_LOG` a file that gets a line for each call,
-//! `FAULTY_CALL` the number of the first call that fails, and `FAULTY_MODE` is `once` or `ever`.
+//! `FAULTY_CALL` the number of the first call that fails, and `FAULTY_MODE` is `once` or `ever`. Two kinds of calls are not
+//! counted: reads fail by `FAULTY_READ`, locks by `FAULTY_FLOCK`.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::sync::OnceLock;
@@ -14,6 +15,8 @@ unsafe extern "C" {
     fn __errno_location() -> *mut c_int;
 }
 
+/// Input/output error.
+const EIO: c_int = 5;
 /// No space left on device.
 const ENOSPC: c_int = 28;
 const WRITES: c_int = 0o1 | 0o2;
@@ -104,6 +107,22 @@ pub unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: c_int) 
         return full();
     }
     unsafe { real_open()(path, flags, mode) }
+}
+
+/// Reads fail with an input/output error where `FAULTY_READ`, if it is set, is a part of the file's path.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn read(file: c_int, bytes: *mut c_void, count: usize) -> isize {
+    static UNREADABLE: OnceLock<Option<String>> = OnceLock::new();
+    let unreadable = UNREADABLE.get_or_init(|| std::env::var("FAULTY_READ").ok());
+    if unreadable.as_ref().is_some_and(|part| path_of(file).contains(part.as_str())) {
+        unsafe { *__errno_location() = EIO };
+        return -1;
+    }
+    static REAL: OnceLock<usize> = OnceLock::new();
+    let found = REAL.get_or_init(|| unsafe { dlsym(NEXT, c"read".as_ptr()) } as usize);
+    let real: unsafe extern "C" fn(c_int, *mut c_void, usize) -> isize =
+        unsafe { std::mem::transmute(*found) };
+    unsafe { real(file, bytes, count) }
 }
 
 /// The other calls; each names the path among its arguments.
