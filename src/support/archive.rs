@@ -9,7 +9,7 @@ use safetensors::{
     tensor::{Metadata, TensorView},
 };
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Largest file that is read or written, far larger than any case or checkpoint.
@@ -126,7 +126,7 @@ impl Archive {
         Ok(Self { path: path.into(), text, arrays })
     }
 
-    /// Writes the archive to `path` atomically.
+    /// Writes the archive to `path` atomically. Equal archives give equal bytes, so that checksums of files can be compared.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written or would be too large to be read again; an existing file is then
@@ -142,12 +142,24 @@ impl Archive {
                 Ok((name.as_str(), TensorView::new(*kind, shape.to_vec(), bytes)?))
             })
             .collect();
-        let text: HashMap<String, String> = self.text.clone().into_iter().collect();
-        let bytes = views
-            .and_then(|views| safetensors::serialize(views, Some(text)))
-            .map_err(|error| refused(error.to_string()))?;
-        split(&bytes).map_err(refused)?;
-        atomic_file::write(path, &[&bytes]).map_err(failed)
+        let bytes = views.and_then(|views| safetensors::serialize(views, None));
+        let bytes = bytes.map_err(|error| refused(error.to_string()))?;
+        let (header, data) = split(&bytes).map_err(refused)?;
+        let header = self.with_text(header).map_err(|error| refused(error.to_string()))?;
+        let length = header.len() as u64;
+        check_sizes(length, 8 + length + data.len() as u64).map_err(refused)?;
+        atomic_file::write(path, &[&length.to_le_bytes(), &header, data]).map_err(failed)
+    }
+
+    /// The header of a safetensors file of the arrays, with the text. (`safetensors` writes text in an order that differs from call to
+    /// call.)
+    fn with_text(&self, header: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+        let mut header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header)?;
+        header.insert("__metadata__".into(), serde_json::to_value(&self.text)?);
+        let mut header = serde_json::to_vec(&header)?;
+        // Data begin at a multiple of 8 bytes.
+        header.resize(header.len().next_multiple_of(8), b' ');
+        Ok(header)
     }
 
     /// Whether there is an array called `name`.
@@ -271,16 +283,22 @@ impl Archive {
 /// The header and data of a safetensors file, which consists of 8 bytes with the header's length, the header, and the
 /// data.
 fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(format!("it is larger than {} MB", LARGEST_FILE >> 20));
-    }
     let (length, rest) = bytes.split_first_chunk().ok_or("it is truncated")?;
     let length = u64::from_le_bytes(*length);
-    if length > LARGEST_HEADER {
-        let most = LARGEST_HEADER >> 20;
-        return Err(format!("its header length is {length} bytes, and the limit is {most} MB"));
-    }
+    check_sizes(length, bytes.len() as u64)?;
     rest.split_at_checked(length as usize).ok_or_else(|| "it is truncated".into())
+}
+
+/// Checks the numbers of bytes of a file's header and of the whole file.
+fn check_sizes(header: u64, whole: u64) -> Result<(), String> {
+    if whole > LARGEST_FILE {
+        return Err(format!("it is larger than {} MB", LARGEST_FILE >> 20));
+    }
+    if header > LARGEST_HEADER {
+        let most = LARGEST_HEADER >> 20;
+        return Err(format!("its header length is {header} bytes, and the limit is {most} MB"));
+    }
+    Ok(())
 }
 
 impl Classified for Error {
@@ -316,6 +334,28 @@ mod tests {
 
     fn header(entries: &[String]) -> String {
         format!("{{{}}}", entries.join(","))
+    }
+
+    #[test]
+    fn equal_archives_give_equal_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = |name: &str| {
+            let mut archive = Archive::default();
+            for key in ["format", "step", "config", "split", "seconds", "data"] {
+                archive.text.insert(key.into(), format!("the {key}"));
+            }
+            archive.set("b", &[3], Values::F32(vec![1.0, 2.0, 3.0]));
+            archive.set("a", &[1], Values::I64(vec![7]));
+            let path = folder.path().join(name);
+            archive.write(&path).unwrap();
+            let read = Archive::read(&path).unwrap();
+            assert_eq!(Archive { path: PathBuf::new(), ..read }, archive);
+            std::fs::read(&path).unwrap()
+        };
+        let files = ["1", "2", "3"].map(written);
+        assert!(files[0] == files[1] && files[1] == files[2]);
+        let header = u64::from_le_bytes(files[0][..8].try_into().unwrap());
+        assert!(header.is_multiple_of(8), "{header}");
     }
 
     #[test]
