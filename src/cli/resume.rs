@@ -209,12 +209,13 @@ pub fn finish(
     let step = trainer.training_state().step;
     let session =
         Session { changes, ..Session::beginning(step, format!("metaburn {}", arguments()), opened) };
+    // From here on a signal lets the run save its state.
+    terminal.begin(&config, trainer.progress(), command);
     if trainer.is_first()
         && let Err(error) = trainer.run_dir().note_session(&session)
     {
         terminal.warning(&format!("{error}; training continues, but this session is not recorded"));
     }
-    terminal.begin(&config, trainer.progress(), command);
     let ended = if config.records.tensorboard && trainer.is_first() {
         let mut events = EventWatcher::new(trainer.run_dir(), terminal);
         let ended = trainer.run(&mut events);

@@ -15,6 +15,7 @@ use metaburn::study::{
 };
 use metaburn::support::lock::release_all;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -240,7 +241,8 @@ struct Terminal {
     /// When the first piece of this session started.
     began: Option<Instant>,
     last_line: Instant,
-    last_note: String,
+    /// The notes shown so far.
+    notes: BTreeSet<String>,
 }
 
 impl Terminal {
@@ -253,7 +255,7 @@ impl Terminal {
             std::process::exit(i32::from(exit::INTERRUPTED));
         });
         let bar = if std::io::stderr().is_terminal() { share_bar() } else { ProgressBar::hidden() };
-        Self { bar, pace: Pace::default(), began: None, last_line: Instant::now(), last_note: String::new() }
+        Self { bar, pace: Pace::default(), began: None, last_line: Instant::now(), notes: BTreeSet::new() }
     }
 
     /// Shows that the piece called `key` is running, and the time left.
@@ -292,8 +294,7 @@ impl Observer for Terminal {
 
     fn note(&mut self, text: &str) {
         // Each run of a study says the same of its images.
-        if self.last_note != text {
-            self.last_note = text.into();
+        if self.notes.insert(text.into()) {
             self.bar.suspend(|| output::say(text));
         }
     }

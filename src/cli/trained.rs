@@ -214,6 +214,9 @@ impl Selection {
             // With other pixels, they would not be known as the images that the run was trained on.
             return Err(fixed_keys().into());
         }
+        if is_own_folder && was.list.is_some() != is.list.is_some() {
+            return Err(fixed_list().into());
+        }
         let loaded = train::images(config, terminal)?;
         let split = run.split()?;
         let (digest, known) = (loaded.set.digest(), &saved.training_state.data);
@@ -279,16 +282,24 @@ fn division(data: &Data, sampler: &Sampler) -> OtherSplit {
     }
 }
 
-/// Whether the images of both are in the same folder.
-fn are_in_one_folder(one: &Data, other: &Data) -> bool {
+/// Whether `data` are in the folder of a run's `own`. Of a relative path it is not known where the run was started.
+fn are_in_one_folder(own: &Data, data: &Data) -> bool {
     let folder = |data: &Data| data.path.as_ref().and_then(|path| path.canonicalize().ok());
-    folder(one).is_some_and(|one| folder(other) == Some(one))
+    let is_absolute = own.path.as_ref().is_some_and(|path| path.is_absolute());
+    is_absolute && folder(own).is_some_and(|own| folder(data) == Some(own))
 }
 
 /// The message that keys which decide what is in the test are fixed for the run's own data.
 fn fixed_keys() -> String {
     "data.split, data.validation and data.invert are fixed for the data that this run was trained on: with other values, the \
      test could include classes that it was trained on; leave these keys out"
+        .into()
+}
+
+/// The message that the images of the run's own folder are read as the run read them.
+fn fixed_list() -> String {
+    "the images in the run's own folder are read as the run read them, with or without data.list: otherwise the classes that it was \
+     trained on would not be known again"
         .into()
 }
 

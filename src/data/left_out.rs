@@ -21,6 +21,8 @@ pub enum Reason {
     Loose,
     /// A class folder without images.
     Empty,
+    /// A link to something that does not exist or cannot be reached, perhaps a class folder.
+    Link,
     /// A file that is no image.
     Other,
     /// A hidden file or folder, or one that an operating system makes.
@@ -56,6 +58,7 @@ impl Display for Group {
                 ("image beside the class folders".into(), ": in no folder, it belongs to no class".into())
             }
             Reason::Empty => ("class folder without images".into(), String::new()),
+            Reason::Link => ("link that leads nowhere".into(), String::new()),
             Reason::Other => ("file that is not an image".into(), String::new()),
             Reason::System => ("hidden or system file or folder".into(), String::new()),
         };
@@ -71,6 +74,7 @@ fn plural(kind: &str) -> String {
     match kind {
         "hidden or system file or folder" => "hidden or system files and folders".into(),
         "file that is not an image" => "files that are not images".into(),
+        "link that leads nowhere" => "links that lead nowhere".into(),
         kind => ["folder", "image"]
             .iter()
             .find_map(|noun| {

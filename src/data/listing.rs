@@ -61,6 +61,7 @@ impl Listing {
                         continue;
                     }
                     Ending::Unread(format) => Reason::Format(format.into()),
+                    Ending::Other if path.is_symlink() && !path.exists() => Reason::Link,
                     Ending::Other => Reason::Other,
                 }
             };

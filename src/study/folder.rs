@@ -39,10 +39,12 @@ pub struct Basis<'a> {
     pub settings: &'a Value,
     /// Key of an object in the settings to which entries can be added later.
     pub growing: Option<&'a str>,
+    /// Whether records compare times, so that all must be made with the same [`MACHINE`] settings.
+    pub timed: bool,
 }
 
-/// Settings that change no record. They may differ between the machines that share a folder.
-const INCIDENTAL: [&str; 2] = ["threads", "graphs"];
+/// Settings that change how long a record takes, and nothing else in it. They may differ between the machines that share a folder.
+const MACHINE: [&str; 2] = ["threads", "graphs"];
 
 /// A record, and how many seconds its computation took.
 #[derive(Serialize, Deserialize)]
@@ -96,12 +98,21 @@ impl Folder {
         wanted["study"] = json!(basis.study);
         let found = if binds { read::<Value>(&self.path.join("study.json"))? } else { None };
         if let Some(mut found) = found {
+            if !found.is_object() {
+                let path = self.path.join("study.json");
+                return Err(Error::Record { path, reason: "it is not an object".into() });
+            }
             let before = found.clone();
             if let Some(key) = basis.growing {
                 add_entries(&mut wanted[key], &found[key]);
                 add_entries(&mut found[key], &wanted[key]);
             }
-            let differences = differences(&found, &wanted);
+            let matters = |difference: &Difference| {
+                let name = difference.key.rsplit('.').next().unwrap_or_default();
+                basis.timed || !MACHINE.contains(&name)
+            };
+            let differences = settings::differences(&found, &wanted).into_iter().filter(matters);
+            let differences: Vec<String> = differences.map(shown).collect();
             if !differences.is_empty() {
                 return Err(Error::OtherSettings { path: self.path.clone(), differences });
             }
@@ -191,12 +202,12 @@ fn add_entries(to: &mut Value, from: &Value) {
 
 /// Messages for the settings in which the folder (`there`) and this study (`here`) differ.
 pub fn differences(there: &Value, here: &Value) -> Vec<String> {
-    let changes_records = |difference: &Difference| {
-        let name = difference.key.rsplit('.').next().unwrap_or_default();
-        !INCIDENTAL.contains(&name)
-    };
-    let said = |Difference { key, first, second }| format!("{key} is {first} there and {second} here");
-    settings::differences(there, here).into_iter().filter(changes_records).map(said).collect()
+    settings::differences(there, here).into_iter().map(shown).collect()
+}
+
+/// A difference between the folder and this study as a message.
+fn shown(Difference { key, first, second }: Difference) -> String {
+    format!("{key} is {first} there and {second} here")
 }
 
 /// For `map_err`: an I/O error with the action and the path.
@@ -209,7 +220,7 @@ mod tests {
     use super::*;
 
     fn basis(settings: &Value) -> Basis<'_> {
-        Basis { study: "quadratic", settings, growing: Some("methods") }
+        Basis { study: "quadratic", settings, growing: Some("methods"), timed: false }
     }
 
     #[test]
@@ -231,9 +242,13 @@ mod tests {
             error.contains("methods.a.q is 1 there and 3 here") && !error.contains("methods.b"),
             "{error}"
         );
-        // Threads change no record.
+        // Threads change no record, unless it compares times.
         let settings = json!({ "starts": 4, "threads": 8, "methods": {} });
         Folder::open(folder.path(), basis(&settings)).unwrap();
+        let timed = Folder::open(folder.path(), Basis { timed: true, ..basis(&settings) });
+        assert!(timed.err().unwrap().to_string().contains("threads is 1 there and 8 here"));
+        fs::write(folder.path().join("study.json"), "[]").unwrap();
+        assert!(matches!(Folder::open(folder.path(), basis(&settings)), Err(Error::Record { .. })));
     }
 
     #[test]

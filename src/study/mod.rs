@@ -64,6 +64,9 @@ pub trait Study {
     /// Key of an object in the settings to which entries can be added later, because records depend on one of them each.
     const GROWING: Option<&'static str> = None;
 
+    /// Whether it compares times, so that all pieces must run with the same number of threads.
+    const TIMED: bool = false;
+
     /// Everything that records depend on, as a JSON object. Records made with other settings are refused.
     fn settings(&self) -> Value;
 

@@ -107,7 +107,7 @@ pub fn run<S: Study>(
 
 /// What the records of `S` with `settings` depend on.
 fn basis<S: Study>(settings: &serde_json::Value) -> Basis<'_> {
-    Basis { study: S::ABOUT.name, settings, growing: S::GROWING }
+    Basis { study: S::ABOUT.name, settings, growing: S::GROWING, timed: S::TIMED }
 }
 
 /// Computes `piece` and stores its record in `folder`.

@@ -53,21 +53,28 @@ fn too_large(limit: u64) -> io::Error {
 
 /// Replaces the file at `path` with the concatenated `pieces`. They are written to a temporary file in the same folder,
 /// synced, then renamed, so that `path` is the complete old or new file at any time. A link to a file stays, and the file is
-/// replaced. A device or a pipe stays too, and is written to: renaming would put a file in its place.
+/// replaced. A device, a pipe or an open file such as `/dev/stdout` stays too, and is written to: renaming would put a file in its
+/// place.
 ///
 /// # Errors
 /// Returns an error if writing, syncing or renaming fails; the old file is then unchanged.
 pub fn write(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
     match fs::metadata(path) {
-        Ok(found) if !found.is_file() && !found.is_dir() => write_through(path, pieces),
+        Ok(found) if is_open_file(path) || !found.is_file() && !found.is_dir() => write_through(path, pieces),
         Ok(_) if fs::symlink_metadata(path)?.is_symlink() => replace(&fs::canonicalize(path)?, pieces),
         _ => replace(path, pieces),
     }
 }
 
-/// Writes `pieces` to the device or pipe at `path`, which has nothing to replace or to sync.
+/// Whether `path` names a file that a process holds open.
+fn is_open_file(path: &Path) -> bool {
+    let target = fs::read_link(path).unwrap_or_default();
+    path.starts_with("/dev/fd") || [path, &target].iter().any(|path| path.starts_with("/proc"))
+}
+
+/// Writes `pieces` to the device, the pipe or the end of the open file at `path`, which must not be replaced.
 fn write_through(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
-    let mut file = File::options().write(true).open(path)?;
+    let mut file = File::options().append(true).open(path)?;
     pieces.iter().try_for_each(|piece| file.write_all(piece))
 }
 

@@ -228,7 +228,8 @@ fn links_that_lead_nowhere_do_not_stop_training() {
         std::os::unix::fs::symlink("nowhere", folder.path().join(link)).unwrap();
     }
     let line = format!("train {IMAGES} {TINY} --steps 1 --run-dir run");
-    run(folder.path(), &line).ok();
+    let stderr = run(folder.path(), &line).ok().stderr;
+    assert!(stderr.contains("2 links that lead nowhere left out"), "{stderr}");
     // One that should be an image is named.
     std::os::unix::fs::symlink("nowhere", folder.path().join("images/class0/9.png")).unwrap();
     run(folder.path(), "eval run").refused(&["class0/9.png", "replace or remove it"]);

@@ -149,6 +149,8 @@ mod evaluations {
         let line = "eval run --data other --episodes 2 --json";
         run(folder.path(), line).refused(&["list.csv", "class0/0.png", "--set data.list="]);
         assert_eq!(run(folder.path(), &format!("{line} --set data.list=")).json()["data"]["classes"], 9);
+        // Without the list, classes of its own folder have other names and images.
+        run(folder.path(), "eval run --set data.list=").refused(&["the run's own folder", "data.list"]);
     }
 
     #[test]

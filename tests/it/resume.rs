@@ -164,8 +164,9 @@ fn a_second_ctrl_c_sigterm_or_sighup_stops_at_once_and_keeps_the_latest_checkpoi
         // The first signal waits for the end of a step, a hundred seconds or more.
         let mut running = start_slowly(folder.path(), 100_000);
         let log_has = |words: &str| fs::read_to_string(&log).unwrap().contains(words);
-        // Written just before the first step.
+        // Written just before the first step, in the middle of which the signal should come.
         running.wait_until(|| has_bytes(&run.join("sessions.jsonl")));
+        std::thread::sleep(Duration::from_millis(500));
         running.signal("-INT");
         running.wait_until(|| log_has("press Ctrl-C again"));
         let began = std::time::Instant::now();

@@ -157,7 +157,7 @@ fn summarised(name: &str, value: &Value) -> Vec<(String, f64)> {
 fn without_incidental(mut settings: Table) -> Table {
     INCIDENTAL.iter().for_each(|key| drop(settings.remove(*key)));
     if let Some(data) = settings.get_mut("data").and_then(|data| data.as_table_mut()) {
-        data.remove("path");
+        ["path", "list", "cache"].iter().for_each(|key| drop(data.remove(*key)));
     }
     settings
 }

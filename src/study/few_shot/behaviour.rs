@@ -1,5 +1,5 @@
 //! What an estimator did along a run: how many products it took, with which probabilities, and how much variance its coins
-//! added, by its own running estimates.
+//! added at most, by its own running estimates.
 
 use super::accuracy_curve::Validation;
 use crate::run::StepRecord;
@@ -16,8 +16,8 @@ pub struct Interval {
     pub products: f64,
     /// The probabilities that an adaptive estimator chose: q, or one for each inner step or level. Empty for others.
     pub probabilities: Vec<f64>,
-    /// Variance that the coins add to an estimate, relative to the second moment of the exact gradient; `None` if the
-    /// estimator does not estimate it.
+    /// Upper bound of the variance that coins add to an estimate, relative to the second moment of the exact gradient, for
+    /// adaptive UFOM and step coins; `None` for others.
     pub variance: Option<f64>,
 }
 
@@ -58,7 +58,7 @@ fn probabilities(metrics: &Map<String, Value>) -> Vec<f64> {
     value.map(numbers).unwrap_or_default()
 }
 
-/// The variance that the coins add: Σ_j (1/p_j − 1) D_j for step coins, (1/q − 1) 𝔻² for UFOM, each relative to 𝕍²
+/// A bound of the variance that coins add: Σ_j (1/p_j − 1) D_j for step coins, (1/q − 1) 𝔻² for UFOM, each relative to 𝕍²
 /// (`docs/mathematics.md`).
 fn variance(metrics: &Map<String, Value>) -> Option<f64> {
     let moments = ["step_second_moments", "error_second_moment"].into_iter().find_map(|key| metrics.get(key));

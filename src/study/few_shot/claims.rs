@@ -8,7 +8,7 @@
 
 use super::accuracy_curve::Cost;
 use super::comparison::{Comparison, Entry};
-use crate::study::{Claim, Expected, Measured};
+use crate::study::{Claim, Expected, Measured, Verdict};
 
 /// A difference in accuracy, in points, that is considered negligible.
 const MARGIN: f64 = 2.0;
@@ -71,8 +71,9 @@ fn above(
     Some(Claim::new(claim, Expected::above(0.0), lead(comparison, better, worse, cost)))
 }
 
-/// Claims that `better` reaches the target at a lower cost than `worse`. A run that did not reach it counts with all that it spent,
-/// so that the ratio is a bound; there is no claim if the bounds go both ways, or if no cost is known.
+/// Claims that `better` reaches the target at a lower cost than `worse`. Where one of the two did not reach it with a seed, that run
+/// counts with all that it spent, so that the ratio is a bound, which decides only what it can. There is no claim if fewer than two
+/// seeds say anything, if the bounds go both ways, or if a cost is 0.
 fn cheaper(
     comparison: &Comparison,
     better: Option<&Entry>,
@@ -81,24 +82,30 @@ fn cheaper(
 ) -> Option<Claim> {
     let (better, worse) = (better?, worse?);
     let [ours, others] = [better, worse].map(|entry| costs(entry, cost, comparison.target));
-    let pairs: Vec<([f64; 2], [bool; 2])> = (ours.iter().zip(&others))
-        .filter(|(ours, others)| ours.1 || others.1)
-        .map(|(ours, others)| ([ours.0, others.0], [ours.1, others.1]))
-        .collect();
-    let missed = |side: usize| pairs.iter().filter(|(_, reached)| !reached[side]).count();
-    let runs = pairs.len();
-    let bound = match [missed(0), missed(1)] {
-        [0, 0] => String::new(),
-        [0, missed] => {
-            format!("; at most, since {} did not reach it in {missed} of {runs} runs", worse.estimator)
-        }
-        [missed, 0] => format!("; at least, since it did not reach it in {missed} of {runs} runs"),
-        _ => return None,
-    };
-    let ratios: Vec<f64> = pairs.iter().map(|([ours, others], _)| ours / others).collect();
-    if ratios.is_empty() || ratios.iter().any(|ratio| ratio.is_nan()) {
+    let runs = ours.len();
+    let missed = |costs: &[(f64, bool)]| costs.iter().filter(|(_, reached)| !reached).count();
+    let pairs = ours.iter().zip(&others).filter(|(ours, others)| ours.1 || others.1);
+    let (mut ratios, mut only_ours, mut only_others) = (Vec::new(), false, false);
+    for ((ours, ours_reached), (others, others_reached)) in pairs {
+        ratios.push(ours / others);
+        only_ours |= !others_reached;
+        only_others |= !ours_reached;
+    }
+    if ratios.len() < 2 || only_ours && only_others || ratios.iter().any(|ratio| ratio.is_nan()) {
         return None;
     }
+    let bound = match (only_ours, only_others) {
+        (true, _) => {
+            format!(
+                "; at most, since {} did not reach it in {} of {runs} runs",
+                worse.estimator,
+                missed(&others)
+            )
+        }
+        (_, true) => format!("; at least, since it did not reach it in {} of {runs} runs", missed(&ours)),
+        _ if ratios.len() < runs => format!("; where either reached it, {} of {runs} runs", ratios.len()),
+        _ => String::new(),
+    };
     let claim = format!(
         "{}: {} to {:.1} %, relative to {}{bound}",
         better.estimator,
@@ -106,7 +113,12 @@ fn cheaper(
         comparison.target,
         worse.estimator
     );
-    Some(Claim::new(claim, Expected::below(1.0), Measured::mean_of_few(&ratios)))
+    let mut claim = Claim::new(claim, Expected::below(1.0), Measured::mean_of_few(&ratios));
+    // The ratio is smaller than an upper bound, and larger than a lower one.
+    if only_ours && claim.verdict == Verdict::Failed || only_others && claim.verdict == Verdict::Held {
+        claim.verdict = Verdict::Open;
+    }
+    Some(claim)
 }
 
 /// What each run of `entry` had spent when it reached `target`, or in all if it did not; and whether it did.
@@ -123,7 +135,6 @@ mod tests {
     use super::super::Record;
     use super::super::comparison::tests::{results, run};
     use super::*;
-    use crate::study::Verdict;
 
     #[test]
     fn claims_compare_runs_of_the_same_seed() {
@@ -173,7 +184,15 @@ mod tests {
         let claims = costs_of(&[misses.clone(), reaches.clone(), misses.clone(), reaches.clone()], 50.0);
         assert!(claims[0].claim.contains("at least"), "{claims:?}");
         assert_eq!((claims[0].measured.value, claims[0].verdict), (100.0 / 75.0, Verdict::Failed));
-        // One each way says nothing.
+        // Most runs are far below, but the missing one might be far above.
+        let mut records: Vec<Record> =
+            (0..9).flat_map(|_| [run(1.0, 60.0, 60.0), run(1.0, 30.0, 51.0)]).collect();
+        records.extend([misses.clone(), run(1.0, 30.0, 51.0)]);
+        let claims = costs_of(&records, 50.0);
+        assert!(claims[0].measured.ends()[1] < 1.0 && claims[0].verdict == Verdict::Open, "{claims:?}");
+        // One seed says too little, and one each way says nothing.
+        let one = [reaches.clone(), misses.clone(), misses.clone(), misses.clone()];
+        assert_eq!(costs_of(&one, 50.0), []);
         assert_eq!(costs_of(&[misses.clone(), reaches.clone(), reaches, misses], 50.0), []);
     }
 }

@@ -88,11 +88,12 @@ fn target(comparison: &Comparison) -> Illustration {
 
 /// Products taken along the runs; `None` if no run says.
 fn products(comparison: &Comparison) -> Option<Illustration> {
-    let empty = Panel::new(
+    let all = comparison.entries.iter().flat_map(|entry| &entry.runs).flat_map(|run| &run.intervals);
+    let most = all.map(|interval| 100.0 * interval.products).fold(100.0, f64::max);
+    let mut panel = Panel::new(
         Axis::linear(Cost::Evaluations.label()),
-        Axis::linear("products, % of exact's").range(0.0, 105.0),
+        Axis::linear("products, % of exact's").range(0.0, 1.05 * most),
     );
-    let mut panel = empty;
     let mut any = false;
     for (look, entry) in comparison.entries.iter().enumerate() {
         let count = entry.runs.iter().map(|run| run.intervals.len()).min().unwrap_or_default();

@@ -135,9 +135,7 @@ fn budget(config: &Config) -> u64 {
 /// Checks that the run of `estimator` outlasts the estimators that come before its last one.
 fn check_schedule(estimator: &EstimatorChoice, config: &Config) -> Result<(), Error> {
     let Some(phase) = config.estimator.earlier().last() else { return Ok(()) };
-    // First-order: as many inner gradients as inner steps, and the outer one.
-    let step = (config.outer.meta_batch * (config.inner.steps + 1)) as u64;
-    let steps = budget(config) / step;
+    let steps = first_order_steps(config);
     if phase.until < steps {
         return Ok(());
     }
@@ -148,6 +146,20 @@ fn check_schedule(estimator: &EstimatorChoice, config: &Config) -> Result<(), Er
         budget(config),
         (steps / 2).max(1),
     )))
+}
+
+/// Outer steps of first-order within the budget of `config`.
+fn first_order_steps(config: &Config) -> u64 {
+    let (inner, outer) = (config.inner.steps, &config.outer);
+    let (mut left, mut steps) = (budget(config), 0);
+    loop {
+        // The inner gradients, and one of each outer loss.
+        let cost = (outer.meta_batch * (inner + outer.losses.weights(inner, steps).count())) as u64;
+        if cost > left {
+            return steps;
+        }
+        (left, steps) = (left - cost, steps + 1);
+    }
 }
 
 impl Default for Options {
@@ -271,6 +283,7 @@ impl Study for FewShot {
     };
 
     const GROWING: Option<&'static str> = Some("estimators");
+    const TIMED: bool = true;
 
     /// Neither the number of seeds nor the target, because records do not depend on them: seeds can be added later.
     fn settings(&self) -> Value {

@@ -105,7 +105,7 @@ fn behaviour(comparison: &Comparison) -> Option<Table> {
         "products, % of exact's: first interval",
         "last interval",
         "probabilities, last interval",
-        "variance of the coins, % of the exact gradient's second moment",
+        "bound of the variance from coins, % of the exact gradient's second moment",
     ]);
     let shown = |value: Option<f64>| value.map_or("–".into(), |value| significant(100.0 * value, 2));
     let over = |values: Vec<f64>| (!values.is_empty()).then(|| mean(&values));

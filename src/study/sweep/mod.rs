@@ -100,11 +100,12 @@ pub fn runs(sweep: &Sweep, folder: &Path) -> Vec<Run> {
     runs
 }
 
-/// Checks that all runs are measured alike, and that those that exist already have the configurations of `runs`; backend, threads
-/// and paths may differ.
+/// Checks that all runs are measured alike, and that those that exist already have the configurations of `runs` and the same images;
+/// backend, threads and paths may differ.
 ///
 /// # Errors
-/// Returns an error if some learn something else, or if one has other settings, which are named, or cannot be read.
+/// Returns an error if some learn something else or from other images, or if one has other settings, which are named, or cannot be
+/// read.
 pub fn check(runs: &[Run]) -> Result<(), Error> {
     if let [first, others @ ..] = runs
         && let Some(other) = others.iter().find(|other| other.measure() != first.measure())
@@ -118,20 +119,39 @@ pub fn check(runs: &[Run]) -> Result<(), Error> {
             other.measure().name(),
         )));
     }
+    let mut trained_on: Option<(String, String)> = None;
     for run in runs {
-        match RunDir::open(&run.path) {
-            Ok((_, stored)) => {
-                let asked = run.config.decided_as(&stored).described();
-                let differences = differences(&stored.described(), &asked);
-                if !differences.is_empty() {
-                    return Err(Error::OtherSettings { path: run.path.clone(), differences });
-                }
-            }
-            Err(run::Error::NoRun { .. }) => {}
+        let (directory, stored) = match RunDir::open(&run.path) {
+            Ok(opened) => opened,
+            Err(run::Error::NoRun { .. }) => continue,
             Err(error) => return Err(error.into()),
+        };
+        let asked = run.config.decided_as(&stored).described();
+        let differences = differences(&stored.described(), &asked);
+        if !differences.is_empty() {
+            return Err(Error::OtherSettings { path: run.path.clone(), differences });
+        }
+        let Some(images) = images_of(&directory, &stored) else { continue };
+        match &trained_on {
+            None => trained_on = Some((run.name(), images)),
+            Some((_, others)) if *others == images => {}
+            Some((other, _)) => {
+                return Err(Error::Invalid(format!(
+                    "{other} and {} are trained on different images; give all runs the same --data, and other images a folder of \
+                     their own with --out",
+                    run.name()
+                )));
+            }
         }
     }
     Ok(())
+}
+
+/// The digest of the images that a run is trained on; `None` if they are generated, or it has no checkpoint that says.
+fn images_of(directory: &RunDir, config: &Config) -> Option<String> {
+    config.data.as_ref()?.path.as_ref()?;
+    let (saved, _) = directory.latest().ok()??;
+    Some(saved.training_state.data).filter(|digest| !digest.is_empty())
 }
 
 /// Whether `test` measured what `config` asks for. Any other number is not one of this sweep: the run is then tested again.

@@ -41,9 +41,11 @@ impl StartSize {
             return known.bytes;
         }
         let bytes = bytes_of_start(problem, theta);
-        // The data themselves would keep a meta-batch in memory.
-        let without_data =
-            problem.with_data(&mut |data| Tensor::zeros([1, 1, 1], (&data.device(), data.dtype())));
+        // The data themselves would keep a meta-batch in memory; one zero in their shape does not.
+        let zeros = |data: &Tensor<3>| {
+            Tensor::<3>::zeros([1, 1, 1], (&data.device(), data.dtype())).expand(data.dims())
+        };
+        let without_data = problem.with_data(&mut |data| zeros(&data));
         self.0 = without_data.map(|problem| Known { problem: Box::new(problem), shapes, bytes });
         bytes
     }

@@ -14,7 +14,9 @@ pub struct WeightedSum<'a, P> {
     outer: &'a Params,
     /// Σ_k w_k (v_{r−k}, h_k), unless the draw is observed.
     total: Option<OuterGradient>,
-    /// The state at each depth, if the draw is observed.
+    /// Each g_k, if the draw is observed.
+    partial_gradients: Vec<PartialGradient>,
+    /// The state at each depth instead, if the walk passes losses, which belong to earlier g_k too.
     states: Vec<State>,
 }
 
@@ -25,10 +27,19 @@ struct State {
     gradient: OuterGradient,
 }
 
+impl State {
+    /// g_k at θ = `outer`, with the task axis of `problem`.
+    fn in_theta<P: Bilevel>(self, problem: &P, outer: &Params) -> PartialGradient {
+        let Self { depth, tasks, gradient } = self;
+        let gradient = gradient.in_theta(&problem.select(&tasks), &outer.select(&tasks));
+        PartialGradient { depth, tasks, gradient }
+    }
+}
+
 impl<'a, P: Bilevel> WeightedSum<'a, P> {
     /// The empty sum, for θ = `outer` with the problem's task axis.
     pub fn new(draw: &'a Draw, problem: &'a P, outer: &'a Params) -> Self {
-        Self { draw, problem, outer, total: None, states: Vec::new() }
+        Self { draw, problem, outer, total: None, partial_gradients: Vec::new(), states: Vec::new() }
     }
 
     /// Adds g_k, k = `depth`, for the tasks that sum it; `state` is (v_{r−k}, h_k) of all tasks.
@@ -39,7 +50,12 @@ impl<'a, P: Bilevel> WeightedSum<'a, P> {
         }
         if self.draw.observes() {
             let gradient = state.select(&tasks);
-            return self.states.push(State { depth, tasks, gradient });
+            let state = State { depth, tasks, gradient };
+            let passes_losses = self.draw.losses().first() < self.draw.steps();
+            return match passes_losses {
+                true => self.states.push(state),
+                false => self.partial_gradients.push(state.in_theta(self.problem, self.outer)),
+            };
         }
         let Some(weights) = weights(self.draw, depth, &tasks) else { return };
         let weighted = state.select(&tasks).scale(&weights);
@@ -71,16 +87,12 @@ impl<'a, P: Bilevel> WeightedSum<'a, P> {
 
     /// The sum after the last depth, in θ's shape, and each g_k if the draw is observed.
     pub fn finish(self) -> (Params, Vec<PartialGradient>) {
-        let Self { draw, problem, outer, total, states } = self;
+        let Self { draw, problem, outer, total, mut partial_gradients, states } = self;
         if !draw.observes() {
             let total = total.map(|total| total.in_theta(problem, outer));
             return (total.unwrap_or_else(|| outer.zeros_like()), Vec::new());
         }
-        let in_theta = |State { depth, tasks, gradient }| {
-            let gradient = gradient.in_theta(&problem.select(&tasks), &outer.select(&tasks));
-            PartialGradient { depth, tasks, gradient }
-        };
-        let partial_gradients: Vec<PartialGradient> = states.into_iter().map(in_theta).collect();
+        partial_gradients.extend(states.into_iter().map(|state| state.in_theta(problem, outer)));
         (sum_of(&partial_gradients, draw, outer), partial_gradients)
     }
 }
