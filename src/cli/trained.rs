@@ -226,7 +226,9 @@ impl Selection {
                 return Err(fixed_keys().into());
             }
             let earlier = split.as_ref().map(Earlier::Run);
-            return Ok((RunData::for_evaluation(config, loaded, earlier, terminal)?.sampler, None));
+            // One part is used, and only that one is checked.
+            let data = RunData::unchecked(config, loaded, earlier, terminal)?;
+            return Ok((data.sampler.for_evaluation(), None));
         }
         if !names_data {
             return Err(train::Error::OtherData { found: digest, expected: known.clone() }.into());
@@ -274,7 +276,7 @@ impl Selection {
 
 /// How `sampler` divides the classes of images that `data` describes.
 fn division(data: &Data, sampler: &Sampler) -> OtherSplit {
-    let rule = data.split.unwrap_or_else(|| SplitRule::for_images(sampler.set()));
+    let rule = data.rule_for(sampler.set());
     OtherSplit {
         rule: rule.to_string(),
         validation: sampler.split().validation.len(),

@@ -48,24 +48,18 @@ const EVALUATION: &[&str] = &[
 const OTHER_DATA: &[&str] =
     &["data.source", "data.split", "data.validation", "data.rotations", "data.invert"];
 
-/// Keys that say where and how a run is computed, and not what. They may always change.
-const PLACE: &[&str] = &[
-    "backend",
-    "threads",
-    "graphs",
-    "deterministic",
-    "estimator.costs",
-    "data.path",
-    "data.list",
-    "data.cache",
-];
+/// Keys that say where a run is computed. They may always change and are no part of what is computed.
+const PLACE: &[&str] = &["backend", "threads", "graphs", "data.path", "data.list", "data.cache"];
+
+/// Keys that say how it is computed, which may always change too.
+const MANNER: &[&str] = &["deterministic", "estimator.costs"];
 
 impl Purpose {
     /// The keys that may change, and sections of such keys (with a dot at the end).
     pub fn keys(self) -> Vec<&'static str> {
         match self {
-            Self::Training => [TRAINING, PLACE].concat(),
-            Self::Evaluation => [EVALUATION, OTHER_DATA, PLACE].concat(),
+            Self::Training => [TRAINING, PLACE, MANNER].concat(),
+            Self::Evaluation => [EVALUATION, OTHER_DATA, PLACE, MANNER].concat(),
         }
     }
 
@@ -82,11 +76,12 @@ impl Config {
     /// the data.
     pub fn described(&self) -> Value {
         let mut settings = serde_json::json!(self);
-        if let Some(settings) = settings.as_object_mut() {
-            ["backend", "threads", "graphs"].iter().for_each(|key| drop(settings.remove(*key)));
-        }
-        if let Some(data) = settings.get_mut("data").and_then(Value::as_object_mut) {
-            ["path", "list", "cache"].iter().for_each(|key| drop(data.remove(*key)));
+        for place in PLACE {
+            let (section, key) = match place.split_once('.') {
+                Some((section, key)) => (settings.get_mut(section), key),
+                None => (Some(&mut settings), *place),
+            };
+            section.and_then(Value::as_object_mut).map(|section| section.remove(key));
         }
         settings
     }

@@ -1,5 +1,6 @@
 //! The lines of `metrics.jsonl` and `clock.jsonl`, as they are written and read.
 
+use crate::support::json::number_or_nan;
 use crate::task::BatchNorm;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -156,11 +157,6 @@ fn is_zero(count: &u64) -> bool {
 /// For a number that may be missing, for which the field has a default.
 fn some_number_or_nan<'de, D: Deserializer<'de>>(json: D) -> Result<Option<f64>, D::Error> {
     number_or_nan(json).map(Some)
-}
-
-/// JSON has no NaN: a value that is not finite is written as `null`.
-pub(super) fn number_or_nan<'de, D: Deserializer<'de>>(json: D) -> Result<f64, D::Error> {
-    Ok(Option::<f64>::deserialize(json)?.unwrap_or(f64::NAN))
 }
 
 #[cfg(test)]

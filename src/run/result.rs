@@ -5,10 +5,11 @@
 //! `test-5-way-1-shot-15-query-3-inner-steps-600-episodes-batch-norm-support-step-400.json`.
 
 use super::error::failed;
-use super::record::{is_none, number_or_nan};
+use super::record::is_none;
 use super::{Error, RunDir, RunResult, Tested};
 use crate::data::{Part, Rotations};
 use crate::support::atomic_file;
+use crate::support::json::number_or_nan;
 use crate::task::BatchNorm;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -11,11 +11,10 @@ const MOST_CLASSES: usize = 4000;
 /// The most training classes that one class gives: one for each quarter turn.
 const TURNS: usize = 4;
 
-/// A change of settings: what to do, and the flags that do it.
+/// Settings with changes, and the flags that make these.
 struct Change {
-    action: &'static str,
-    flags: String,
     config: Config,
+    flags: Vec<String>,
 }
 
 /// Why the images do not suffice, and what to do about it: settings that would do, or the number of classes or images that
@@ -23,8 +22,8 @@ struct Change {
 pub fn remedy(config: &Config, set: &ImageSet, error: &Error) -> String {
     let is_of_images = matches!(error, Error::TooFewExamples { .. });
     let changes = if is_of_images { fewer_images(config, set) } else { fewer_classes(config, set) };
-    let mut texts: Vec<String> =
-        changes.into_iter().map(|Change { action, flags, .. }| format!("{action} (`{flags}`)")).collect();
+    let named = changes.into_iter().filter_map(|(action, change)| Some((action, change?.flags.join(" "))));
+    let mut texts: Vec<String> = named.map(|(action, flags)| format!("{action} (`{flags}`)")).collect();
     texts.push(match error {
         Error::TooFewExamples { .. } => "add images to these classes, or move their folders away".into(),
         _ => more_classes(config, set),
@@ -34,64 +33,83 @@ pub fn remedy(config: &Config, set: &ImageSet, error: &Error) -> String {
 
 /// Fewer classes in an episode, no validation, or both, where that suffices; each with the smallest change. Where nothing of this
 /// does, the images are too few as well: then both, with fewer queries.
-fn fewer_classes(config: &Config, set: &ImageSet) -> Vec<Change> {
+fn fewer_classes(config: &Config, set: &ImageSet) -> Vec<(&'static str, Option<Change>)> {
     let most = config.task.ways.max(evaluation_shape(config).ways);
-    let validates = config.eval.every > 0;
-    let fewer = |validates: bool, action: &'static str| {
-        let change = |ways| Some(with_ways(config, ways, validates, action));
-        largest(2..most, |ways| change(ways).filter(|change| change.suffices(set)))
+    let ways = |most| Change::of(config).ways(most);
+    let validated = largest(2..most, |most| ways(most).if_enough(set));
+    let unvalidated = largest(2..most, |most| ways(most).no_validation().if_enough(set));
+    let mut changes = if config.eval.every > 0 {
+        vec![
+            ("use fewer classes per episode", validated),
+            ("train without validation", Change::of(config).no_validation().if_enough(set)),
+            ("use fewer classes per episode and no validation", unvalidated),
+        ]
+    } else {
+        vec![("use fewer classes per episode", unvalidated)]
     };
-    let mut changes = vec![fewer(validates, "use fewer classes per episode")];
-    if validates {
-        let without = with_ways(config, most, false, "train without validation");
-        changes.push(Some(without).filter(|change| change.suffices(set)));
-        changes.push(fewer(false, "use fewer classes per episode and no validation"));
+    if changes.iter().all(|(_, change)| change.is_none()) {
+        let smallest = largest(2..most + 1, |most| ways(most).no_validation().queries(1).if_enough(set));
+        changes.push(("use fewer classes and queries, and no validation", smallest));
     }
-    if changes.iter().all(Option::is_none) {
-        let smallest = |ways| {
-            let change = with_ways(config, ways, false, "use fewer classes and queries, and no validation");
-            Some(change.with_queries(1)).filter(|change| change.suffices(set))
-        };
-        changes.push(largest(2..most + 1, smallest));
-    }
-    changes.into_iter().flatten().collect()
-}
-
-/// The change to at most `ways` classes in an episode, and to no validation unless it `validates`.
-fn with_ways(config: &Config, ways: usize, validates: bool, action: &'static str) -> Change {
-    let mut config = config.clone();
-    let mut flags = vec![];
-    lower("task.ways", Some(&mut config.task.ways), ways, &mut flags);
-    lower("eval.ways", config.eval.ways.as_mut(), ways, &mut flags);
-    if !validates {
-        for data in config.data.iter_mut().filter(|data| config.eval.every > 0 || data.validation > Some(0)) {
-            data.validation = Some(0);
-            flags.push("--set data.validation=0".into());
-        }
-        if config.eval.every > 0 {
-            config.eval.every = 0;
-            flags.push("--set eval.every=0".into());
-        }
-    }
-    Change { action, flags: flags.join(" "), config }
+    changes
 }
 
 /// Fewer query images, or fewer images of both kinds, where that suffices.
-fn fewer_images(config: &Config, set: &ImageSet) -> Vec<Change> {
-    let change = |shots: usize, queries: usize, action: &'static str| {
-        let mut config = config.clone();
-        let mut flags = vec![];
-        lower("task.shots", Some(&mut config.task.shots), shots, &mut flags);
-        lower("eval.shots", config.eval.shots.as_mut(), shots, &mut flags);
-        lower("task.queries", Some(&mut config.task.queries), queries, &mut flags);
-        lower("eval.queries", Some(&mut config.eval.queries), queries, &mut flags);
-        Some(Change { action, flags: flags.join(" "), config }).filter(|change| change.suffices(set))
-    };
+fn fewer_images(config: &Config, set: &ImageSet) -> Vec<(&'static str, Option<Change>)> {
     let queries = config.task.queries.max(config.eval.queries);
     let shots = config.task.shots.max(evaluation_shape(config).shots);
-    let fewer_queries = largest(1..queries, |queries| change(shots, queries, "use fewer queries"));
-    let fewer_shots = largest(1..shots, |shots| change(shots, 1, "use fewer shots"));
-    fewer_queries.into_iter().chain(fewer_shots).collect()
+    let change = || Change::of(config);
+    vec![
+        ("use fewer queries", largest(1..queries, |most| change().queries(most).if_enough(set))),
+        ("use fewer shots", largest(1..shots, |most| change().shots(most).queries(1).if_enough(set))),
+    ]
+}
+
+impl Change {
+    /// No change of `config`.
+    fn of(config: &Config) -> Self {
+        Self { config: config.clone(), flags: Vec::new() }
+    }
+
+    /// At most so many classes in an episode.
+    fn ways(mut self, most: usize) -> Self {
+        lower("task.ways", Some(&mut self.config.task.ways), most, &mut self.flags);
+        lower("eval.ways", self.config.eval.ways.as_mut(), most, &mut self.flags);
+        self
+    }
+
+    /// At most so many support images of each class.
+    fn shots(mut self, most: usize) -> Self {
+        lower("task.shots", Some(&mut self.config.task.shots), most, &mut self.flags);
+        lower("eval.shots", self.config.eval.shots.as_mut(), most, &mut self.flags);
+        self
+    }
+
+    /// At most so many query images of each class.
+    fn queries(mut self, most: usize) -> Self {
+        lower("task.queries", Some(&mut self.config.task.queries), most, &mut self.flags);
+        lower("eval.queries", Some(&mut self.config.eval.queries), most, &mut self.flags);
+        self
+    }
+
+    /// No validation, and no classes set aside for it.
+    fn no_validation(mut self) -> Self {
+        let Config { data, eval, .. } = &mut self.config;
+        for data in data.iter_mut().filter(|data| eval.every > 0 || data.validation > Some(0)) {
+            data.validation = Some(0);
+            self.flags.push("--set data.validation=0".into());
+        }
+        if eval.every > 0 {
+            eval.every = 0;
+            self.flags.push("--set eval.every=0".into());
+        }
+        self
+    }
+
+    /// This change if the images suffice after it.
+    fn if_enough(self, set: &ImageSet) -> Option<Self> {
+        suffices(&self.config, set).then_some(self)
+    }
 }
 
 /// What `make` makes of the largest of `numbers` for which it makes anything, if it does so for all smaller ones too. Halves the
@@ -114,21 +132,6 @@ fn lower(key: &str, value: Option<&mut usize>, most: usize, flags: &mut Vec<Stri
     if let Some(value) = value.filter(|value| **value > most) {
         *value = most;
         flags.push(format!("--set {key}={most}"));
-    }
-}
-
-impl Change {
-    /// With at most `queries` query images of each class besides.
-    fn with_queries(mut self, queries: usize) -> Self {
-        let mut flags = vec![self.flags];
-        lower("task.queries", Some(&mut self.config.task.queries), queries, &mut flags);
-        lower("eval.queries", Some(&mut self.config.eval.queries), queries, &mut flags);
-        Self { flags: flags.join(" "), ..self }
-    }
-
-    /// Whether the images suffice after this change.
-    fn suffices(&self, set: &ImageSet) -> bool {
-        suffices(&self.config, set)
     }
 }
 
@@ -160,8 +163,8 @@ fn more_classes(config: &Config, set: &ImageSet) -> String {
     if let Some(ways) = config.eval.ways {
         keys += &format!(" and eval.ways = {ways}");
     }
-    let rule = config.data.as_ref().and_then(|data| data.split).unwrap_or_else(|| SplitRule::for_images(set));
-    if rule == SplitRule::Listed {
+    let rule = config.data.as_ref().map(|data| data.rule_for(set));
+    if rule == Some(SplitRule::Listed) {
         let split = Split::listed(set).unwrap_or_default();
         let used = [(Part::Train, "train"), (Part::Validation, "validation"), (Part::Test, "test")];
         let lacking: Vec<String> = used

@@ -107,23 +107,11 @@ impl RunData {
         Ok(data)
     }
 
-    /// The same to evaluate on: training episodes are those of [`Sampler::for_evaluation`]. Whether a part has enough classes and
-    /// images is not checked, since only one part is used; see [`Sampler::check`].
+    /// The same, whether or not the parts have enough classes and images; see [`Sampler::check`].
     ///
     /// # Errors
     /// Returns an error if the images cannot be split so, or classes that were trained on earlier would be tested on.
-    pub fn for_evaluation(
-        config: &Config,
-        loaded: Loaded,
-        earlier: Option<Earlier>,
-        watcher: &mut dyn Watcher,
-    ) -> Result<Self, Error> {
-        let data = Self::unchecked(config, loaded, earlier, watcher)?;
-        Ok(Self { sampler: data.sampler.for_evaluation(), ..data })
-    }
-
-    /// The data, whether or not its parts have enough classes and images.
-    fn unchecked(
+    pub fn unchecked(
         config: &Config,
         loaded: Loaded,
         earlier: Option<Earlier>,
@@ -253,7 +241,7 @@ pub(super) fn divide(
     data: &Data,
     set: &ImageSet,
 ) -> Result<(Split, SplitRule), crate::data::Error> {
-    let rule = data.split.unwrap_or_else(|| SplitRule::for_images(set));
+    let rule = data.rule_for(set);
     let share = TRAINING_FRACTION * VALIDATION_FRACTION * set.classes().len() as f64;
     let few = (share.round() as usize).max(evaluation_shape(config).ways);
     let validation = data.validation.unwrap_or(if config.eval.every > 0 { few } else { 0 });

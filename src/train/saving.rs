@@ -21,8 +21,8 @@ impl Trainer {
     /// Returns an error if the ranks have come to different weights.
     pub(super) fn save(&mut self, watcher: &mut dyn Watcher) -> Result<(), Error> {
         self.check_weights()?;
+        let written = if self.is_first() { self.try_save() } else { Ok(()) };
         let before = self.unsaved.take();
-        let written = if self.is_first() { self.try_save_again(before.is_some()) } else { Ok(()) };
         if let Err(reason) = self.outcome_of_first(written) {
             self.could_not_save(reason, before, watcher);
             return Ok(());
@@ -94,19 +94,14 @@ impl Trainer {
     ///
     /// # Errors
     /// Returns an error if something cannot be written. Earlier checkpoints remain, except that a full disk costs the oldest
-    /// of several.
+    /// of several, once: not again while saving fails.
     pub(super) fn try_save(&mut self) -> Result<(), Error> {
-        self.try_save_again(false)
-    }
-
-    /// The same; if the save before this one has `failed` too, a full disk costs no further checkpoint.
-    fn try_save_again(&mut self, failed: bool) -> Result<(), Error> {
         let (keep, step) = (self.config.checkpoint.keep, self.outer.steps());
         self.metrics.flush()?;
         self.clock.flush()?;
         let file = self.run.checkpoint_file(step);
         match self.write_checkpoint(&file) {
-            Err(Error::Run(error)) if error.is_full() && !failed => {
+            Err(Error::Run(error)) if error.is_full() && self.unsaved.is_none() => {
                 self.run.make_room(keep, step)?;
                 self.write_checkpoint(&file)
             }

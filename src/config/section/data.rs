@@ -8,7 +8,7 @@ use crate::config::kind::{
     one_of, positive, share,
 };
 use crate::data::registry::SOURCES;
-use crate::data::{Channels, Error, Fit, Location, Normalisation, Rotations, Source, SplitRule};
+use crate::data::{Channels, Error, Fit, ImageSet, Location, Normalisation, Rotations, Source, SplitRule};
 use bilevel::Choice;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -183,6 +183,11 @@ impl Data {
         let mean = self.mean.as_deref().unwrap_or(none.mean());
         let deviation = self.deviation.as_deref().unwrap_or(none.deviation());
         Normalisation::new(channels, mean, deviation)
+    }
+
+    /// The rule by which the classes of `set` are split: the one that is set, or else the one that suits them.
+    pub fn rule_for(&self, set: &ImageSet) -> SplitRule {
+        self.split.unwrap_or_else(|| SplitRule::for_images(set))
     }
 }
 

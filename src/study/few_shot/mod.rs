@@ -25,7 +25,7 @@ use super::{
     Workspace,
 };
 use crate::config::Config;
-use bilevel::Budget;
+use bilevel::{Budget, OuterLosses};
 use comparison::Comparison;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -148,18 +148,18 @@ fn check_schedule(estimator: &EstimatorChoice, config: &Config) -> Result<(), Er
     )))
 }
 
-/// Outer steps of first-order within the budget of `config`.
+/// Outer steps of first-order within the budget of `config`. A step costs the inner gradients and one of each outer loss, of
+/// which there are more until the step `losses_until`.
 fn first_order_steps(config: &Config) -> u64 {
     let (inner, outer) = (config.inner.steps, &config.outer);
-    let (mut left, mut steps) = (budget(config), 0);
-    loop {
-        // The inner gradients, and one of each outer loss.
-        let cost = (outer.meta_batch * (inner + outer.losses.weights(inner, steps).count())) as u64;
-        if cost > left {
-            return steps;
-        }
-        (left, steps) = (left - cost, steps + 1);
-    }
+    let cost = |done| (outer.meta_batch * (inner + outer.losses.weights(inner, done).count())) as u64;
+    let (budget, early, late) = (budget(config), cost(0), cost(u64::MAX));
+    let until = match outer.losses {
+        OuterLosses::All { until: Some(until) } => until,
+        _ => 0,
+    };
+    let steps = budget / early;
+    if steps <= until { steps } else { until + (budget - until * early) / late }
 }
 
 impl Default for Options {
@@ -329,5 +329,29 @@ impl Study for FewShot {
             figures: figures::all(&comparison),
             tables: report_text::tables(&comparison),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_order_steps_are_those_whose_cost_is_within_the_budget() {
+        let mut config = Config::default();
+        (config.outer.meta_batch, config.inner.steps) = (4, 5);
+        let mut steps = |losses, budget| {
+            config.outer.losses = losses;
+            config.outer.budget = Budget::Evaluations(budget);
+            first_order_steps(&config)
+        };
+        let (last, all) = (OuterLosses::Last, OuterLosses::All { until: None });
+        // 4 · (5 + 1) evaluations for a step with the last loss, 4 · (5 + 5) with all of them.
+        assert_eq!([23, 24, 47, 48].map(|budget| steps(last, budget)), [0, 1, 1, 2]);
+        assert_eq!([39, 40, 79, 80].map(|budget| steps(all, budget)), [0, 1, 1, 2]);
+        let early = OuterLosses::All { until: Some(2) };
+        assert_eq!([39, 40, 80, 103, 104, 128].map(|budget| steps(early, budget)), [0, 1, 2, 2, 3, 4]);
+        // An immense budget takes no longer.
+        assert_eq!(steps(last, i64::MAX as u64), i64::MAX as u64 / 24);
     }
 }

@@ -4,6 +4,7 @@
 use super::experiment::{Experiment, Scores};
 use super::{Error, Hypercleaning};
 use crate::report::Table;
+use crate::support::json::number_or_nan;
 use serde::{Deserialize, Serialize};
 
 /// Inner rates n·α that are tried.
@@ -26,7 +27,8 @@ pub struct Trial {
     pub baseline: Baseline,
     /// Inner rate n·α.
     pub rate: f64,
-    /// Validation loss.
+    /// Validation loss; NaN if its training diverged.
+    #[serde(deserialize_with = "number_or_nan")]
     pub loss: f64,
     /// Validation accuracy, in %.
     #[serde(rename = "validated")]

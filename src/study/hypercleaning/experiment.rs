@@ -4,6 +4,7 @@ use super::{Hypercleaning, OUTER, WRONG};
 use crate::data::Mislabelled;
 use crate::study::estimators::StudyEstimator;
 use crate::study::{Error, Workspace};
+use crate::support::json::number_or_nan;
 use crate::task::{Batch, HyperCleaning, f1};
 use crate::train::outer_loop;
 use bilevel::hypergradient::{Workers, adapt};
@@ -44,7 +45,8 @@ pub struct Sample {
     pub steps: u64,
     /// Gradient evaluations spent.
     pub evaluations: u64,
-    /// Validation loss of the classifier trained with θ.
+    /// Validation loss of the classifier trained with θ; NaN if its training diverged.
+    #[serde(deserialize_with = "number_or_nan")]
     pub loss: f64,
     /// Its test accuracy, in %.
     pub accuracy: f64,
@@ -155,5 +157,18 @@ impl Experiment {
             }
             counts
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_whose_training_diverged_is_read_back_from_its_record() {
+        let sample = Sample { steps: 3, evaluations: 600, loss: f64::NAN, accuracy: 10.0, f1: 0.5 };
+        let read: Sample = serde_json::from_str(&serde_json::to_string(&sample).unwrap()).unwrap();
+        assert!(read.loss.is_nan());
+        assert_eq!((read.steps, read.accuracy), (3, 10.0));
     }
 }
