@@ -7,7 +7,7 @@ use bilevel::Params;
 use bilevel::device::{self, Opened};
 use clap::Args;
 use metaburn::config::{Config, Data, Purpose, Task};
-use metaburn::data::{self, Defaults, EpisodeShape, Location, Part, Sampler, SplitRule};
+use metaburn::data::{self, Defaults, EpisodeShape, Location, Part, Sampler};
 use metaburn::run::{CheckpointSelector, OtherData, OtherSplit, RunDir, Saved, TrainingState, quoted};
 use metaburn::train::{self, Earlier, EpisodeLoader, Episodes, Evaluation, Learner, RunData, Watcher};
 use std::path::{Path, PathBuf};

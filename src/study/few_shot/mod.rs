@@ -159,7 +159,7 @@ fn first_order_steps(config: &Config) -> u64 {
         _ => 0,
     };
     let steps = budget / early;
-    if steps <= until { steps } else { until + (budget - until * early) / late }
+    if steps < until { steps } else { until + (budget - until * early) / late }
 }
 
 impl Default for Options {
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn first_order_steps_are_those_whose_cost_is_within_the_budget() {
-        let mut config = Config::default();
+        let mut config = Config::load(None, &[]).unwrap();
         (config.outer.meta_batch, config.inner.steps) = (4, 5);
         let mut steps = |losses, budget| {
             config.outer.losses = losses;
