@@ -48,8 +48,11 @@ const EVALUATION: &[&str] = &[
 const OTHER_DATA: &[&str] =
     &["data.source", "data.split", "data.validation", "data.rotations", "data.invert"];
 
-/// Keys that say where a run is computed. They may always change and are no part of what is computed.
-const PLACE: &[&str] = &["backend", "threads", "graphs", "data.path", "data.list", "data.cache"];
+/// Keys that say on what a run is computed. They may always change and are no part of what is computed.
+const MACHINE: &[&str] = &["backend", "threads", "graphs"];
+
+/// Keys that say where the data are, for which the same holds.
+pub const PLACE_OF_DATA: &[&str] = &["data.path", "data.list", "data.cache"];
 
 /// Keys that say how it is computed, which may always change too.
 const MANNER: &[&str] = &["deterministic", "estimator.costs"];
@@ -58,8 +61,8 @@ impl Purpose {
     /// The keys that may change, and sections of such keys (with a dot at the end).
     pub fn keys(self) -> Vec<&'static str> {
         match self {
-            Self::Training => [TRAINING, PLACE, MANNER].concat(),
-            Self::Evaluation => [EVALUATION, OTHER_DATA, PLACE, MANNER].concat(),
+            Self::Training => [TRAINING, MACHINE, PLACE_OF_DATA, MANNER].concat(),
+            Self::Evaluation => [EVALUATION, OTHER_DATA, MACHINE, PLACE_OF_DATA, MANNER].concat(),
         }
     }
 
@@ -72,14 +75,14 @@ impl Purpose {
 }
 
 impl Config {
-    /// The settings that describe what is computed, as JSON: without those of the place, such as the backend and the path of
-    /// the data.
+    /// The settings that describe what is computed, as JSON: without those of the machine, such as the backend, and without
+    /// the place of the data.
     pub fn described(&self) -> Value {
         let mut settings = serde_json::json!(self);
-        for place in PLACE {
-            let (section, key) = match place.split_once('.') {
+        for setting in MACHINE.iter().chain(PLACE_OF_DATA) {
+            let (section, key) = match setting.split_once('.') {
                 Some((section, key)) => (settings.get_mut(section), key),
-                None => (Some(&mut settings), *place),
+                None => (Some(&mut settings), *setting),
             };
             section.and_then(Value::as_object_mut).map(|section| section.remove(key));
         }

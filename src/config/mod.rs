@@ -23,7 +23,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub use after_training::Purpose;
+pub use after_training::{PLACE_OF_DATA, Purpose};
 pub use checked::Config;
 pub use error::{Error, Fault, Place};
 pub use key::KeyDoc;

@@ -11,6 +11,7 @@
 //! ```
 
 use super::Error;
+use crate::config::PLACE_OF_DATA;
 use crate::support::atomic_file;
 use crate::support::lock::{Lock, Refused};
 use crate::support::settings::{self, Difference};
@@ -107,11 +108,8 @@ impl Folder {
                 add_entries(&mut wanted[key], &found[key]);
                 add_entries(&mut found[key], &wanted[key]);
             }
-            let matters = |difference: &Difference| {
-                let name = difference.key.rsplit('.').next().unwrap_or_default();
-                basis.timed || !MACHINE.contains(&name)
-            };
-            let differences = settings::differences(&found, &wanted).into_iter().filter(matters);
+            let differences = settings::differences(&found, &wanted).into_iter();
+            let differences = differences.filter(|difference| matters(difference, basis.timed));
             let differences: Vec<String> = differences.map(shown).collect();
             if !differences.is_empty() {
                 return Err(Error::OtherSettings { path: self.path.clone(), differences });
@@ -161,6 +159,15 @@ pub fn has_record(path: &Path, key: &str) -> bool {
 
 fn folders(path: &Path) -> [PathBuf; 4] {
     ["", "records", "data", "figures"].map(|name| path.join(name))
+}
+
+/// Whether a difference of settings changes records, which compare times if they are `timed`. A study moves with its folder to
+/// another machine, where the data are elsewhere.
+fn matters(difference: &Difference, timed: bool) -> bool {
+    let is = |key: &&str| {
+        difference.key.strip_suffix(key).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    !PLACE_OF_DATA.iter().any(&is) && (timed || !MACHINE.iter().any(&is))
 }
 
 fn record_name(key: &str) -> String {
@@ -249,6 +256,21 @@ mod tests {
         assert!(timed.err().unwrap().to_string().contains("threads is 1 there and 8 here"));
         fs::write(folder.path().join("study.json"), "[]").unwrap();
         assert!(matches!(Folder::open(folder.path(), basis(&settings)), Err(Error::Record { .. })));
+    }
+
+    #[test]
+    fn a_study_continues_where_its_data_are_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |data: Value| {
+            let settings = json!({ "config": { "data": data } });
+            Folder::open(folder.path(), Basis { timed: true, ..basis(&settings) })
+        };
+        let first = open(json!({ "source": "omniglot", "path": "here", "cache": "here/.cache" })).unwrap();
+        first.store("one", &StoredRecord { seconds: 1.0, record: 1 }).unwrap();
+        drop(first);
+        open(json!({ "source": "omniglot", "path": "there", "list": "there/list.csv" })).unwrap();
+        let other = open(json!({ "source": "folder", "path": "there" })).err().unwrap().to_string();
+        assert!(other.contains("config.data.source") && !other.contains("config.data.path"), "{other}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Workspace<'a> {
     key: &'a str,
     folder: PathBuf,
     observer: &'a mut dyn Observer,
-    /// Share of all work that was done before this piece.
+    /// Share of all work that is done without this piece.
     before: f64,
     /// Share of this piece in all work.
     share: f64,
@@ -86,20 +86,25 @@ pub fn run<S: Study>(
     let folder = Folder::open(path, basis::<S>(&settings))?;
     let pieces = study.pieces();
     let total: f64 = pieces.iter().map(|piece| study.weight(piece)).sum();
-    let (mut results, mut seconds, mut before) = (Vec::new(), 0.0, 0.0);
-    for piece in pieces {
-        let (key, share) = (study.key(&piece), study.weight(&piece) / total);
-        let stored = match folder.record::<S::Record>(&key)? {
+    let share = |piece: &S::Piece| study.weight(piece) / total;
+    let known = |piece: &S::Piece| folder.record::<S::Record>(&study.key(piece));
+    let known = pieces.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+    // A seed or an estimator that was added comes before pieces that are done.
+    let done = pieces.iter().zip(&known).filter(|(_, record)| record.is_some());
+    let mut before: f64 = done.map(|(piece, _)| share(piece)).sum();
+    let (mut results, mut seconds) = (Vec::new(), 0.0);
+    for (piece, known) in pieces.into_iter().zip(known) {
+        let stored = match known {
             Some(stored) => stored,
             None => {
-                let work = folder.path().join("work");
+                let (key, share, work) = (study.key(&piece), share(&piece), folder.path().join("work"));
                 let workspace = Workspace { key: &key, folder: work, observer, before, share };
+                before += share;
                 compute(study, &piece, &folder, workspace)?
             }
         };
         results.push(Completed { piece, record: stored.record });
         seconds += stored.seconds;
-        before += share;
     }
     observer.progress("the report", 1.0);
     report_page::write(&folder, S::ABOUT, &settings, study.conclude(results), seconds, command)
@@ -167,4 +172,73 @@ pub fn run_piece<S: Study>(
     }
     let workspace = Workspace { key, folder: path.join("work"), observer, before: 0.0, share: 1.0 };
     compute(study, &piece, &folder, workspace).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study::{About, Conclusion};
+    use serde_json::{Value, json};
+
+    /// A study whose pieces are these numbers; a record is the number.
+    struct Numbers(Vec<u32>);
+
+    impl Study for Numbers {
+        type Piece = u32;
+        type Record = u32;
+        const ABOUT: About = About {
+            name: "numbers",
+            title: "",
+            description: "",
+            usage: "",
+            example: "",
+            durations: ["", ""],
+        };
+        fn settings(&self) -> Value {
+            json!({})
+        }
+        fn pieces(&self) -> Vec<u32> {
+            self.0.clone()
+        }
+        fn key(&self, piece: &u32) -> String {
+            piece.to_string()
+        }
+        fn weight(&self, _piece: &u32) -> f64 {
+            1.0
+        }
+        fn run(&self, piece: &u32, workspace: &mut Workspace) -> Result<u32, Error> {
+            workspace.progress(0.5);
+            Ok(*piece)
+        }
+        fn conclude(&self, results: Vec<Completed<u32, u32>>) -> Conclusion {
+            assert!(results.iter().all(|result| result.piece == result.record));
+            let remarks = results.iter().map(|result| result.record.to_string()).collect();
+            Conclusion { remarks, ..Conclusion::default() }
+        }
+    }
+
+    #[derive(Default)]
+    struct Progress(Vec<(String, f64)>);
+
+    impl Observer for Progress {
+        fn progress(&mut self, key: &str, done: f64) {
+            self.0.push((key.into(), done));
+        }
+    }
+
+    #[test]
+    fn pieces_that_are_done_count_wherever_they_are_in_the_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |numbers: &[u32]| {
+            let mut progress = Progress::default();
+            run(&Numbers(numbers.to_vec()), folder.path(), "", &mut progress).unwrap();
+            let report = std::fs::read_to_string(folder.path().join("report.md")).unwrap();
+            assert!(report.contains(&numbers.iter().map(u32::to_string).collect::<Vec<_>>().join("\n\n")));
+            progress.0.into_iter().map(|(key, done)| format!("{key} {done}")).collect::<Vec<_>>()
+        };
+        assert_eq!(run(&[2, 4]), ["2 0", "2 0.25", "2 0.5", "4 0.5", "4 0.75", "4 1", "the report 1"]);
+        let added = ["1 0.5", "1 0.625", "1 0.75", "3 0.75", "3 0.875", "3 1", "the report 1"];
+        assert_eq!(run(&[1, 2, 3, 4]), added);
+        assert_eq!(run(&[1, 2, 3, 4]), ["the report 1"]);
+    }
 }

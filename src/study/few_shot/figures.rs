@@ -20,11 +20,18 @@ pub fn cost_points(entry: &Entry, cost: Cost) -> Vec<f64> {
     (0..=count).map(|index| end * index as f64 / count as f64).collect()
 }
 
-/// Axis over the range of the mean accuracies, with a margin. Bands of few seeds are far wider, and are clipped.
+/// Share of its cost after which a curve counts for the range of the axis. Before, all rise steeply and hardly differ.
+const EARLY: f64 = 0.25;
+
+/// Axis over the range of the mean accuracies, except early ones, with a margin. What is outside is clipped: early accuracies,
+/// and bands of few seeds, which are far wider.
 fn accuracy_axis(comparison: &Comparison) -> Axis {
     let means = comparison.entries.iter().flat_map(|entry| {
-        let at_cost =
-            |cost| cost_points(entry, cost).into_iter().map(move |spent| entry.accuracy(cost, spent).value);
+        let late = |cost| {
+            let points = cost_points(entry, cost).into_iter();
+            points.filter(move |spent| *spent >= EARLY * entry.lowest_spent(cost))
+        };
+        let at_cost = |cost| late(cost).map(move |spent| entry.accuracy(cost, spent).value);
         at_cost(Cost::Evaluations).chain(at_cost(Cost::Seconds))
     });
     let (low, high) =
@@ -51,8 +58,8 @@ fn curves(comparison: &Comparison) -> Illustration {
         name: "curves",
         caption: format!(
             "Validation accuracy against gradient evaluations and against seconds of training: means over {} seeds, \
-             with 95 % bands. All runs have the same cost at the right ends of the curves in the left panel, and at \
-             {} s in the right panel.",
+             with 95 % bands. The vertical axis begins below the accuracies after a quarter of a run. All runs have the \
+             same cost at the right ends of the curves in the left panel, and at {} s in the right panel.",
             comparison.seeds(),
             significant(comparison.seconds, 3)
         ),
