@@ -40,12 +40,12 @@ pub struct Basis<'a> {
     pub settings: &'a Value,
     /// Key of an object in the settings to which entries can be added later.
     pub growing: Option<&'a str>,
-    /// Whether records compare times, so that all must be made with the same [`MACHINE`] settings.
+    /// Whether records compare times, so that all must be made with the same [`SPEED`] settings.
     pub timed: bool,
 }
 
 /// Settings that change how long a record takes, and nothing else in it. They may differ between the machines that share a folder.
-const MACHINE: [&str; 2] = ["threads", "graphs"];
+const SPEED: [&str; 2] = ["threads", "graphs"];
 
 /// A record, and how many seconds its computation took.
 #[derive(Serialize, Deserialize)]
@@ -167,7 +167,7 @@ fn matters(difference: &Difference, timed: bool) -> bool {
     let is = |key: &&str| {
         difference.key.strip_suffix(key).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    !PLACE_OF_DATA.iter().any(&is) && (timed || !MACHINE.iter().any(&is))
+    !PLACE_OF_DATA.iter().any(&is) && (timed || !SPEED.iter().any(&is))
 }
 
 fn record_name(key: &str) -> String {

@@ -6,6 +6,7 @@ mod overview;
 pub use comparison::{Against, apart, compare, incomparable, pooled};
 pub use overview::overview;
 
+use crate::config::PLACE_OF_DATA;
 use crate::run::{Error, Record, RunDir};
 use bilevel::stats::mean;
 use serde_json::Value;
@@ -157,7 +158,8 @@ fn summarised(name: &str, value: &Value) -> Vec<(String, f64)> {
 fn without_incidental(mut settings: Table) -> Table {
     INCIDENTAL.iter().for_each(|key| drop(settings.remove(*key)));
     if let Some(data) = settings.get_mut("data").and_then(|data| data.as_table_mut()) {
-        ["path", "list", "cache"].iter().for_each(|key| drop(data.remove(*key)));
+        let places = PLACE_OF_DATA.iter().filter_map(|key| key.strip_prefix("data."));
+        places.for_each(|key| drop(data.remove(key)));
     }
     settings
 }

@@ -40,7 +40,8 @@ pub fn intervals(records: &[StepRecord], validations: &[Validation], exact: u64)
     validations.windows(2).map(between).collect()
 }
 
-fn average(values: impl Iterator<Item = f64>) -> Option<f64> {
+/// Mean of `values`; `None` if there are none.
+pub fn average(values: impl Iterator<Item = f64>) -> Option<f64> {
     let values: Vec<f64> = values.collect();
     (!values.is_empty()).then(|| mean(&values))
 }

@@ -1,6 +1,7 @@
 //! Remarks and tables of the report: winners, the estimators in one table, the load of the machine.
 
 use super::accuracy_curve::{Cost, Validation};
+use super::behaviour::average;
 use super::comparison::{Comparison, Entry};
 use super::figures::cost_points;
 use super::{Interval, Record};
@@ -84,15 +85,15 @@ fn summary(comparison: &Comparison) -> Table {
             }
         };
         let ends = || entry.runs.iter().filter_map(|run| run.validations.last());
-        let over_runs = |value: Vec<f64>| if value.is_empty() { f64::NAN } else { mean(&value) };
+        let over_runs = |value: &dyn Fn(&Validation) -> f64| average(ends().map(value)).unwrap_or(f64::NAN);
         table.row([
             entry.estimator.to_string(),
             accuracy(Cost::Evaluations),
             accuracy(Cost::Seconds),
             to_target(Cost::Evaluations),
             to_target(Cost::Seconds),
-            significant(over_runs(ends().map(|end| end.steps as f64).collect()), 3),
-            significant(over_runs(ends().map(|end| 1e3 * end.seconds / end.evaluations as f64).collect()), 3),
+            significant(over_runs(&|end| end.steps as f64), 3),
+            significant(over_runs(&|end| 1e3 * end.seconds / end.evaluations as f64), 3),
         ]);
     }
     table
@@ -108,7 +109,6 @@ fn behaviour(comparison: &Comparison) -> Option<Table> {
         "bound of the variance from coins, % of the exact gradient's second moment",
     ]);
     let shown = |value: Option<f64>| value.map_or("–".into(), |value| significant(100.0 * value, 2));
-    let over = |values: Vec<f64>| (!values.is_empty()).then(|| mean(&values));
     let mut any = false;
     for entry in &comparison.entries {
         let lasts = || entry.runs.iter().filter_map(|run| run.intervals.last());
@@ -118,12 +118,12 @@ fn behaviour(comparison: &Comparison) -> Option<Table> {
         any |= lasts().next().is_some();
         table.row([
             entry.estimator.to_string(),
-            shown(over(firsts.map(|interval| interval.products).collect())),
-            shown(over(lasts().map(|interval| interval.products).collect())),
+            shown(average(firsts.map(|interval| interval.products))),
+            shown(average(lasts().map(|interval| interval.products))),
             low.zip(high).map_or("–".into(), |(low, high)| {
                 format!("{} to {}", significant(low, 2), significant(high, 2))
             }),
-            shown(over(lasts().filter_map(|interval| interval.variance).collect())),
+            shown(average(lasts().filter_map(|interval| interval.variance))),
         ]);
     }
     any.then_some(table)
