@@ -149,7 +149,7 @@ impl Trainer {
             "rate": pending.rate,
             "estimator": self.outer.estimator().state().values,
             "again": format!(
-                "to repeat this step, create a directory with this run's config.toml and with {} as \
+                "to repeat this step, create a directory with this run's config.toml, its split.json if it has one, and {} as \
                  checkpoints/step-{:08}.safetensors: `metaburn resume` then takes this step next",
                 checkpoint.file_name().unwrap_or_default().display(),
                 self.outer.steps(),

@@ -35,7 +35,7 @@ pub fn write_imported(
     split: Option<&KeptSplit>,
     origin: Origin,
 ) -> Result<RunDir, Error> {
-    super::check_place(path, config)?;
+    super::start::check_place(path, config)?;
     let outer = learner.outer_loop(config, theta);
     let phase = config.estimator.phase(origin.step);
     let estimator = config.estimator.estimator(phase).build().state();

@@ -1,12 +1,17 @@
 //! Runs of a tiny network, with and without pending steps, with failures and divergence.
 
+use super::divergence::Recovery;
+use super::steps::MOST_PENDING;
 use super::*;
 use crate::data::{Glyphs, Sampler, Split, SplitRule};
+use crate::run::{Saved, StepRecord};
 use crate::support::archive::Archive;
-use bilevel::device::Opened;
+use bilevel::PendingStep;
+use bilevel::device::{self, Opened};
 use bilevel::readback::read;
 use burn::tensor::{Tensor, TensorData};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Records steps and warnings, and stops or panics after a number of steps.

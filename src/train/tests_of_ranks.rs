@@ -1,9 +1,13 @@
 //! Runs of a tiny network on threads as ranks: what rank 0 writes is what a run alone writes.
 
+use super::divergence::Recovery;
+use super::ranks::{check_alike, latest};
 use super::tests::{GROWS, Notes, parts, results};
 use super::*;
-use bilevel::ranks::Threads;
+use bilevel::ranks::{Alone, Ranks, Threads};
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 /// Starts or resumes a run in `path` with the meta-batch's five tasks shared out.

@@ -10,90 +10,28 @@
 //!
 //! Only the finished hypergradient is clipped: clipping inside the backward walk would bias the estimate.
 
-use crate::estimator::{Estimator, EstimatorSchedule, Observation, State};
+mod clip;
+mod settings;
+mod step;
+
+pub use settings::OuterSettings;
+pub use step::{CompletedStep, Diverged, PendingStep, Snapshot, resolve, resolve_all};
+
+use crate::estimator::{Estimator, EstimatorSchedule, State};
 use crate::hypergradient::{
     Evaluations, LossWeights, Memory, MemoryPlan, Recordings, StartSize, Workers, bytes_of_start,
 };
 use crate::launches::Phase;
-use crate::losses::OuterLosses;
-use crate::optimizer::{LeafSettings, Optimizer, OptimizerState, OuterOptimizer};
+use crate::optimizer::{LeafSettings, OptimizerState, OuterOptimizer};
 use crate::params::Params;
 use crate::problem::Bilevel;
 use crate::ranks::{Alone, Ranks, Share};
-use crate::readback::{read, read_all};
 use crate::rng::generator;
-use crate::schedule::{Budget, Schedule, warm_up};
-use crate::stats::mean;
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
+use clip::clipped;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Settings of the outer loop.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OuterSettings {
-    /// The optimiser.
-    #[serde(flatten)]
-    pub optimizer: Optimizer,
-    /// Initial learning rate, > 0.
-    pub rate: f64,
-    /// Learning-rate schedule.
-    pub schedule: Schedule,
-    /// The learning rate that [`Schedule::Linear`] and [`Schedule::Cosine`] reach when the budget is used up, from 0 to
-    /// `rate`.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub final_rate: f64,
-    /// Outer steps of warm-up: the learning rate of outer step k ≤ `warmup` is k / `warmup` times that of the schedule.
-    /// So step 1 has `rate` / `warmup`, and step `warmup` is the first at the full rate of the schedule. 0 turns it off.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub warmup: u64,
-    /// Tasks in a meta-batch, ≥ 1. For the caller, who makes the problems; the loop itself uses all tasks of each
-    /// problem.
-    pub meta_batch: usize,
-    /// When training ends.
-    #[serde(flatten)]
-    pub budget: Budget,
-    /// The largest norm of the hypergradient, > 0; a longer one is scaled down to it. `None` turns clipping off.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clip: Option<f64>,
-    /// Weight decay, ≥ 0; decoupled from the gradient in AdamW.
-    pub weight_decay: f64,
-    /// The losses along the inner loop that the outer objective has.
-    #[serde(flatten)]
-    pub losses: OuterLosses,
-}
-
-impl OuterSettings {
-    /// The learning rate of outer step `step` (from 1), when `progress` (0 to 1) of the budget is used before it:
-    /// min(1, step / warmup) · (final + s · (rate − final)), s the schedule's [share](Schedule::share).
-    pub fn rate_of(&self, step: u64, progress: f64) -> f64 {
-        let share = self.schedule.share(progress);
-        warm_up(step, self.warmup) * (self.final_rate + share * (self.rate - self.final_rate))
-    }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-impl Default for OuterSettings {
-    /// Adam at 10⁻³ with cosine decay to 0 over 1000 outer steps and meta-batches of 16, without clipping or weight decay.
-    fn default() -> Self {
-        Self {
-            optimizer: Optimizer::default(),
-            rate: 1e-3,
-            schedule: Schedule::Cosine,
-            final_rate: 0.0,
-            warmup: 0,
-            meta_batch: 16,
-            budget: Budget::Steps(1000),
-            clip: None,
-            weight_decay: 0.0,
-            losses: OuterLosses::Last,
-        }
-    }
-}
 
 /// Minimises the outer objective over θ, one outer step at a time.
 ///
@@ -141,85 +79,6 @@ pub struct OuterLoop {
     recordings: Recordings,
     steps: u64,
     evaluations: Evaluations,
-}
-
-/// The state of an outer loop, without the estimators.
-pub struct Snapshot {
-    /// θ.
-    pub theta: Params,
-    /// The optimiser.
-    pub optimizer: Box<dyn OuterOptimizer>,
-    /// Outer steps taken.
-    pub steps: u64,
-    /// Their cost.
-    pub evaluations: Evaluations,
-}
-
-/// An outer step that is queued on the device, with its numbers not yet read.
-pub struct PendingStep {
-    /// Its number, from 1.
-    pub step: u64,
-    /// The index of its draw of coins.
-    pub draw: u64,
-    /// The index of its phase in the schedule of estimators.
-    pub phase: usize,
-    /// The learning rate.
-    pub rate: f64,
-    /// Its cost.
-    pub spent: Evaluations,
-    /// The largest size of the iterates kept by one worker at a time, in bytes.
-    pub iterate_bytes: u64,
-    /// The fraction of the budget used, including this step.
-    pub progress: f64,
-    /// The estimator's [metrics](Estimator::metrics) at the time of the draw. If the schedule has several phases,
-    /// `estimator` is the estimator's name.
-    pub metrics: Map<String, Value>,
-    /// The state of the loop before this step.
-    pub before: Snapshot,
-    /// The tasks that this rank computed.
-    pub share: Share,
-    /// The estimate of each task of the share, `[tasks, …]` in θ's shape.
-    pub estimates: Params,
-    /// L_out of each task of the share, `[tasks]`.
-    pub losses: Tensor<1>,
-    /// ‖mean estimate‖² before clipping, `[1]`.
-    pub gradient: Tensor<1>,
-    /// ‖θ‖² after the step, `[1]`.
-    pub weights: Tensor<1>,
-    /// Statistics for the update of an adaptive estimator; `None` for others.
-    pub observation: Option<Observation>,
-    /// When the work on the estimate started.
-    pub began: Instant,
-    /// The loop's bound on the norm of the gradient, if it has one.
-    pub clip: Option<f64>,
-}
-
-/// An outer step whose numbers have been read.
-pub struct CompletedStep {
-    /// The step. Its observation is taken by [`OuterLoop::learn`].
-    pub pending: PendingStep,
-    /// L_out of each task.
-    pub losses: Vec<f64>,
-    /// Mean L_out over the tasks, at θ before the step.
-    pub loss: f64,
-    /// Norm of the mean estimate before clipping.
-    pub gradient_norm: f64,
-    /// ‖θ‖² after the step.
-    pub weights: f64,
-    /// The values of the observation's readings.
-    pub observed: Vec<Vec<f64>>,
-    /// Seconds from the start of the work to the end of reading it; on several ranks, the longest.
-    pub seconds: f64,
-}
-
-/// Error of an outer step whose loss, gradient or new θ is not finite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("outer step {step} diverged: {what} is not finite")]
-pub struct Diverged {
-    /// Number of the step, from 1.
-    pub step: u64,
-    /// The quantity that is not finite.
-    pub what: &'static str,
 }
 
 impl OuterLoop {
@@ -574,172 +433,5 @@ impl OuterLoop {
     /// The fraction of the budget used. It can exceed 1 after the last step.
     pub fn progress(&self) -> f64 {
         self.settings.budget.progress(self.steps, self.evaluations.total())
-    }
-}
-
-/// Reads the numbers of all `steps` at once.
-///
-/// # Panics
-/// Panics if the device was lost.
-pub fn resolve<const N: usize>(steps: [PendingStep; N]) -> [CompletedStep; N] {
-    let mut completed = resolve_all(steps.into()).into_iter();
-    std::array::from_fn(|_| completed.next().unwrap_or_else(|| unreachable!("every step is completed")))
-}
-
-/// [`resolve`] for any number of steps.
-///
-/// # Panics
-/// Panics if the device was lost.
-pub fn resolve_all(steps: Vec<PendingStep>) -> Vec<CompletedStep> {
-    let mut values = read_all(steps.iter().flat_map(PendingStep::tensors).collect()).into_iter();
-    steps.into_iter().map(|step| step.complete(&mut values)).collect()
-}
-
-impl PendingStep {
-    /// The tensors to read.
-    fn tensors(&self) -> impl Iterator<Item = Tensor<1>> {
-        let observed = self.observation.iter().flat_map(Observation::tensors);
-        [&self.losses, &self.gradient, &self.weights].into_iter().chain(observed).cloned()
-    }
-
-    /// ‖estimate‖² of each task, those of the other ranks included. Waits for them.
-    ///
-    /// # Panics
-    /// Panics if the device was lost, or another rank has ended.
-    pub fn squared_norms(&self) -> Vec<f64> {
-        self.share.collect([read(self.estimates.clone().squared_norm())]).concat()
-    }
-
-    /// Completes the step with the values of [`Self::tensors`], taken from `values`.
-    fn complete(self, values: &mut impl Iterator<Item = Vec<f64>>) -> CompletedStep {
-        let mut next = || values.next().unwrap_or_default();
-        let [losses, gradient, weights] = [next(), next(), next()];
-        let more = [losses, vec![self.began.elapsed().as_secs_f64()]];
-        let (observed, [losses, seconds]) =
-            Observation::collect(self.observation.as_ref(), values, more, &self.share);
-        CompletedStep {
-            loss: mean(&losses),
-            gradient_norm: gradient.iter().sum::<f64>().sqrt(),
-            weights: weights.iter().sum(),
-            observed,
-            seconds: seconds.into_iter().fold(0.0, f64::max),
-            losses,
-            pending: self,
-        }
-    }
-}
-
-impl std::fmt::Debug for CompletedStep {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { pending, losses, loss, gradient_norm, .. } = self;
-        out.debug_struct("CompletedStep")
-            .field("step", &pending.step)
-            .field("losses", losses)
-            .field("loss", loss)
-            .field("gradient_norm", gradient_norm)
-            .finish_non_exhaustive()
-    }
-}
-
-impl CompletedStep {
-    /// The first quantity of the step that is not finite, if any.
-    pub fn fault(&self) -> Option<&'static str> {
-        let all = [
-            ("the loss", self.loss),
-            ("the meta-gradient", self.gradient_norm),
-            ("the new weights' norm", self.weights),
-        ];
-        all.into_iter().find(|(_, value)| !value.is_finite()).map(|(what, _)| what)
-    }
-
-    /// Whether the gradient was clipped.
-    pub fn was_clipped(&self) -> bool {
-        self.pending.clip.is_some_and(|limit| self.gradient_norm > limit)
-    }
-}
-
-/// Scales `gradient` (one task, squared norm `square` `[1]`) down to the norm `limit` if it is longer. The factor
-/// stays on the device.
-fn clipped(gradient: Params, square: Tensor<1>, limit: f64) -> Params {
-    let scale = (square.sqrt().recip() * limit).clamp_max(1.0).reshape([1, 1, 1]);
-    gradient.map(|leaf| leaf * scale.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::tensor::TensorData;
-
-    fn tensor<const D: usize>(values: &[f64], shape: [usize; D]) -> Tensor<D> {
-        Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
-    }
-
-    #[test]
-    fn only_gradients_longer_than_the_limit_are_clipped() {
-        let params = |values: &[f64]| Params::new(vec![tensor(values, [1, 1, 2]), tensor(&[0.0], [1, 1, 1])]);
-        let clip = |values: &[f64], limit| {
-            let (gradient, square) = (params(values), params(values).squared_norm());
-            let clipped = clipped(gradient, square, limit);
-            clipped.leaves()[0].clone().into_data().iter::<f64>().collect::<Vec<_>>()
-        };
-        assert_eq!(clip(&[3.0, 4.0], 10.0), [3.0, 4.0]);
-        assert_eq!(clip(&[0.0, 0.0], 1.0), [0.0, 0.0]);
-        let [x, y] = clip(&[3.0, 4.0], 1.0)[..] else { panic!("two values") };
-        assert!((x - 0.6).abs() < 1e-6 && (y - 0.8).abs() < 1e-6);
-        assert!(clip(&[f64::NAN, 0.0], 1.0).iter().all(|value| value.is_nan()));
-    }
-
-    /// Pending step number `step` with the given losses and squared norms.
-    fn pending(step: u64, losses: &[f64], gradient: f64, weights: f64) -> PendingStep {
-        let [gradient, weights] = [gradient, weights].map(|value| tensor(&[value], [1]));
-        let theta = Params::new(vec![tensor(&[0.0], [1, 1, 1])]);
-        let optimizer = Optimizer::default().build(0.0, 1);
-        PendingStep {
-            step,
-            draw: step,
-            phase: 0,
-            rate: 1.0,
-            spent: Evaluations::default(),
-            iterate_bytes: 0,
-            progress: 0.0,
-            metrics: Map::new(),
-            before: Snapshot {
-                theta: theta.clone(),
-                optimizer,
-                steps: step - 1,
-                evaluations: Evaluations::default(),
-            },
-            share: Share::all(losses.len()),
-            estimates: theta,
-            losses: tensor(losses, [losses.len()]),
-            gradient,
-            weights,
-            observation: None,
-            began: Instant::now(),
-            clip: Some(2.0),
-        }
-    }
-
-    #[test]
-    fn steps_resolved_together_get_their_own_values() {
-        let [first, second] = resolve([pending(1, &[1.0, 2.0], 9.0, 1.0), pending(2, &[4.0], 4.0, 1.0)]);
-        assert_eq!((first.pending.step, first.loss, first.gradient_norm), (1, 1.5, 3.0));
-        assert_eq!((second.pending.step, second.loss, second.gradient_norm), (2, 4.0, 2.0));
-        assert_eq!((first.was_clipped(), second.was_clipped()), (true, false));
-        assert!(first.fault().is_none() && second.fault().is_none());
-    }
-
-    #[test]
-    fn fault_names_the_quantity_that_is_not_finite() {
-        let nan = f64::NAN;
-        for (losses, gradient, weights, what) in [
-            ([nan, 1.0], 1.0, 1.0, "the loss"),
-            ([1.0, 1.0], f64::INFINITY, nan, "the meta-gradient"),
-            ([1.0, 1.0], 1.0, nan, "the new weights' norm"),
-        ] {
-            let [finite, diverged] =
-                resolve([pending(6, &[1.0], 1.0, 1.0), pending(7, &losses, gradient, weights)]);
-            assert_eq!([finite.fault(), diverged.fault()], [None, Some(what)]);
-        }
     }
 }
