@@ -17,7 +17,8 @@ pub fn mean_curve(
     let end = |curve: &Vec<[f64; 2]>| curve.last().map_or(0.0, |[x, _]| *x);
     let last = curves.iter().map(end).fold(f64::INFINITY, f64::min);
     let point = |number: usize| {
-        let x = last * number as f64 / INTERVALS as f64;
+        // Without the minimum, the last point could be past the end by rounding, and be left out.
+        let x = (last * number as f64 / INTERVALS as f64).min(last);
         let values: Option<Vec<f64>> = curves.iter().map(|curve| value_at(curve, x)).collect();
         let values = values.filter(|values| !values.is_empty())?;
         Some(([x, mean(&values)], min_max(&values)))

@@ -10,6 +10,9 @@ const DECADES: f64 = 14.0;
 /// finite.
 const FARTHEST: f64 = 1e300;
 const NEAREST: f64 = 1e-300;
+/// Positions are bounded to this many lengths of the axis before and behind it, so that coordinates stay drawable. A line that leaves
+/// the axis for less has the right slope.
+const FAR: f64 = 40.0;
 
 /// An axis' range.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,8 +70,7 @@ impl Scale {
             true => self.low - 1.0,
             false => value,
         };
-        // Bounded, so that coordinates stay drawable.
-        ((value - self.low) / (self.high - self.low)).clamp(-1.0, 2.0)
+        ((value - self.low) / (self.high - self.low)).clamp(-FAR, 1.0 + FAR)
     }
 
     /// About `count` ticks; only at whole numbers if `whole`.
@@ -157,7 +159,10 @@ mod tests {
                 for scale in [scale, scale.within([one, other])] {
                     let ticks = scale.ticks(5, false);
                     assert!(ticks.major.len() <= 20, "{one} to {other}: {ticks:?}");
-                    assert!(!one.is_finite() || (-1.0..=2.0).contains(&scale.place(one)), "{one} to {other}");
+                    assert!(
+                        !one.is_finite() || (-FAR..=1.0 + FAR).contains(&scale.place(one)),
+                        "{one} to {other}"
+                    );
                 }
             }
         }
@@ -167,7 +172,7 @@ mod tests {
     fn places_run_from_end_to_end() {
         let scale = Scale::of([1.0, 100.0].into_iter(), true);
         assert!((scale.place(10.0) - 0.5).abs() < 1e-12);
-        assert!(scale.place(0.0) < 0.0 && scale.place(f64::MIN_POSITIVE) == -1.0);
+        assert!(scale.place(0.0) < 0.0 && scale.place(f64::MIN_POSITIVE) == -FAR);
         let fixed = Scale::of([].into_iter(), false).within([0.0, 4.0]);
         assert_eq!([0.0, 1.0, 4.0].map(|value| fixed.place(value)), [0.0, 0.25, 1.0]);
         assert_eq!(fixed.within([2.0, 1.0]), fixed);

@@ -51,9 +51,9 @@ pub type Rectangle = [f64; 4];
 /// Shapes that belong together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// Its kind: `axes`, `grid`, `series`, `band`, `level` or `legend`.
+    /// Its kind: `axes`, `grid`, `series`, `marker`, `band`, `level` or `legend`.
     pub kind: &'static str,
-    /// The name of the series or level; empty for other kinds.
+    /// The name of the series (also of its markers and its band) or level; empty for other kinds.
     pub name: String,
     /// The visible part; `None` means all.
     pub clip: Option<Rectangle>,

@@ -123,6 +123,15 @@ impl Key<'_> {
     }
 }
 
+/// The shapes of a series.
+#[derive(Default)]
+struct DrawnSeries {
+    bands: Vec<Shape>,
+    /// Curves, or the error bars of points that are not connected.
+    lines: Vec<Shape>,
+    markers: Vec<Shape>,
+}
+
 /// A panel with its scales and its plotting area.
 struct PanelLayout<'a> {
     panel: &'a Panel,
@@ -172,20 +181,23 @@ impl<'a> PanelLayout<'a> {
                 shapes: vec![stroke(path, palette::GREY, 1.0, LEVEL_DASH)],
             });
         }
-        let looked = self.panel.series.iter().map(|series| (series, legend.look(&series.name)));
-        let drawn = looked.map(|(series, look)| (series, self.series(series, &look)));
-        let (bands, curves): (Vec<_>, Vec<_>) =
-            drawn.map(|(series, (bands, curves))| ((series, bands), (series, curves))).unzip();
-        // Every band is below every curve. The larger clip shows markers at the edge entirely.
+        let drawn: Vec<(&Series, DrawnSeries)> = (self.panel.series.iter())
+            .map(|series| (series, self.series(series, &legend.look(&series.name))))
+            .collect();
+        let named = |kind, series: &Series, clip, shapes: &[Shape]| Layer {
+            kind,
+            name: series.name.clone(),
+            clip,
+            shapes: shapes.to_vec(),
+        };
+        // Every band is below every curve. Half of a curve's width may reach over the edge.
         let [left, top, width, height] = self.plot;
-        let around = [left - MARK, top - MARK, width + 2.0 * MARK, height + 2.0 * MARK];
-        for (kind, clip, drawn) in [("band", self.plot, bands), ("series", around, curves)] {
-            layers.extend(drawn.into_iter().map(|(series, shapes)| Layer {
-                kind,
-                name: series.name.clone(),
-                clip: Some(clip),
-                shapes,
-            }));
+        let around = [left - 0.5 * CURVE, top - 0.5 * CURVE, width + CURVE, height + CURVE];
+        layers
+            .extend(drawn.iter().map(|(series, drawn)| named("band", series, Some(self.plot), &drawn.bands)));
+        for (series, drawn) in &drawn {
+            layers.push(named("series", series, Some(around), &drawn.lines));
+            layers.push(named("marker", series, None, &drawn.markers));
         }
         layers.push(layer("axes", self.axes()));
         layers
@@ -253,13 +265,12 @@ impl<'a> PanelLayout<'a> {
         shapes
     }
 
-    /// A series' bands, and its curves and markers.
-    fn series(&self, series: &Series, look: &Look) -> (Vec<Shape>, Vec<Shape>) {
+    fn series(&self, series: &Series, look: &Look) -> DrawnSeries {
         let shown = |value: f64, axis: &Axis| value.is_finite() && (!axis.logarithmic || value > 0.0);
         let fits = |[x, y]: &[f64; 2]| shown(*x, &self.panel.x) && shown(*y, &self.panel.y);
         let numbered: Vec<(usize, [f64; 2])> = series.points.iter().copied().enumerate().collect();
         let runs = numbered.split(|(_, point)| !fits(point)).filter(|run| !run.is_empty());
-        let (mut bands, mut shapes) = (Vec::new(), Vec::new());
+        let mut drawn = DrawnSeries::default();
         for run in runs {
             let places: Vec<[f64; 2]> = run.iter().map(|(_, point)| self.at(*point)).collect();
             let bounds = run.iter().filter_map(|(at, [x, _])| {
@@ -268,19 +279,28 @@ impl<'a> PanelLayout<'a> {
             });
             let bounds: Vec<[[f64; 2]; 2]> = bounds.collect();
             if series.connected {
-                bands.extend((bounds.len() > 1).then(|| self.band(&bounds, look.colour)));
-                shapes.push(stroke(line(&places), look.colour, CURVE, look.dash));
+                drawn.bands.extend((bounds.len() > 1).then(|| self.band(&bounds, look.colour)));
+                drawn.lines.push(stroke(line(&places), look.colour, CURVE, look.dash));
             } else {
-                shapes.extend(bounds.iter().map(|bar| stroke(line(bar), look.colour, 1.0, &[])));
+                drawn.lines.extend(bounds.iter().map(|bar| stroke(line(bar), look.colour, 1.0, &[])));
             }
+            let inside: Vec<[f64; 2]> = places.into_iter().filter(|place| self.includes(*place)).collect();
             let marked = match (series.marked, series.connected) {
                 (false, _) => Vec::new(),
-                (true, true) => spaced(&places),
-                (true, false) => places,
+                (true, true) => spaced(&inside),
+                (true, false) => inside,
             };
-            shapes.extend(marked.into_iter().flat_map(|place| mark(place, look)));
+            drawn.markers.extend(marked.into_iter().flat_map(|place| mark(place, look)));
         }
-        (bands, shapes)
+        drawn
+    }
+
+    /// Whether `place` is in the plotting area, or at its edge but for rounding.
+    fn includes(&self, [x, y]: [f64; 2]) -> bool {
+        const ROUNDING: f64 = 1e-6;
+        let [left, top, width, height] = self.plot;
+        let within = |place: f64, length: f64| (-ROUNDING..=length + ROUNDING).contains(&place);
+        within(x - left, width) && within(y - top, height)
     }
 
     fn band(&self, bounds: &[[[f64; 2]; 2]], colour: Colour) -> Shape {
@@ -437,6 +457,19 @@ mod tests {
     }
 
     #[test]
+    fn what_an_axis_leaves_out_is_not_drawn_beside_the_plot() {
+        let points = vec![[0.0, 0.0], [1.0, 0.49], [2.0, 0.5], [3.0, 1.0], [4.0, 1.01]];
+        let axes = || Panel::new(Axis::linear("x"), Axis::linear("y").range(0.5, 1.0));
+        let figure = Figure { panels: vec![axes().with(Series::line("curve", points))] };
+        let drawn = arrange(&figure);
+        let layer = |kind| drawn.layers.iter().find(|layer| layer.kind == kind).unwrap();
+        // A rim and a filling for each of the two points in the plot.
+        assert_eq!(layer("marker").shapes.len(), 4);
+        let [band, series] = ["band", "series"].map(|kind| layer(kind).clip.unwrap());
+        assert!(series[3] - band[3] <= CURVE + 1e-9);
+    }
+
+    #[test]
     fn values_that_cannot_be_shown_leave_a_gap() {
         let odd = vec![[1.0, 1.0], [2.0, f64::NAN], [3.0, -1.0], [4.0, f64::INFINITY], [5.0, 2.0]];
         let panel = |x: Axis, y: Axis, points: Vec<[f64; 2]>| {
@@ -445,7 +478,7 @@ mod tests {
         };
         let drawn = arrange(&panel(Axis::linear("x"), Axis::logarithmic("y"), odd));
         let strokes = |drawing: &Drawing| {
-            let series = drawing.layers.iter().filter(|layer| layer.kind == "series");
+            let series = drawing.layers.iter().filter(|layer| ["series", "marker"].contains(&layer.kind));
             series
                 .flat_map(|layer| &layer.shapes)
                 .filter(|shape| matches!(shape, Shape::Stroked { .. }))

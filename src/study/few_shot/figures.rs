@@ -17,7 +17,8 @@ pub fn all(comparison: &Comparison) -> Vec<Illustration> {
 pub fn cost_points(entry: &Entry, cost: Cost) -> Vec<f64> {
     let count = entry.runs.first().map_or(0, |run| run.validations.len()).saturating_sub(1).max(1);
     let end = entry.lowest_spent(cost);
-    (0..=count).map(|index| end * index as f64 / count as f64).collect()
+    // Without the minimum, the last point could be past the end of a curve by rounding, and be left out.
+    (0..=count).map(|index| (end * index as f64 / count as f64).min(end)).collect()
 }
 
 /// Share of its cost after which a curve counts for the range of the axis. Before, all rise steeply and hardly differ.
