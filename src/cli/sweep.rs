@@ -9,7 +9,7 @@ use clap::Args;
 use metaburn::config;
 use metaburn::study::Error;
 use metaburn::study::sweep::{self, Run, RunState, SweepResult};
-use metaburn::study::{Listed, index, start_or_resume};
+use metaburn::study::{Listed, RunImages, index, start_or_resume};
 use metaburn::train::{Error as TrainError, Watcher};
 use serde_json::json;
 use std::path::PathBuf;
@@ -71,11 +71,11 @@ impl Sweep {
         if !self.only.is_empty() {
             runs = chosen(&self.only, &runs)?;
         }
-        sweep::check(&runs)?;
+        let images = sweep::check(&runs)?;
         if self.list {
             return list(&runs, self.json);
         }
-        if !train_all(&runs, &self.progress)? {
+        if !train_all(&runs, images, &self.progress)? {
             return Ok(ExitCode::from(exit::INTERRUPTED));
         }
         if !self.only.is_empty() {
@@ -114,8 +114,12 @@ impl Sweep {
     }
 }
 
-/// Trains the unfinished ones of `runs`. Returns false if the user stopped.
-fn train_all(runs: &[Run], progress: &ProgressOption) -> Result<bool, super::CommandError> {
+/// Trains the unfinished ones of `runs`, all on the same `images`. Returns false if the user stopped.
+fn train_all(
+    runs: &[Run],
+    mut images: RunImages,
+    progress: &ProgressOption,
+) -> Result<bool, super::CommandError> {
     let command = format!("{} {}", program(), arguments());
     let mut left = Vec::new();
     for run in runs {
@@ -134,6 +138,7 @@ fn train_all(runs: &[Run], progress: &ProgressOption) -> Result<bool, super::Com
         let number = runs.len() - left.len() + done + 1;
         terminal.note(&format!("run {number} of {}: {}{time}", runs.len(), run.name()));
         let mut trainer = start_or_resume(&run.path, &run.config, &mut terminal)?;
+        images.add(&run.name(), &run.config, &trainer.training_state().data)?;
         match finish(&mut trainer, &mut terminal, &command, Vec::new()) {
             Ok(None) => return Ok(false),
             Ok(Some(result)) => {

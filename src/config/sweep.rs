@@ -55,6 +55,14 @@ pub struct Variant {
     pub config: Config,
 }
 
+impl Variant {
+    /// What distinguishes it, for messages.
+    fn described(&self) -> String {
+        let run = (!self.run.is_empty()).then(|| self.run.clone());
+        run.into_iter().chain(self.values.iter().cloned()).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl Sweep {
     /// Reads the sweep in the file at `path`. `overrides` of the form `key=value` apply to every configuration.
     ///
@@ -252,16 +260,17 @@ impl Reader<'_> {
             self.refuse_at(&entry.key, entry.place.clone(), reason);
         }
         for assignment in overrides {
-            let key = assignment.split('=').next().unwrap_or_default().trim();
-            let set = || plan.runs.iter().flat_map(|run| &run.entries);
-            let varies = axes.clone().any(|(known, _)| *known == key) || set().any(|entry| entry.key == key);
-            if varies || key == "seed" {
-                let place = Place::Override { text: shown::line(assignment) };
-                self.refuse_at(
-                    key,
-                    place,
-                    "varies in this sweep and cannot be overridden; change the file instead",
-                );
+            // An inline table sets several keys. What is no assignment is refused where it is applied.
+            let mut given = RawConfig { name: String::new(), entries: vec![], without_data: false };
+            let _ = given.set(assignment);
+            for Entry { key, place, .. } in given.entries {
+                let set = || plan.runs.iter().flat_map(|run| &run.entries);
+                let varies =
+                    axes.clone().any(|(known, _)| *known == key) || set().any(|entry| entry.key == key);
+                if varies || key == "seed" {
+                    let reason = "varies in this sweep and cannot be overridden; change the file instead";
+                    self.refuse_at(&key, place, reason);
+                }
             }
         }
         let name = self.name;
@@ -343,9 +352,19 @@ impl Plan {
             }
         }
         for (at, variant) in variants.iter().enumerate() {
-            if variants[..at].iter().any(|other| other.name == variant.name) {
-                let reason =
-                    format!("makes two runs with the name \"{}\"; write each value once", variant.name);
+            if let Some(other) = variants[..at].iter().find(|other| other.name == variant.name) {
+                let is_twice = (&other.run, &other.values) == (&variant.run, &variant.values);
+                let reason = match is_twice {
+                    true => {
+                        format!("makes two runs with the name \"{}\"; write each value once", variant.name)
+                    }
+                    false => format!(
+                        "makes two runs with the name \"{}\", of {} and {}; give these settings names of their own with [[run]]",
+                        variant.name,
+                        other.described(),
+                        variant.described()
+                    ),
+                };
                 let place = Place::Sweep { name: name.into(), line: 1 };
                 faults.push(Fault {
                     key: "grid".into(),
@@ -506,6 +525,10 @@ mod tests {
         let twice = "[[run]]\nname = 'a'\n'inner.rate' = 0.2\ninner.rate = 0.3";
         refused(twice, &[], &["line 4", "`inner.rate`", "[[run]] twice"]);
         refused("[grid]\ninner.rate = [0.1]", &["inner.rate=1"], &["--set inner.rate=1", "varies"]);
+        let inline = "inner={rate=1, steps=2}";
+        refused("[grid]\ninner.rate = [0.1]", &[inline], &["`inner.rate`", inline, "varies"]);
+        let same = "set.data.source = 'folder'\n[grid]\ndata.path = ['a/b', 'a-b']";
+        refused(same, &[], &["\"a-b\", of \"a/b\" and \"a-b\"", "[[run]]"]);
         refused("base = 'nothing.toml'", &[], &["nothing.toml", "no such file"]);
         refused("base = 7", &[], &["`base`", "path"]);
         refused("seeds = [", &[], &["sweep.toml, line 1", "not valid TOML"]);

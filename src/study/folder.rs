@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! study.json       the study's name, and the settings that its records depend on
+//! images.json      the digests of the images that its runs are trained on, if they are read from files
 //! records/         KEY.json: the record of a finished piece, written atomically
 //! work/            intermediate files of long pieces
 //! data/            NAME.csv

@@ -21,6 +21,8 @@ pub mod quadratic;
 mod registry;
 mod report_page;
 mod run;
+mod run_images;
+mod stopwatch;
 pub mod sweep;
 pub mod theory;
 mod training;
@@ -32,6 +34,7 @@ pub use error::Error;
 pub use registry::{ConfigSource, OptionInfo, Scale, StudyEntry, StudyOption, StudyOptions};
 pub use report_page::Finished;
 pub use run::{Observer, PieceState, Workspace, pieces, run, run_piece};
+pub use run_images::RunImages;
 pub use training::start_or_resume;
 
 use crate::report::{Figure, Table};

@@ -2,10 +2,10 @@
 
 use super::folder::{Basis, Folder, StoredRecord, failed, has_record};
 use super::report_page::{self, Finished};
+use super::stopwatch::Stopwatch;
 use super::{Completed, Error, Listed, Study, index};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// Receives a study's progress and messages.
 pub trait Observer {
@@ -27,13 +27,21 @@ pub struct Workspace<'a> {
     key: &'a str,
     folder: PathBuf,
     observer: &'a mut dyn Observer,
+    stopwatch: Stopwatch,
     /// Share of all work that is done without this piece.
     before: f64,
     /// Share of this piece in all work.
     share: f64,
 }
 
-impl Workspace<'_> {
+impl<'a> Workspace<'a> {
+    /// For the piece called `key` in the study's folder `study`.
+    fn new(key: &'a str, study: &Path, observer: &'a mut dyn Observer, before: f64, share: f64) -> Self {
+        let folder = study.join("work");
+        let stopwatch = Stopwatch::start(folder.join(format!("{key}.seconds.json")));
+        Self { key, folder, observer, stopwatch, before, share }
+    }
+
     /// A folder for files that must survive an interruption, shared by all pieces.
     ///
     /// # Errors
@@ -41,6 +49,11 @@ impl Workspace<'_> {
     pub fn folder(&self) -> Result<&Path, Error> {
         std::fs::create_dir_all(&self.folder).map_err(failed("create", &self.folder))?;
         Ok(&self.folder)
+    }
+
+    /// The file that says which images the study's runs are trained on: see [`RunImages`](super::RunImages).
+    pub fn images_file(&self) -> PathBuf {
+        self.folder.with_file_name("images.json")
     }
 
     /// Reports that the work starts at the share `done` of this piece, 0 to 1: what is new in it was done before this session.
@@ -51,6 +64,7 @@ impl Workspace<'_> {
 
     /// Reports that the share `done` of this piece is done, 0 to 1.
     pub fn progress(&mut self, done: f64) {
+        self.stopwatch.tick();
         let done = self.of_all_work(done);
         self.observer.progress(self.key, done);
     }
@@ -97,8 +111,8 @@ pub fn run<S: Study>(
         let stored = match known {
             Some(stored) => stored,
             None => {
-                let (key, share, work) = (study.key(&piece), share(&piece), folder.path().join("work"));
-                let workspace = Workspace { key: &key, folder: work, observer, before, share };
+                let (key, share) = (study.key(&piece), share(&piece));
+                let workspace = Workspace::new(&key, path, observer, before, share);
                 before += share;
                 compute(study, &piece, &folder, workspace)?
             }
@@ -123,11 +137,14 @@ fn compute<S: Study>(
     mut workspace: Workspace,
 ) -> Result<StoredRecord<S::Record>, Error> {
     workspace.starts_at(0.0);
-    let started = Instant::now();
-    let record = study.run(piece, &mut workspace)?;
+    let ran = study.run(piece, &mut workspace);
+    if ran.is_err() {
+        workspace.stopwatch.write();
+    }
+    let stored = StoredRecord { record: ran?, seconds: workspace.stopwatch.seconds() };
     workspace.progress(1.0);
-    let stored = StoredRecord { seconds: started.elapsed().as_secs_f64(), record };
     folder.store(workspace.key, &stored)?;
+    workspace.stopwatch.end();
     Ok(stored)
 }
 
@@ -170,7 +187,7 @@ pub fn run_piece<S: Study>(
         observer.note(&format!("{key} is done already"));
         return Ok(());
     }
-    let workspace = Workspace { key, folder: path.join("work"), observer, before: 0.0, share: 1.0 };
+    let workspace = Workspace::new(key, path, observer, 0.0, 1.0);
     compute(study, &piece, &folder, workspace).map(drop)
 }
 

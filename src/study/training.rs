@@ -1,6 +1,6 @@
 //! Training runs inside studies, which continue after an interruption.
 
-use super::{Error, Workspace};
+use super::{Error, RunImages, Workspace};
 use crate::config::Config;
 use crate::run::{self, RunDir, StepRecord};
 use crate::train::{Trainer, Watcher};
@@ -18,6 +18,22 @@ pub fn start_or_resume(path: &Path, config: &Config, watcher: &mut dyn Watcher) 
         Err(run::Error::NoRun { .. }) => Ok(Trainer::start(config.clone(), path, watcher)?),
         Err(error) => Err(error.into()),
     }
+}
+
+/// [`start_or_resume`] for a run of a study whose other runs are trained on the images in the file `images`.
+///
+/// # Errors
+/// Returns an error in the cases of [`start_or_resume`], or if the run is trained on other images.
+pub fn start_or_resume_on(
+    images: &Path,
+    path: &Path,
+    config: &Config,
+    watcher: &mut dyn Watcher,
+) -> Result<Trainer, Error> {
+    let trainer = start_or_resume(path, config, watcher)?;
+    let run = path.file_name().unwrap_or_default().to_string_lossy();
+    RunImages::add_to_file(images, &run, config, &trainer.training_state().data)?;
+    Ok(trainer)
 }
 
 /// The progress of the piece, from a step's record and the run's progress after it.

@@ -136,6 +136,55 @@ fn a_folder_with_other_settings_is_refused_and_the_setting_named() {
 }
 
 #[test]
+fn a_sweep_over_the_form_of_its_images_continues() {
+    let (folder, line) = sweep("seeds = [0]\nset.outer.steps = 1\n[grid]\ndata.channels = [1, 3]\n");
+    run(folder.path(), &line).ok();
+    let file = folder.path().join("sweep-small.toml");
+    fs::write(&file, text(&file).replace("[0]", "[0, 1]")).unwrap();
+    let ran = run(folder.path(), &line).ok();
+    assert!(ran.stderr.contains("run 4 of 4: channels-3-seed-1"), "{}", ran.stderr);
+}
+
+#[test]
+fn runs_on_other_images_are_not_added() {
+    let (folder, line) = sweep(&format!("seeds = [0]\nset.outer.steps = 1\n{GRID}"));
+    run(folder.path(), &line).ok();
+    let file = folder.path().join("sweep-small.toml");
+    fs::write(&file, text(&file).replace("[0]", "[0, 1]")).unwrap();
+    // The classes are the same, in another order.
+    let classes = names(&folder.path().join("images"));
+    for (class, other) in classes.iter().zip(classes.iter().rev()) {
+        let (from, to) = (folder.path().join("images").join(class), folder.path().join("others").join(other));
+        fs::create_dir_all(&to).unwrap();
+        for image in names(&from) {
+            fs::copy(from.join(&image), to.join(image)).unwrap();
+        }
+    }
+    let words = ["first-order-seed-1 and first-order-seed-0", "different images", "--out", "delete"];
+    let ended = run(folder.path(), &line.replace("--data images", "--data others"));
+    assert!(ended.code == Some(2) && words.iter().all(|word| ended.stderr.contains(word)), "{ended:?}");
+    run(folder.path(), &line).refused(&words);
+    fs::remove_dir_all(folder.path().join("checkpoints/sweep-small/first-order-seed-1")).unwrap();
+    run(folder.path(), &line).ok();
+}
+
+#[test]
+fn a_value_that_is_added_renames_runs_but_trains_none_again() {
+    let (folder, line) = sweep("set.outer.steps = 1\n[grid]\ninner.rate = [0.1]\n");
+    run(folder.path(), &line).ok();
+    let (file, out) = (folder.path().join("sweep-small.toml"), folder.path().join("checkpoints/sweep-small"));
+    fs::write(&file, text(&file).replace("[0.1]", "[0.4, 0.1]")).unwrap();
+    let ran = run(folder.path(), &line).ok();
+    assert!(ran.stderr.contains("run 2 of 2: rate-0.4-seed-0"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("| rate-0.1 | 0.1 |"), "{}", ran.stdout);
+    let directories = ["rate-0.4-seed-0", "run-seed-0"];
+    assert!(names(&out).iter().filter(|name| name.ends_with("seed-0")).eq(directories), "{:?}", names(&out));
+    fs::write(&file, text(&file).replace("[0.4, 0.1]", "[0.4]")).unwrap();
+    let listed = run(folder.path(), &format!("{line} --list")).ok().stdout;
+    assert!(listed.contains("rate-0.4-seed-0: test accuracy"), "{listed}");
+}
+
+#[test]
 fn all_faults_are_reported_before_anything_is_written() {
     let (folder, line) = sweep("[grid]\ninner.steps = [0, 1]\nouter.rate = [-1]\n");
     let words = ["sweep-small.toml, line 2", "`inner.steps`", "line 3", "`outer.rate`"];
@@ -191,7 +240,7 @@ fn the_shipped_sweeps_are_valid() {
     for (name, runs, one) in [
         ("estimators", 18, "exact-rate-0.4-seed-2"),
         ("recipe", 11, "shared-head-seed-0"),
-        ("ways", 15, "ways-60-step-coins-seed-0"),
+        ("ways", 15, "step-coins-ways-60-seed-0"),
     ] {
         let file = format!("{}/configs/sweep-{name}.toml", env!("CARGO_MANIFEST_DIR"));
         let listed = run(folder.path(), &format!("sweep {file} --list")).ok().stdout;

@@ -8,7 +8,7 @@ use crate::config::{self, Config};
 use crate::data::Part;
 use crate::run;
 use crate::study::folder::{read, write_json};
-use crate::study::training::{TrainingProgress, start_or_resume};
+use crate::study::training::{TrainingProgress, start_or_resume_on};
 use crate::study::{Error, Workspace};
 use crate::train::{self, Trainer};
 use bilevel::Budget;
@@ -21,10 +21,10 @@ use std::time::Instant;
 /// # Errors
 /// Returns an error if the run fails; divergence is no error, and is recorded.
 pub fn train(config: &Config, name: &str, count: u64, workspace: &mut Workspace) -> Result<Record, Error> {
-    let folder = workspace.folder()?.join(name);
+    let (folder, images) = (workspace.folder()?.join(name), workspace.images_file());
     let budget = budget(config);
     let mut watcher = TrainingProgress::new(workspace, 1.0);
-    let mut trainer = start_or_resume(&folder, config, &mut watcher)?;
+    let mut trainer = start_or_resume_on(&images, &folder, config, &mut watcher)?;
     let mut log = ValidationLog::open(&folder, &trainer)?;
     let mut cores = None;
     loop {

@@ -82,8 +82,21 @@ impl Runs<'_> {
         }
     }
 
+    /// The mean over the runs that did not diverge, as that of accuracies; NaN if all did.
     fn mean(&self, of: fn(&Record) -> f64) -> f64 {
-        mean(&self.results.iter().map(|result| of(&result.record)).collect::<Vec<_>>())
+        let finished = self.results.iter().filter(|result| result.record.diverged.is_none());
+        mean(&finished.map(|result| of(&result.record)).collect::<Vec<_>>())
+    }
+
+    /// Which seeds count, if some diverged.
+    fn survivors(&self) -> String {
+        let diverged = self.results.iter().filter(|result| result.record.diverged.is_some()).count();
+        let all = self.results.len();
+        if diverged == 0 {
+            String::new()
+        } else {
+            format!(", {} of {all} seeds, the others diverged", all - diverged)
+        }
     }
 }
 
@@ -97,7 +110,8 @@ fn support(test: &Test) -> Measured {
 
 fn claims(runs: &Runs, all: &[Runs]) -> Vec<Claim> {
     let Runs { setting, method: Method::Recipe | Method::Prototypes, .. } = runs else { return Vec::new() };
-    let claim = format!("{}, {}: test accuracy of one checkpoint (%)", runs.method.title(), setting.title());
+    let (method, setting_title, survivors) = (runs.method.title(), setting.title(), runs.survivors());
+    let claim = format!("{method}, {setting_title}: test accuracy of one checkpoint (%){survivors}");
     let mut claims =
         vec![Claim::new(claim, Expected::above(setting.goal()), runs.accuracy(false, transductive))];
     let plain = all.iter().find(|other| (other.setting, other.method) == (*setting, Method::Maml));
@@ -130,10 +144,12 @@ fn accuracies(all: &[Runs]) -> Table {
     ]);
     for &setting in Setting::ALL {
         for runs in all.iter().filter(|runs| runs.setting == setting) {
+            let known = |value: f64, text: String| if value.is_finite() { text } else { "–".into() };
             let shown = |ensemble, of| {
                 let Measured { value, ci95 } = runs.accuracy(ensemble, of);
-                if value.is_finite() { format!("{value:.2} ± {ci95:.2}") } else { "–".into() }
+                known(value, format!("{value:.2} ± {ci95:.2}"))
             };
+            let (steps, minutes) = (runs.mean(|run| run.steps as f64), runs.mean(|run| run.seconds) / 60.0);
             table.row([
                 setting.title(),
                 runs.method.title().into(),
@@ -142,8 +158,8 @@ fn accuracies(all: &[Runs]) -> Table {
                 shown(true, transductive),
                 shown(false, support),
                 shown(true, support),
-                format!("{:.0} × {}", runs.mean(|run| run.steps as f64), runs.results[0].record.meta_batch),
-                significant(runs.mean(|run| run.seconds) / 60.0, 3),
+                known(steps, format!("{steps:.0} × {}", runs.results[0].record.meta_batch)),
+                known(minutes, significant(minutes, 3)),
             ]);
         }
     }
@@ -174,7 +190,7 @@ fn validations(results: &[Completed<Run, Record>]) -> Table {
     table
 }
 
-/// A panel for each setting in which runs are validated, with the mean curve of each method. Those for several settings are
+/// A panel for each setting in which runs are validated, with the mean curve of each method over the runs that did not diverge. Those for several settings are
 /// validated where their configuration says, the others in their own.
 fn curves(results: &[Completed<Run, Record>]) -> Illustration {
     let panels = Setting::ALL.iter().filter_map(|setting| {
@@ -185,7 +201,8 @@ fn curves(results: &[Completed<Run, Record>]) -> Illustration {
                 (shape.ways, shape.shots) == setting.ways_and_shots()
             }
         };
-        let here: Vec<_> = results.iter().filter(|it| is_validated(&it.piece)).collect();
+        let here = results.iter().filter(|it| is_validated(&it.piece) && it.record.diverged.is_none());
+        let here: Vec<_> = here.collect();
         let ends = here.iter().filter_map(|it| it.record.validations.last());
         let lowest = ends.map(|validation| validation.accuracy).reduce(f64::min)?;
         let accuracy = Axis::linear("validation accuracy (%)").range((lowest - 5.0).max(0.0), 100.0);
@@ -256,5 +273,30 @@ mod tests {
         assert!(alone.contains("90.00 ± 0.50,–,90.00 ± 0.50,–,"), "{alone}");
         let both = table(&[(&[4], 90.0), (&[4, 2], 91.0)]);
         assert!(both.contains("90.00 ± 0.50,91.00 ± 0.50,90.00 ± 0.50,91.00 ± 0.50,"), "{both}");
+    }
+
+    #[test]
+    fn a_seed_that_diverged_leaves_the_others_their_row_and_their_curve() {
+        let of_seed = |seed, diverged: Option<u64>| {
+            let mut run = tested(if diverged.is_none() { &[(&[4], 90.0)] } else { &[] });
+            run.piece.config.seed = seed;
+            run.record.diverged = diverged;
+            if diverged.is_some() {
+                (run.record.steps, run.record.seconds) = (1, 6.0);
+            } else {
+                run.record.validations = vec![Validation { step: 4, seconds: 60.0, accuracy: 91.0 }];
+            }
+            run
+        };
+        let conclusion = conclude(&[of_seed(0, None), of_seed(1, Some(1)), of_seed(2, None)]);
+        let table = conclusion.tables[0].1.csv();
+        assert!(table.contains(",2,90.00 ± 0.00,") && table.contains(",4 × 2,1.00"), "{table}");
+        let claim = &conclusion.claims[0].claim;
+        assert!(claim.ends_with("(%), 2 of 3 seeds, the others diverged"), "{claim}");
+        let (title, points) = (Method::Recipe.title().to_string(), vec![[60.0 / 3600.0, 91.0]]);
+        let curve = Series::line(title, points).band(vec![[91.0, 91.0]]);
+        assert_eq!(conclusion.figures[0].figure.panels[0].series, [curve]);
+        let none = conclude(&[of_seed(0, Some(1))]).tables[0].1.csv();
+        assert!(none.contains("0,–,–,–,–,–,–"), "{none}");
     }
 }

@@ -4,7 +4,7 @@ use super::{Run, Setting};
 use crate::data::{EpisodeShape, Part};
 use crate::run::{RunDir, ValidationRecord};
 use crate::study::folder::{read, write_json};
-use crate::study::training::{TrainingProgress, start_or_resume};
+use crate::study::training::{TrainingProgress, start_or_resume_on};
 use crate::study::{Error, Measured, Workspace};
 use crate::task::BatchNorm;
 use crate::train::{self, Evaluation, Trainer};
@@ -65,10 +65,10 @@ pub struct Test {
 /// # Errors
 /// Returns an error if the run fails; divergence is no error, and is recorded.
 pub fn train_and_test(run: &Run, workspace: &mut Workspace) -> Result<Record, Error> {
-    let folder = workspace.folder()?.join(run.key());
+    let (folder, images) = (workspace.folder()?.join(run.key()), workspace.images_file());
     let share = run.work_of_training() / (run.work_of_training() + run.work_of_tests());
     let mut watcher = TrainingProgress::new(workspace, share);
-    let mut trainer = start_or_resume(&folder, &run.config, &mut watcher)?;
+    let mut trainer = start_or_resume_on(&images, &folder, &run.config, &mut watcher)?;
     for setting in run.training.settings {
         trainer.episodes().check(Part::Test, &test_shape(run, *setting))?;
     }

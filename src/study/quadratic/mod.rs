@@ -139,7 +139,7 @@ impl Study for Quadratic {
                       theory predicts.",
         usage: "",
         example: "metaburn study quadratic --quick",
-        durations: ["1 minute", "5 seconds"],
+        durations: ["2 minutes", "5 seconds"],
     };
 
     fn settings(&self) -> Value {

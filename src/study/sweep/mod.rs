@@ -15,12 +15,13 @@ mod summary;
 pub use measure::Measure;
 pub use summary::{Summary, SweepResult, write};
 
-use super::Error;
 use super::folder::differences;
+use super::{Error, RunImages};
 use crate::config::{Config, Sweep};
 use crate::run::{self, RunDir, RunResult};
 use crate::train::evaluation_shape;
 use serde::Serialize;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A run of a sweep.
@@ -88,7 +89,7 @@ impl Score {
 }
 
 /// The runs of `sweep` below `folder`: all variants with one seed before the next seed, so that a slow drift of the machine
-/// affects all equally.
+/// affects all equally. A run that had another name before the sweep file changed is found by its configuration.
 pub fn runs(sweep: &Sweep, folder: &Path) -> Vec<Run> {
     let mut runs = Vec::new();
     for seed in &sweep.seeds {
@@ -97,16 +98,39 @@ pub fn runs(sweep: &Sweep, folder: &Path) -> Vec<Run> {
             runs.push(Run { variant, path, config: Config { seed: *seed, ..setting.config.clone() } });
         }
     }
+    find_renamed(&mut runs, folder);
     runs
 }
 
+/// Gives each of `runs` the directory in `folder` that holds its configuration, if its own does not. Names depend on all values of
+/// the grid, so a value that is added or removed renames runs.
+fn find_renamed(runs: &mut [Run], folder: &Path) {
+    let Ok(files) = fs::read_dir(folder) else { return };
+    let opened = |path: PathBuf| RunDir::open(&path).ok().map(|(_, config)| (path, config));
+    let mut held: Vec<(PathBuf, Config)> = files.filter_map(|file| opened(file.ok()?.path())).collect();
+    held.sort_by(|a, b| a.0.cmp(&b.0));
+    let holds = |stored: &Config, run: &Run| run.config.decided_as(stored).described() == stored.described();
+    let mut renamed: Vec<&mut Run> = Vec::new();
+    for run in runs {
+        match held.iter().position(|(path, stored)| *path == run.path && holds(stored, run)) {
+            Some(own) => drop(held.remove(own)),
+            None => renamed.push(run),
+        }
+    }
+    for run in renamed {
+        if let Some(other) = held.iter().position(|(_, stored)| holds(stored, run)) {
+            run.path = held.remove(other).0;
+        }
+    }
+}
+
 /// Checks that all runs are measured alike, and that those that exist already have the configurations of `runs` and the same images;
-/// backend, threads and paths may differ.
+/// backend, threads and paths may differ. Returns the images, to which those of new runs can be [added](RunImages::add).
 ///
 /// # Errors
 /// Returns an error if some learn something else or from other images, or if one has other settings, which are named, or cannot be
 /// read.
-pub fn check(runs: &[Run]) -> Result<(), Error> {
+pub fn check(runs: &[Run]) -> Result<RunImages, Error> {
     if let [first, others @ ..] = runs
         && let Some(other) = others.iter().find(|other| other.measure() != first.measure())
     {
@@ -119,7 +143,7 @@ pub fn check(runs: &[Run]) -> Result<(), Error> {
             other.measure().name(),
         )));
     }
-    let mut trained_on: Option<(String, String)> = None;
+    let mut images = RunImages::of(runs.iter().map(|run| &run.config));
     for run in runs {
         let (directory, stored) = match RunDir::open(&run.path) {
             Ok(opened) => opened,
@@ -131,27 +155,12 @@ pub fn check(runs: &[Run]) -> Result<(), Error> {
         if !differences.is_empty() {
             return Err(Error::OtherSettings { path: run.path.clone(), differences });
         }
-        let Some(images) = images_of(&directory, &stored) else { continue };
-        match &trained_on {
-            None => trained_on = Some((run.name(), images)),
-            Some((_, others)) if *others == images => {}
-            Some((other, _)) => {
-                return Err(Error::Invalid(format!(
-                    "{other} and {} are trained on different images; give all runs the same --data, and other images a folder of \
-                     their own with --out",
-                    run.name()
-                )));
-            }
+        // Without an intact checkpoint, it is not known.
+        if let Ok(Some((saved, _))) = directory.latest() {
+            images.add(&run.name(), &run.config, &saved.training_state.data)?;
         }
     }
-    Ok(())
-}
-
-/// The digest of the images that a run is trained on; `None` if they are generated, or it has no checkpoint that says.
-fn images_of(directory: &RunDir, config: &Config) -> Option<String> {
-    config.data.as_ref()?.path.as_ref()?;
-    let (saved, _) = directory.latest().ok()??;
-    Some(saved.training_state.data).filter(|digest| !digest.is_empty())
+    Ok(images)
 }
 
 /// Whether `test` measured what `config` asks for. Any other number is not one of this sweep: the run is then tested again.

@@ -2,7 +2,7 @@
 
 use super::{Measure, Run, RunState, Score, by_key};
 use crate::config::Sweep;
-use crate::report::{Against, Figure, RunCurves, Table, compare, incomparable, pooled};
+use crate::report::{Against, Figure, RunCurves, Table, compare, incomparable};
 use crate::study::Error;
 use crate::study::folder::failed;
 use crate::support::atomic_file;
@@ -82,7 +82,7 @@ pub fn write(sweep: &Sweep, runs: &[Run], folder: &Path) -> Result<SweepResult, 
     let markdown = table.markdown();
     let file = folder.join("table.csv");
     atomic_file::write(&file, &[table.csv().as_bytes()]).map_err(failed("write", &file))?;
-    let (figure, apart) = figure(runs, &states, folder)?;
+    let (figure, apart) = figure(sweep, runs, &states, folder)?;
     let mut pictures =
         if figure.is_some() { "\n![comparison](figure.png)\n".to_string() } else { String::new() };
     let mut by_key = Vec::new();
@@ -203,22 +203,26 @@ fn remarks(measure: Measure, settings: &[Summary], apart: Option<&str>) -> Strin
     text
 }
 
-/// Draws the runs with an accuracy or error; runs that differ only in their seed are one curve. Also says in what they differ that makes
-/// them incomparable.
+/// Draws the runs with an accuracy or error, one curve for each setting. Also says in what they differ that makes them
+/// incomparable.
 fn figure(
+    sweep: &Sweep,
     runs: &[Run],
     states: &[RunState],
     folder: &Path,
 ) -> Result<(Option<PathBuf>, Option<String>), Error> {
-    let finished = runs
-        .iter()
-        .zip(states)
-        .filter(|(_, state)| matches!(state, RunState::Finished(Score { value: Some(_), .. })));
-    let curves = finished.map(|(run, _)| RunCurves::read(&run.path)).collect::<Result<Vec<_>, _>>()?;
-    if curves.is_empty() {
+    let mut groups: Vec<Vec<RunCurves>> = sweep.variants.iter().map(|_| Vec::new()).collect();
+    for (run, state) in runs.iter().zip(states) {
+        if matches!(state, RunState::Finished(Score { value: Some(_), .. })) {
+            let mut curves = RunCurves::read(&run.path)?;
+            curves.name = format!("{}-seed-{}", sweep.variants[run.variant].name, run.config.seed);
+            groups[run.variant].push(curves);
+        }
+    }
+    groups.retain(|group| !group.is_empty());
+    if groups.is_empty() {
         return Ok((None, None));
     }
-    let groups = pooled(curves);
     let (figure, apart) = (compare(&groups, Against::Evaluations), incomparable(&groups));
     Ok((Some(draw(&figure, folder, "figure")?), apart))
 }
