@@ -23,9 +23,9 @@ macro_rules! estimators {
         ///
         /// | situation | settings |
         /// |---|---|
-        /// | one inner step | [`Exact`] |
-        /// | many inner steps | [`StepCoinsSettings`], adaptive (the default) |
-        /// | one task, or tasks that hardly differ | [`AdaptiveUfomSettings`] with `base.tracking` fitted |
+        /// | one inner step, or inner rate × curvature of about 1 | [`Exact`] |
+        /// | many inner steps at a smaller rate | [`StepCoinsSettings`], adaptive (the default) |
+        /// | one task | [`Truncated`] to the last step if its bias is acceptable, otherwise [`Exact`] |
         /// | a cheap biased baseline | [`FirstOrder`] |
         ///
         /// ```
