@@ -282,8 +282,15 @@ fn run(path: &Path) -> Option<Check> {
     match problem_of(path) {
         Ok(None) => None,
         Ok(Some(found)) => {
-            let advice = format!("`metaburn resume {}` continues it", quoted(path));
-            Some(Check::new(what, State::Warning, found, Some(advice)))
+            let resume = format!("metaburn resume {}", quoted(path));
+            let advice = match found.diverged {
+                true => format!(
+                    "`{resume}` would repeat this step; add `--set outer.rate=RATE` with a lower rate, `--set outer.clip=10` or \
+                     `--set divergence.action=skip`"
+                ),
+                false => format!("`{resume}` continues it"),
+            };
+            Some(Check::new(what, State::Warning, found.text, Some(advice)))
         }
         Err(error) => {
             let advice = "delete it, or restore the damaged files";
@@ -292,17 +299,24 @@ fn run(path: &Path) -> Option<Check> {
     }
 }
 
+/// What is wrong with a run.
+struct Problem {
+    text: String,
+    diverged: bool,
+}
+
 /// `None` for a run that is finished and undamaged, else what is wrong with it.
-fn problem_of(path: &Path) -> Result<Option<String>, run::Error> {
+fn problem_of(path: &Path) -> Result<Option<Problem>, run::Error> {
+    let not_finished = |text: String| Some(Problem { text, diverged: false });
     let (directory, config) = RunDir::open(path)?;
     let latest = directory.latest()?;
     let tested = directory.test_result()?.map(|test| test.tested().steps);
     if let Some(step) = directory.diverged_at()?.filter(|_| tested.is_none()) {
-        return Ok(Some(format!("diverged at outer step {step}")));
+        return Ok(Some(Problem { text: format!("diverged at outer step {step}"), diverged: true }));
     }
-    let Some((saved, faults)) = latest else { return Ok(Some("has no checkpoint yet".into())) };
+    let Some((saved, faults)) = latest else { return Ok(not_finished("has no checkpoint yet".into())) };
     if let Some(fault) = faults.first() {
-        return Ok(Some(fault.clone()));
+        return Ok(not_finished(fault.clone()));
     }
     let (step, evaluations) = (saved.training_state.step, saved.training_state.evaluations.total());
     // A run that is trained longer than planned has the test of its earlier budget.
@@ -311,7 +325,8 @@ fn problem_of(path: &Path) -> Result<Option<String>, run::Error> {
     } else {
         tested.is_none_or(|tested| tested < step).then_some("not tested yet")
     };
-    Ok(lacks.map(|lacks| format!("at outer step {step}, {lacks}; it is still running or was stopped")))
+    let text = |lacks| format!("at outer step {step}, {lacks}; it is still running or was stopped");
+    Ok(lacks.and_then(|lacks| not_finished(text(lacks))))
 }
 
 /// How training progress is shown in this terminal.

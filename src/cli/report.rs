@@ -9,7 +9,7 @@ use clap::Args;
 use metaburn::data::{EpisodeShape, INPUTS, Sinusoids};
 use metaburn::report::page::{EvaluatedEpisode, Findings, FittedCurve, Page, fitted};
 use metaburn::report::{self, RunCurves};
-use metaburn::run;
+use metaburn::run::{self, RunDir};
 use metaburn::support::atomic_file;
 use metaburn::train::{self, EpisodeLoader, Episodes, Evaluation};
 use std::path::{Path, PathBuf};
@@ -55,11 +55,17 @@ impl Report {
             output::print(path.display())?;
             return Ok(ExitCode::SUCCESS);
         }
+        if is_figure(&path) {
+            let text = "the report of a classifier is an HTML page; give -o a file name that ends in .html";
+            return Err(format!("{}: {text}", path.display()).into());
+        }
+        let (_, own) = RunDir::open(trained.run.path())?;
         let (program, options) =
             (program(), self.selection.flags(&trained.evaluation, self.selection.checkpoint));
         let page = |findings| Page {
             run: &trained.run,
             config: &trained.config,
+            own: &own,
             training_state: &checkpoint.training_state,
             checkpoint: self.selection.checkpoint,
             curves: curves.as_ref(),

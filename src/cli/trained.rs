@@ -222,7 +222,8 @@ impl Selection {
         let (digest, known) = (loaded.set.digest(), &saved.training_state.data);
         let names_data = self.resources.names_data() || is.source != was.source;
         if digest == *known || known.is_empty() && !names_data {
-            if (was.split, was.validation, was.invert) != (is.split, is.validation, is.invert) {
+            let fixed = |data: &Data| (data.split, data.validation, data.rotations, data.invert);
+            if fixed(was) != fixed(is) {
                 return Err(fixed_keys().into());
             }
             let earlier = split.as_ref().map(Earlier::Run);
@@ -253,6 +254,9 @@ impl Selection {
             match is_own_folder {
                 true => split.check_changed(sampler.set(), sampler.split())?,
                 false => split.check(sampler.set(), sampler.split())?,
+            }
+            if let Some(warning) = split.same_names(sampler.set(), sampler.split()) {
+                terminal.warning(&warning);
             }
         }
         let data = OtherData {
@@ -293,7 +297,7 @@ fn are_in_one_folder(own: &Data, data: &Data) -> bool {
 
 /// The message that keys which decide what is in the test are fixed for the run's own data.
 fn fixed_keys() -> String {
-    "data.split, data.validation and data.invert are fixed for the data that this run was trained on: with other values, the \
+    "data.split, data.validation, data.rotations and data.invert are fixed for the data that this run was trained on: with other values, the \
      test could include classes that it was trained on; leave these keys out"
         .into()
 }

@@ -46,7 +46,7 @@ const EVALUATION: &[&str] = &[
 
 /// Keys that say which data an evaluation is on, if that is not what the run was trained on.
 const OTHER_DATA: &[&str] =
-    &["data.source", "data.split", "data.validation", "data.rotations", "data.invert"];
+    &["data.source", "data.split", "data.validation", "data.rotations", "data.invert", "data.skip_damaged"];
 
 /// Keys that say on what a run is computed. They may always change and are no part of what is computed.
 const MACHINE: &[&str] = &["backend", "threads", "graphs"];

@@ -257,6 +257,14 @@ impl Error {
         Self::Unreadable { faults, may_skip }
     }
 
+    /// The same, where no setting leaves out what is damaged.
+    pub(super) fn not_to_skip(self) -> Self {
+        match self {
+            Self::Unreadable { faults, .. } => Self::Unreadable { faults, may_skip: false },
+            other => other,
+        }
+    }
+
     /// For `map_err`: adds what was attempted and the path to an I/O error.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_path_buf(), source }

@@ -437,7 +437,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_counted_with_its_reason() -> Result<(), Error> {
         let dir = folder(
-            &["a/1.png", "b/1.png", "b/._1.png", "__MACOSX/a/1.png", "a/@eaDir/1.png", "over.png"],
+            &["a/1.png", "b/1.png", "b/._1.png", "__MACOSX/a/1.png", "a/@eaDir/1.png", "over.png", "out.png"],
             255,
         );
         fs::create_dir(dir.path().join("c")).expect("folder");
@@ -452,7 +452,7 @@ mod tests {
             groups,
             [
                 "2 HEIC images left out (`a/2.HEIC`, `b/3.heic`): HEIC is not read; convert to PNG or JPEG",
-                "1 image beside the class folders left out (`over.png`): in no folder, it belongs to no class",
+                "2 images beside the class folders left out (`out.png`, `over.png`): in no folder, it belongs to no class",
                 "1 class folder without images left out (`c`)",
                 "1 file that is not an image left out (`labels.csv`)",
                 "5 hidden or system files and folders left out (`__MACOSX`, `a/@eaDir`, `a/Thumbs.db`, …)",

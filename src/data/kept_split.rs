@@ -100,6 +100,28 @@ impl KeptSplit {
         self.check_data(set, split, true)
     }
 
+    /// A warning if validation or test classes of `split` have other images than all training classes, but the name of one: they may
+    /// be the same classes with other images, such as the same images at another size.
+    pub fn same_names(&self, set: &ImageSet, split: &Split) -> Option<String> {
+        let trained = || self.train.iter().chain(&self.trained_before);
+        let images: HashSet<&str> = trained().map(|class| class.images.as_str()).collect();
+        let names: HashSet<&str> = trained().map(|class| class.name.as_str()).collect();
+        let held_out = split.validation.iter().chain(&split.test);
+        let held_out: Vec<KeptClass> = held_out.map(|turned| KeptClass::new(set, turned.class)).collect();
+        let same: Vec<&str> = held_out
+            .iter()
+            .filter(|class| names.contains(class.name.as_str()) && !images.contains(class.images.as_str()))
+            .map(|class| class.name.as_str())
+            .collect();
+        let first = same.first()?;
+        Some(format!(
+            "{} of {} validation and test classes, such as `{first}`, have names of classes that these weights were trained on; if \
+             they are the same classes with other images, their accuracy is not that of new classes",
+            same.len(),
+            held_out.len()
+        ))
+    }
+
     fn check_data(&self, set: &ImageSet, split: &Split, is_same_data: bool) -> Result<(), Error> {
         let all = [&self.train, &self.validation, &self.test, &self.trained_before];
         let known: HashSet<&str> =
@@ -169,9 +191,13 @@ mod tests {
         assert!(kept.check(&whole, &split(&whole, 3)).is_ok());
         let others = (4..40).map(|seed| kept.check(&whole, &split(&whole, seed)));
         assert!(others.into_iter().any(|checked| matches!(checked, Err(Error::Leak { .. }))));
-        // Other data may have the same names.
+        // Other data may have the same names, which a warning says.
         let other = set(&CLASSES.map(|(name, pixel)| (name, pixel + 100)));
         assert!((0..40).all(|seed| kept.check(&other, &split(&other, seed)).is_ok()));
+        let warned = (0..40).filter_map(|seed| kept.same_names(&other, &split(&other, seed)));
+        assert!(warned.clone().count() > 20 && warned.last().is_some_and(|text| text.contains(" of 3 ")));
+        assert_eq!(kept.same_names(&other, &split(&other, 3)), None);
+        assert_eq!(kept.same_names(&whole, &split(&whole, 3)), None);
         // In the run's own folder, they are the same classes.
         assert!(kept.check_changed(&other, &split(&other, 3)).is_ok());
         assert!((0..40).any(|seed| kept.check_changed(&other, &split(&other, seed)).is_err()));

@@ -77,11 +77,9 @@ fn plural(kind: &str) -> String {
         "link that leads nowhere" => "links that lead nowhere".into(),
         kind => ["folder", "image"]
             .iter()
-            .find_map(|noun| {
-                let at = kind.find(noun)? + noun.len();
-                Some(format!("{}s{}", &kind[..at], &kind[at..]))
-            })
-            .unwrap_or_else(|| kind.into()),
+            .filter_map(|noun| Some(kind.find(noun)? + noun.len()))
+            .min()
+            .map_or_else(|| kind.into(), |end| format!("{}s{}", &kind[..end], &kind[end..])),
     }
 }
 

@@ -57,7 +57,8 @@ impl Request {
             find(path, &mut files, &mut left_out)?;
         }
         let reading = Reading { form, invert, skip_damaged: false };
-        let (support_set, found) = reading.read(support)?;
+        // Prediction has no setting to skip them.
+        let (support_set, found) = reading.read(support).map_err(Error::not_to_skip)?;
         let inverted = found.ink.is_some_and(|ink| ink.inverted);
         let (query_pixels, coloured) = folder::ink(&files.iter().collect::<Vec<_>>(), form, inverted)?;
         let query = |file: PathBuf| Query { class: named_after(&file, support_set.classes()), file };

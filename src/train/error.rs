@@ -110,6 +110,20 @@ impl Error {
                 )
         )
     }
+
+    /// The same for a run that is resumed, which keeps its episodes.
+    pub(super) fn of_resumed_run(self) -> Self {
+        match self {
+            Self::Insufficient { error, advice } => Self::Insufficient {
+                error,
+                advice: format!(
+                    "a run that has begun keeps its episodes, but a new run can start from its weights (`metaburn export RUN_DIR -o \
+                     w.safetensors`, then `metaburn import w.safetensors`); there, {advice}"
+                ),
+            },
+            other => other,
+        }
+    }
 }
 
 impl Classified for Error {

@@ -10,7 +10,7 @@ use crate::data::{
 use crate::run::TrainingState;
 use bilevel::Choice;
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Fraction of the training classes used for validation if neither the configuration nor the source sets a number.
@@ -104,6 +104,11 @@ impl RunData {
     ) -> Result<Self, Error> {
         let data = Self::unchecked(config, loaded, earlier, watcher)?;
         check(config, &data.sampler).map_err(|error| insufficient(config, data.sampler.set(), error))?;
+        if let Some(Earlier::Run(before) | Earlier::Weights(before)) = earlier
+            && let Some(warning) = before.same_names(data.sampler.set(), data.sampler.split())
+        {
+            watcher.warning(&warning);
+        }
         Ok(data)
     }
 
@@ -140,7 +145,11 @@ impl RunData {
             validation: Some(split.validation.len()),
             invert: findings.ink.map(|ink| ink.inverted).or(data.invert),
             // The run may be resumed from another folder.
-            list: data.list.as_ref().map(|list| list.canonicalize().unwrap_or(list.clone())),
+            path: match data.source.location {
+                Location::Required => data.path.as_deref().map(absolute),
+                _ => data.path.clone(),
+            },
+            list: data.list.as_deref().map(absolute),
             channels: Some(set.channels()),
             ..data.clone()
         };
@@ -252,6 +261,11 @@ pub(super) fn divide(
         Some(asked @ 1..) if asked != found => Err(crate::data::Error::ListedValidation { asked, found }),
         _ => Ok((split, rule)),
     }
+}
+
+/// `path` from the root of the file system, if it exists.
+fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.into())
 }
 
 /// `error` with advice, if the images do not suffice for the configuration.

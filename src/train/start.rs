@@ -80,7 +80,8 @@ impl Trainer {
         let opened = device::open(config.backend)?.with_threads(config.threads);
         let split = split_of_first(&run, &*ranks)?;
         let earlier = split.as_ref().map(Earlier::Run);
-        let (episodes, decided) = Episodes::new(&config, &opened, earlier, watcher)?;
+        let (episodes, decided) =
+            Episodes::new(&config, &opened, earlier, watcher).map_err(Error::of_resumed_run)?;
         let learner = Learner::new(&decided.config, opened).with(ranks);
         check_alike(&decided.config, decided.split.as_ref(), &learner, &episodes)?;
         if let Some((saved, _)) = &latest {

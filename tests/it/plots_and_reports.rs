@@ -91,6 +91,7 @@ fn report_has_every_section_and_the_accuracy_of_eval() {
         .filter(|node| node.attribute("class").is_some_and(|class| class.starts_with("query ")));
     assert_eq!(queries.count(), 2 * 5 * 2);
     run(folder.path(), "report nowhere").refused(&["there is no run in nowhere"]);
+    run(folder.path(), "report one -o page.png").refused(&["page.png", "HTML page", ".html"]);
     run(folder.path(), "report one --episodes 2 -o nowhere/page.html")
         .refused(&["cannot write nowhere/page.html"]);
 }

@@ -210,6 +210,12 @@ mod evaluations {
         for data in ["", "--data images", "--data images --split test"] {
             run(folder.path(), &format!("eval run {data} --set data.invert=false")).refused(&fixed);
         }
+        run(folder.path(), "eval run --split train --set data.rotations=classes").refused(&fixed);
+        // A run remembers where its images are, also if they were named relative to the folder of its start.
+        let relative = "--set data.source=folder --set data.path=images --set task.ways=2 --run-dir relative";
+        run(folder.path(), &format!("train {TINY} --steps 1 {relative}")).ok();
+        run(folder.path(), "eval relative --data images --set data.invert=false").refused(&fixed);
+        run(&folder.path().join("images"), "eval ../relative").ok();
         for class in 0..10 {
             let images = folder.path().join(format!("images/class{class}"));
             fs::copy(images.join("0.png"), images.join("more.png")).unwrap();
@@ -221,7 +227,9 @@ mod evaluations {
         assert_eq!(ran.json()["data"]["classes"], 2);
         // The same images elsewhere may be others that have the same names.
         fs::rename(folder.path().join("images"), folder.path().join("elsewhere")).unwrap();
-        assert_eq!(run(folder.path(), "eval run --data elsewhere --json").json()["data"]["classes"], 10);
+        let ran = run(folder.path(), "eval run --data elsewhere --json");
+        assert!(ran.stderr.contains("8 of 10 validation and test classes"), "{}", ran.stderr);
+        assert_eq!(ran.json()["data"]["classes"], 10);
     }
 
     #[test]

@@ -210,6 +210,8 @@ fn a_diverging_run_is_reported_and_does_not_stop_the_others() {
     assert!(!again.stderr.contains("diverged at"), "{}", again.stderr);
     let listed = run(folder.path(), &format!("{line} --list")).ok().stdout;
     assert!(listed.contains("wild-seed-0: diverged at outer step"), "{listed}");
+    let advice = run(folder.path(), "doctor").stdout;
+    assert!(advice.contains("sweep-small/wild-seed-0` would repeat this step; add"), "{advice}");
 }
 
 #[test]

@@ -28,8 +28,10 @@ const GROUPS: usize = 24;
 pub struct Page<'a> {
     /// The run.
     pub run: &'a RunDir,
-    /// Its configuration.
+    /// Its configuration, with what the evaluation replaces.
     pub config: &'a Config,
+    /// Its own configuration.
+    pub own: &'a Config,
     /// Its state at the checkpoint.
     pub training_state: &'a TrainingState,
     /// The checkpoint.
@@ -203,7 +205,7 @@ impl Page<'_> {
     }
 
     fn config_section(&self) -> Result<String, config::Error> {
-        Ok(section("config", "Configuration", &format!("<pre>{}</pre>\n", escaped(&self.config.to_toml()?))))
+        Ok(section("config", "Configuration", &format!("<pre>{}</pre>\n", escaped(&self.own.to_toml()?))))
     }
 
     /// Where the run was trained and where the page was written.
@@ -215,9 +217,14 @@ impl Page<'_> {
             row("evaluated on", format!("{}: {}", opened.backend, opened.description)),
             row("threads", opened.workers.threads.to_string()),
             row("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
-            row("data", format!("{}, digest {:.12}", self.config.source(), self.training_state.data)),
-            row("page written", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
+            row("trained on", format!("{}, digest {:.12}", self.own.source(), self.training_state.data)),
         ];
+        let tested_on =
+            self.data.map(|data| row("tested on", format!("{}, digest {:.12}", data.title(), data.digest)));
+        let rows = rows
+            .into_iter()
+            .chain(tested_on)
+            .chain([row("page written", humantime::format_rfc3339_seconds(SystemTime::now()).to_string())]);
         let sessions = self.run.sessions().into_iter().map(|session| {
             let Session { began, step, command, version, backend, device, threads, system, .. } = session;
             [
