@@ -113,6 +113,10 @@ impl Trainer {
     pub(super) fn launch(&mut self, batches: &mut Batches) -> PendingStep {
         let began = Instant::now();
         let draw = self.next_draw();
+        // Variances, curvatures and costs of the head alone are not those of all weights.
+        if self.config.inner.head_only_until == Some(self.outer.steps()) {
+            self.outer.renew_estimator();
+        }
         let problem = self.learner.at_step(batches.take(&self.learner), self.outer.steps());
         let share = self.outer.share(self.config.outer.meta_batch);
         let pending = self.outer.launch_share(&problem, share, draw);

@@ -91,6 +91,23 @@ fn only_the_head_adapts_until_the_step_that_is_named() {
 }
 
 #[test]
+fn an_adaptive_estimator_begins_anew_when_all_weights_adapt() {
+    let folder = TempDir::new().unwrap();
+    let settings = "--set inner.steps=3 --set inner.rate=0.01 --set estimator.name=step-coins --set estimator.costs=counted";
+    run(
+        folder.path(),
+        &format!("train {TINY} {settings} --set inner.head_only_until=20 --set outer.meta_batch=4 --steps 24 --run-dir run"),
+    )
+    .ok();
+    let records = json_lines(&folder.path().join("run/metrics.jsonl"));
+    let certain = |record: &serde_json::Value| {
+        record["p"].as_array().unwrap().iter().all(|probability| probability.as_f64() == Some(1.0))
+    };
+    assert!(!certain(&records[19]), "{}", records[19]);
+    assert!(certain(&records[20]), "{}", records[20]);
+}
+
+#[test]
 fn heads_for_any_number_of_classes_are_evaluated_and_used_with_others() {
     for head in ["prototype", "shared"] {
         let folder = TempDir::new().unwrap();

@@ -400,6 +400,13 @@ impl OuterLoop {
         &*self.estimators[self.phase()]
     }
 
+    /// Replaces the estimator of the next outer step by a new one, for problems that change so much that what it learned of
+    /// them does not hold any more. Those of other phases stay.
+    pub fn renew_estimator(&mut self) {
+        let phase = self.phase();
+        self.estimators[phase] = self.schedule.estimator(phase).build();
+    }
+
     /// The index of the next outer step's phase in the schedule of estimators.
     fn phase(&self) -> usize {
         self.schedule.phase(self.steps)
