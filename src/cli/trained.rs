@@ -297,8 +297,8 @@ fn are_in_one_folder(own: &Data, data: &Data) -> bool {
 
 /// The message that keys which decide what is in the test are fixed for the run's own data.
 fn fixed_keys() -> String {
-    "data.split, data.validation, data.rotations and data.invert are fixed for the data that this run was trained on: with other values, the \
-     test could include classes that it was trained on; leave these keys out"
+    "data.split, data.validation, data.rotations and data.invert are fixed for the data that this run was trained on: with other \
+     values, the test could include classes that it was trained on; leave these keys out"
         .into()
 }
 

@@ -103,23 +103,27 @@ impl KeptSplit {
     /// A warning if validation or test classes of `split` have other images than all training classes, but the name of one: they may
     /// be the same classes with other images, such as the same images at another size.
     pub fn same_names(&self, set: &ImageSet, split: &Split) -> Option<String> {
-        let trained = || self.train.iter().chain(&self.trained_before);
-        let images: HashSet<&str> = trained().map(|class| class.images.as_str()).collect();
-        let names: HashSet<&str> = trained().map(|class| class.name.as_str()).collect();
-        let held_out = split.validation.iter().chain(&split.test);
-        let held_out: Vec<KeptClass> = held_out.map(|turned| KeptClass::new(set, turned.class)).collect();
+        let (images, names) = self.trained();
+        let held_out = split.validation.iter().chain(&split.test).map(|turned| turned.class);
+        let name = |class: usize| set.classes()[class].name.as_str();
         let same: Vec<&str> = held_out
-            .iter()
-            .filter(|class| names.contains(class.name.as_str()) && !images.contains(class.images.as_str()))
-            .map(|class| class.name.as_str())
+            .clone()
+            .filter(|class| names.contains(name(*class)) && !images.contains(&*set.class_digest(*class)))
+            .map(name)
             .collect();
         let first = same.first()?;
         Some(format!(
             "{} of {} validation and test classes, such as `{first}`, have names of classes that these weights were trained on; if \
              they are the same classes with other images, their accuracy is not that of new classes",
             same.len(),
-            held_out.len()
+            held_out.count()
         ))
+    }
+
+    /// The images and the names of all classes that were trained on.
+    fn trained(&self) -> (HashSet<&str>, HashSet<&str>) {
+        let trained = self.train.iter().chain(&self.trained_before);
+        trained.map(|class| (class.images.as_str(), class.name.as_str())).unzip()
     }
 
     fn check_data(&self, set: &ImageSet, split: &Split, is_same_data: bool) -> Result<(), Error> {
@@ -128,9 +132,7 @@ impl KeptSplit {
             all.iter().flat_map(|part| part.iter()).map(|class| class.images.as_str()).collect();
         let here: Vec<KeptClass> = (0..set.classes().len()).map(|class| KeptClass::new(set, class)).collect();
         let is_same_data = is_same_data || here.iter().any(|class| known.contains(class.images.as_str()));
-        let trained: Vec<&KeptClass> = self.train.iter().chain(&self.trained_before).collect();
-        let images: HashSet<&str> = trained.iter().map(|class| class.images.as_str()).collect();
-        let names: HashSet<&str> = trained.iter().map(|class| class.name.as_str()).collect();
+        let (images, names) = self.trained();
         let was_trained = |class: &KeptClass| {
             images.contains(class.images.as_str()) || is_same_data && names.contains(class.name.as_str())
         };
