@@ -105,6 +105,35 @@ fn dual(operands: &[Tensor<3>], at: usize, tangent: Option<usize>) -> Dual<3> {
 }
 
 #[test]
+fn a_product_with_more_rows_than_a_grid_has_cubes_is_complete() {
+    if lacks_wgpu() {
+        return;
+    }
+    // 1,166,400 rows in tiles of 16: 72,900 cubes, where WebGPU allows 65,535 along an axis.
+    let grid = Arc::new(Grid::new([270, 270], Window { size: 1, stride: 1, padding: 0 }));
+    let (images, weights) = (normal([1, 16 * grid.source_pixels(), 1], 1), normal([1, 1, 2], 2));
+    let on = |device: &Device, dtype| {
+        let tensor = |(shape, values): &Operand| {
+            Tensor::<3>::from_data(TensorData::new(values.clone(), *shape), (device, dtype))
+        };
+        // Only the images are tracked: the gradient of the weights is a sum of 72,900 parts of 16 rows, and Mesa's software
+        // renderer ends every loop after 65,535 rounds.
+        let (images, weights) = (tensor(&images).autodiff().require_grad(), tensor(&weights).autodiff());
+        let value = match dtype {
+            DType::F32 => kernel::convolve(images.clone(), weights, &grid),
+            _ => reference::convolve(images.clone(), weights, &grid),
+        };
+        let gradient = images.grad(&value.clone().square().sum().backward()).unwrap();
+        [values(value.inner()), values(gradient)]
+    };
+    let (found, expected) = (on(&wgpu(), DType::F32), on(&Device::flex(), DType::F64));
+    for (found, expected) in found.iter().zip(&expected) {
+        let error = relative_error(found, expected);
+        assert!(error < TOLERANCE, "off by {error:e}");
+    }
+}
+
+#[test]
 fn convolutions_and_their_pairs_match_their_reference() {
     if lacks_wgpu() {
         return;

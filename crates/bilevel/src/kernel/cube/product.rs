@@ -35,6 +35,9 @@ const DEPTH: usize = 16;
 /// Cubes that keep a GPU busy; below that tiles are smaller.
 const CUBES: usize = 128;
 
+/// Cubes that a launch can have along one axis in WebGPU, and along y and z in CUDA.
+const MOST_CUBES: usize = 65_535;
+
 /// Which product it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -110,9 +113,11 @@ pub fn product(
     let shape = [tasks, m, n];
     let both = wanted == [true; 2];
     let out = Allocation::new(table, [shape, if both { shape } else { [1; 3] }]);
+    let [down, across] = [m.div_ceil(side), n.div_ceil(side)];
+    let folds = down.div_ceil(MOST_CUBES);
     product_kernel::launch(
         &table.client,
-        CubeCount::Static(n.div_ceil(side) as u32, m.div_ceil(side) as u32, tasks as u32),
+        CubeCount::Static((across * folds) as u32, down.div_ceil(folds) as u32, tasks as u32),
         CubeDim::new_2d(UNITS as u32, UNITS as u32),
         a[0].argument(),
         a[1].argument(),
@@ -120,7 +125,7 @@ pub fn product(
         b[1].argument(),
         all_values(table),
         out.argument(),
-        SizesLaunch::new(a[0].stride, a[1].stride, b[0].stride, b[1].stride, m, n, k),
+        SizesLaunch::new(a[0].stride, a[1].stride, b[0].stride, b[1].stride, m, n, k, across),
         if both { out.starts[1] } else { 0 },
         plan,
     );
@@ -152,6 +157,8 @@ struct Sizes {
     n: usize,
     /// Terms of a sum.
     k: usize,
+    /// Tiles in a row of C.
+    across: usize,
 }
 
 #[cube(launch)]
@@ -170,8 +177,10 @@ fn product_kernel(
     let own = comptime!(plan.side / UNITS);
     let pitch = comptime!(plan.side + 1);
     let task = CUBE_POS_Z as usize;
-    let first_row = CUBE_POS_Y as usize * side;
-    let first_column = CUBE_POS_X as usize * side;
+    // If C has more rows of tiles than there can be cubes along y, they go on along x.
+    let (fold, column) = (CUBE_POS_X as usize / sizes.across, CUBE_POS_X as usize % sizes.across);
+    let first_row = (fold * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize) * side;
+    let first_column = column * side;
     let unit_x = UNIT_POS_X as usize;
     let unit_y = UNIT_POS_Y as usize;
     let unit = unit_y * UNITS + unit_x;
