@@ -194,6 +194,10 @@ impl Plan {
         let adapting = plan.weights.iter().filter(|weight| matches!(weight, Weight::Adapts(_))).count();
         // The head is the last layer, so its rates are the last.
         plan.rates.start = plan.rates.start.max(plan.rates.end.saturating_sub(adapting));
+        if let InnerRates::Fixed(Rates::Each(each)) = &mut plan.inner_rates {
+            let all = each.leaves().len();
+            *each = each.part(all.saturating_sub(adapting)..all);
+        }
         plan
     }
 

@@ -136,8 +136,10 @@ fn with_a_head_that_adapts_alone_the_body_runs_once() {
         };
         let all = LossWeights::new(vec![0.1; 11]);
         let estimate = |draw: Draw| drop(estimate(&problem, &theta, &draw, Memory::Recompute));
-        // Support and query images, once for the values and once for the gradient.
-        assert_eq!(runs(&|| estimate(Draw::truncated(2, 10, 10).with_losses(all.clone()))), 4);
+        // Support and query images.
+        assert_eq!(runs(&|| estimate(Draw::truncated(2, 10, 10).with_losses(all.clone()))), 2);
+        // Each of g_0 to g_10 is differentiated, too, for its tasks.
+        assert_eq!(runs(&|| estimate(Draw::every_depth(2, 10).with_losses(all.clone()))), 2 + 11 * 2);
         assert_eq!(runs(&|| drop(adapt(&problem, &theta.repeat(2), 10))), 2);
     }
 }
@@ -170,8 +172,8 @@ fn while_only_the_head_adapts_an_episode_is_that_of_anil_with_the_same_weights()
         let found = estimate(&head_only, &theta_of_all, &draw, Memory::Store);
         assert_eq!(
             counting.1.load(Ordering::Relaxed),
-            4,
-            "the body runs once for values, once for gradients"
+            2,
+            "the body runs once on support, once on query images"
         );
         let anil = estimate(&plain.adapting(&anil), &shared(&theta_of_all), &draw, Memory::Store);
         assert_eq!(values(&shared(&found.gradient)), values(&anil.gradient));
@@ -193,6 +195,9 @@ fn a_fixed_rate_for_each_weight_has_an_exact_gradient() {
     let given = InnerRates::Fixed(Rates::Each(each.clone()));
     let (problem, theta) = adapting(&adaptation(Adapts::All, given), BatchNorm::Transductive);
     exact_gradient_matches_differences(&problem, &theta, STEPS);
+
+    // The rates of the head are used if only the head adapts.
+    exact_gradient_matches_differences(&problem.clone().head_only(), &theta, STEPS);
 
     // Learned rates of the same values give the same gradient.
     let (learned, _) = adapting(&adaptation(Adapts::All, LEARNED), BatchNorm::Transductive);

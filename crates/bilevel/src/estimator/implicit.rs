@@ -38,6 +38,11 @@ impl Settings for Implicit {
     const KEYS: &'static [&'static str] = &["iterations", "damping"];
 
     fn build(&self) -> Box<dyn Estimator> {
+        let damping = self.solver.damping;
+        assert!(
+            damping >= 0.0 && damping.is_finite(),
+            "the damping must be finite and ≥ 0, but is {damping}"
+        );
         Box::new(*self)
     }
 

@@ -13,6 +13,7 @@
 use super::average::Average;
 use super::coin::{AtCoin, Coin};
 use super::metrics::metrics;
+use super::range::assert_decay;
 use super::ufom::ExactDraws;
 use super::{Readings, State, Statistics};
 use crate::choice;
@@ -113,7 +114,11 @@ struct TrackerEstimates {
 
 impl Tracker {
     /// A tracker before its first error, with decay rate `beta` in [0, 1).
+    ///
+    /// # Panics
+    /// Panics if `beta` is outside of its range.
     pub fn new(coefficient: Coefficient, beta: f64) -> Self {
+        assert_decay(beta);
         Self { coefficient, beta, sum: None, estimates: TrackerEstimates::default() }
     }
 

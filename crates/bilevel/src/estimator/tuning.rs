@@ -1,7 +1,7 @@
 //! Settings shared by adaptive estimators.
 
 use super::CostUnit;
-use super::range::assert_probability;
+use super::range::{assert_decay, assert_probability};
 use serde::{Deserialize, Serialize};
 
 /// How an adaptive estimator chooses its probabilities.
@@ -30,10 +30,7 @@ impl Tuning {
     pub(super) fn checked(self) -> Self {
         let Self { exponent, beta, floor, .. } = self;
         assert_probability("the lower bound of an estimator's probabilities", floor);
-        assert!(
-            (0.0..1.0).contains(&beta),
-            "the decay rate of running averages must be in [0, 1), but is {beta}"
-        );
+        assert_decay(beta);
         assert!(
             exponent > 0.0 && exponent.is_finite(),
             "the exponent of the second moment must be finite and > 0, but is {exponent}"

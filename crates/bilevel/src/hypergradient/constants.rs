@@ -9,7 +9,8 @@
 //! ```
 //!
 //! So with a head that adapts alone, the body of a network runs forwards and backwards once, not once for every inner
-//! step and product.
+//! step and product. Each g_k that an [observed](super::Draw::observed) draw reports takes one more pass through C in both
+//! directions.
 
 use super::Estimate;
 use crate::params::{Params, task_indices};
@@ -21,32 +22,52 @@ pub fn extended<P: Bilevel + ?Sized>(problem: &P, outer: &Params) -> Params {
     outer.clone().and(problem.constants(outer))
 }
 
-/// Takes the gradients of `estimate`, made at [`extended`] leaves, to θ = `outer`.
-pub fn fold<P: Bilevel>(estimate: &mut Estimate, problem: &P, outer: &Params) {
-    let before = estimate.gradient.clone().squared_norm();
-    let all: Vec<usize> = (0..outer.tasks()).collect();
-    estimate.gradient = through(problem, outer, &all, estimate.gradient.clone());
-    for partial in &mut estimate.partial_gradients {
-        partial.gradient = through(problem, outer, &partial.tasks, partial.gradient.clone());
-    }
-    // The norms of mixed products are of gradients in θ and C. One pass through C for each would cost what the constants
-    // save, so that they are scaled like the whole gradient.
-    let scale = estimate.gradient.clone().squared_norm() / before.clamp_min(f64::from(f32::MIN_POSITIVE));
-    for increment in &mut estimate.increments {
-        let tasks = task_indices(&increment.tasks, &outer.leaves()[0].device().inner());
-        let direct: Option<Tensor<1>> = increment.direct.take();
-        increment.direct = direct.map(|norm| norm * scale.clone().select(0, tasks));
-    }
+/// C(θ) with the graph of its computation.
+pub struct Constants {
+    theta: Params,
+    values: Params,
 }
 
-/// The gradient of `tasks` in θ, from that in θ and the constants.
-fn through<P: Bilevel>(problem: &P, outer: &Params, tasks: &[usize], gradient: Params) -> Params {
-    let own = outer.leaves().len();
-    let (direct, in_constants) = (gradient.part(0..own), gradient.part(own..gradient.leaves().len()));
-    let theta = outer.select(tasks).tracked();
-    let constants = problem.select(tasks).constants(&theta);
-    match constants.pull_back(&in_constants, &theta) {
-        Some(through) => direct + through,
-        None => direct,
+impl Constants {
+    /// C at θ = `outer`, which has the problem's task axis; `None` if the problem has none.
+    pub fn new<P: Bilevel + ?Sized>(problem: &P, outer: &Params) -> Option<Self> {
+        let theta = outer.tracked();
+        let values = problem.constants(&theta);
+        (!values.leaves().is_empty()).then_some(Self { theta, values })
+    }
+
+    /// The values of θ and C: what [`extended`] gives.
+    pub fn leaves(&self) -> Params {
+        self.theta.clone().and(self.values.clone()).map(Tensor::inner)
+    }
+
+    /// Takes the gradients of `estimate`, made at these [leaves](Self::leaves), to θ.
+    pub fn fold<P: Bilevel>(self, estimate: &mut Estimate, problem: &P) {
+        let before = estimate.gradient.clone().squared_norm();
+        for partial in &mut estimate.partial_gradients {
+            let theta = self.theta.select(&partial.tasks);
+            let own = Self::new(&problem.select(&partial.tasks), &theta);
+            let own = own.unwrap_or_else(|| unreachable!("a part of the tasks has constants too"));
+            partial.gradient = own.pull_back(partial.gradient.clone());
+        }
+        estimate.gradient = self.pull_back(estimate.gradient.clone());
+        // The norms of mixed products are of gradients in θ and C. One pass through C for each would cost what the constants
+        // save, so that they are scaled like the whole gradient.
+        let scale = estimate.gradient.clone().squared_norm() / before.clamp_min(f64::from(f32::MIN_POSITIVE));
+        for increment in &mut estimate.increments {
+            let tasks = task_indices(&increment.tasks, &scale.device());
+            let direct: Option<Tensor<1>> = increment.direct.take();
+            increment.direct = direct.map(|norm| norm * scale.clone().select(0, tasks));
+        }
+    }
+
+    /// The gradient in θ, from that in θ and C.
+    fn pull_back(self, gradient: Params) -> Params {
+        let own = self.theta.leaves().len();
+        let (direct, in_constants) = (gradient.part(0..own), gradient.part(own..gradient.leaves().len()));
+        match self.values.pull_back(&in_constants, &self.theta) {
+            Some(through) => direct + through,
+            None => direct,
+        }
     }
 }

@@ -141,8 +141,13 @@ impl Draw {
         self.probes.push((step, task));
     }
 
-    /// The same draw, with every element of v clamped to ±`bound` after every product. This biases the estimate.
+    /// The same draw, with every element of a task's v clamped to ±`bound` after every product that it takes. This biases
+    /// the estimate.
+    ///
+    /// # Panics
+    /// Panics unless `bound` > 0.
     pub fn clipped(mut self, bound: Option<f64>) -> Self {
+        assert!(bound.is_none_or(|bound| bound > 0.0), "the bound on v must be > 0, but is {bound:?}");
         self.clip = bound;
         self
     }
@@ -260,7 +265,15 @@ impl Draw {
             && self.clip == other.clip
     }
 
-    /// The cost of the estimate if every iterate is stored.
+    /// How often V is differentiated, summed over tasks: once for each, or for every g_k that is reported. A task without any
+    /// counts too, since its V is computed.
+    pub(super) fn starts(&self) -> u64 {
+        let summed = |task: usize| self.weights.iter().filter(|weights| weights[task].is_some()).count();
+        let starts = |task| if self.observes { summed(task).max(1) } else { 1 };
+        (0..self.tasks).map(starts).sum::<usize>() as u64
+    }
+
+    /// The cost of the estimate if every iterate is stored, without what [V costs](crate::Bilevel::start_evaluations).
     pub fn cost(&self) -> Evaluations {
         let tasks = self.tasks as u64;
         let inner = tasks * self.steps() as u64;

@@ -101,6 +101,7 @@ pub(crate) use start_size::{StartSize, bytes_of_start};
 
 use crate::{params::Params, problem::Bilevel, ranks::Share};
 use burn::tensor::Tensor;
+use constants::Constants;
 
 /// Norms of one inner step's products. On a GPU, read them late: a read waits for the queued work.
 #[derive(Clone, Debug)]
@@ -240,19 +241,21 @@ fn estimate_from<P: Bilevel>(
     forward: Option<walk::Forward>,
 ) -> Estimate {
     let theta = outer.repeat(problem.tasks());
-    let outer = match &forward {
-        Some(forward) => forward.outer.clone(),
-        None => constants::extended(problem, &theta),
+    let constants = Constants::new(problem, &theta);
+    let outer = match (&forward, &constants) {
+        (Some(forward), _) => forward.outer.clone(),
+        (None, Some(constants)) => constants.leaves(),
+        (None, None) => theta,
     };
     let mut estimate = match draw.method() {
         Method::Unroll => walk::estimate(memory, problem, &outer, draw, forward),
         Method::Displacement => displacement::estimate(problem, &outer, draw.steps()),
         Method::Implicit(solver) => implicit::estimate(solver, problem, &outer, draw.steps()),
     };
-    if outer.leaves().len() > theta.leaves().len() {
-        constants::fold(&mut estimate, problem, &theta);
+    if let Some(constants) = constants {
+        constants.fold(&mut estimate, problem);
     }
-    estimate.evaluations.inner += problem.start_evaluations() * problem.tasks() as u64;
+    estimate.evaluations.inner += problem.start_evaluations() * draw.starts();
     if let Some(Offset { vector, weights }) = draw.offset() {
         estimate.gradient = estimate.gradient + vector.repeat(weights.len()).scale(weights);
     }

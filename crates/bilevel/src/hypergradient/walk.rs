@@ -7,8 +7,9 @@ use super::products::products;
 use super::weighted_sum::WeightedSum;
 use super::{Draw, Estimate, Increment, Memory, Probe, places};
 use crate::launches::Phase;
-use crate::{params::Params, problem::Bilevel, ranks::Share};
-use burn::tensor::Tensor;
+use crate::params::{Params, is_everything};
+use crate::{problem::Bilevel, ranks::Share};
+use burn::tensor::{Bool, Tensor, TensorData};
 
 /// Computes the estimate described by `draw` at θ = `outer` (with the problem's task axis) by one inner loop and one
 /// backward walk. With `forward` the inner loop, with all its iterates, and the gradient at its end are given.
@@ -148,7 +149,7 @@ impl<P: Bilevel> Walk<'_, P> {
         if let Some(product) = product {
             let fast = self.gradient.fast.clone().add_scaled_at(due, product, &factors);
             self.gradient.fast = match draw.clip() {
-                Some(bound) => fast.map(|leaf| leaf.clamp(-bound, bound)),
+                Some(bound) => clamped(fast, due, bound),
                 None => fast,
             };
         }
@@ -158,6 +159,19 @@ impl<P: Bilevel> Walk<'_, P> {
         }
         increment
     }
+}
+
+/// `params` with the elements of the tasks in `due` clamped to ±`bound`.
+fn clamped(params: Params, due: &[usize], bound: f64) -> Params {
+    let clamped = |leaf: Tensor<3>| leaf.clamp(-bound, bound);
+    let tasks = params.tasks();
+    if is_everything(due, tasks) {
+        return params.map(clamped);
+    }
+    let is_due: Vec<bool> = (0..tasks).map(|task| due.contains(&task)).collect();
+    let device = params.leaves()[0].device();
+    let is_due = Tensor::<3, Bool>::from_data(TensorData::new(is_due, [tasks, 1, 1]), &device);
+    params.map(|leaf| leaf.clone().mask_where(is_due.clone().expand(leaf.dims()), clamped(leaf)))
 }
 
 /// The norms of the mixed and the Hessian-vector product of inner step `step` for the tasks in `due`, whose v is `vector`;

@@ -33,7 +33,7 @@ pub struct TrialResult {
     /// The largest ‖α_jH_jv_j‖/‖v_j‖ of inner step j at index j − 1; 0 if no product was taken. Noise turns v towards
     /// directions of large curvature, so this is closer to inner rate × largest curvature than in exact walks.
     pub curvatures: Vec<f64>,
-    /// Mean number of products a task.
+    /// Mean number of products a task, those of curvature probes included.
     pub products: f64,
 }
 

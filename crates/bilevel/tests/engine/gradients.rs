@@ -73,7 +73,7 @@ fn the_gradient_of_losses_along_the_way_is_the_weighted_sum_of_the_gradients_of_
     }
 }
 
-/// A problem that counts the tasks for which V is differentiated.
+/// A problem that counts the tasks for which V is differentiated, each for one evaluation.
 struct CountingStarts<P> {
     problem: P,
     differentiated: Arc<AtomicUsize>,
@@ -89,6 +89,10 @@ impl<P: Bilevel> Bilevel for CountingStarts<P> {
             self.differentiated.fetch_add(self.tasks(), Ordering::Relaxed);
         }
         self.problem.start(outer)
+    }
+
+    fn start_evaluations(&self) -> u64 {
+        1
     }
 
     fn inner_rates(&self, step: usize, outer: &Params) -> Rates {
@@ -151,6 +155,7 @@ fn a_weighted_sum_of_depths_is_that_of_the_truncated_gradients_and_differentiate
             let error = relative_error(&values(&plain.gradient), &expected);
             assert!(error < 1e-13, "{name} is off by {error:e}");
             assert_eq!(tasks, 3, "{name}: the start of each task is differentiated once");
+            assert_eq!(plain.evaluations.inner, 3 * steps as u64 + 3, "{name}");
             assert!(plain.partial_gradients.is_empty());
 
             // An observed draw reports every g_k that it sums.
@@ -159,6 +164,8 @@ fn a_weighted_sum_of_depths_is_that_of_the_truncated_gradients_and_differentiate
             assert!(error < 1e-13, "{name}, observed, is off by {error:e}");
             let summed: Vec<Vec<usize>> = (0..=steps).map(|depth| draw.summed(depth)).collect();
             assert_eq!(tasks, summed.concat().len(), "{name}, observed");
+            let idle = (0..3).filter(|task| !summed.concat().contains(task)).count();
+            assert_eq!(observed.evaluations.inner, (3 * steps + tasks + idle) as u64, "{name}, observed");
             for (depth, tasks) in summed.into_iter().enumerate().filter(|(_, tasks)| !tasks.is_empty()) {
                 let (found, gradient) = observed.partial_gradient(depth).expect("it is summed");
                 assert_eq!(found, tasks, "{name}");
@@ -167,6 +174,21 @@ fn a_weighted_sum_of_depths_is_that_of_the_truncated_gradients_and_differentiate
             }
         }
     }
+}
+
+#[test]
+fn clipping_does_not_reach_tasks_without_a_product() {
+    let (problem, theta) = WeightedRegression::new(3);
+    // Task 1 is exact, the others first-order.
+    let mut draw = Draw::truncated(3, 4, 0);
+    draw.add(1, 4, 1.0);
+    let gradients = |bound| {
+        let found = estimate(&problem, &theta, &draw.clone().clipped(bound), Memory::Store).gradient;
+        [0, 1, 2].map(|task| values(&found.select(&[task])))
+    };
+    let (plain, clipped) = (gradients(None), gradients(Some(1e-3)));
+    assert_ne!(clipped[1], plain[1]);
+    assert_eq!([&clipped[0], &clipped[2]], [&plain[0], &plain[2]]);
 }
 
 #[test]
