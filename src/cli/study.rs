@@ -213,6 +213,10 @@ impl ConfigSource for Setup {
     fn names_data(&self) -> bool {
         self.resources().names_data()
     }
+
+    fn names_file(&self) -> bool {
+        Self::names_file(self)
+    }
 }
 
 fn print_pieces(pieces: &[Listed<PieceState>], json: bool) -> Outcome {

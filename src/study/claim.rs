@@ -1,6 +1,7 @@
 //! Claims: an expected range, a measurement with its 95 % interval, and the verdict.
 
 use crate::report::{short, significant};
+use crate::support::json::number_or_nan;
 use bilevel::stats::{mean, mean_and_ci95, mean_and_t95};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::{Display, Formatter};
@@ -9,8 +10,10 @@ use std::fmt::{Display, Formatter};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// The value.
+    #[serde(deserialize_with = "number_or_nan")]
     pub value: f64,
     /// Half-width of the 95 % interval; 0 if there is no uncertainty.
+    #[serde(deserialize_with = "number_or_nan")]
     pub ci95: f64,
 }
 

@@ -91,6 +91,9 @@ pub trait ConfigSource {
 
     /// Whether it names the data folder.
     fn names_data(&self) -> bool;
+
+    /// Whether it names a configuration file.
+    fn names_file(&self) -> bool;
 }
 
 /// No file and no overrides.
@@ -109,6 +112,10 @@ impl ConfigSource for () {
     }
 
     fn names_data(&self) -> bool {
+        false
+    }
+
+    fn names_file(&self) -> bool {
         false
     }
 }

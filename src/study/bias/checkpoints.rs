@@ -6,7 +6,7 @@ use crate::data::Part;
 use crate::run::{self, RunDir, Saved, quoted};
 use crate::study::training::{TrainingProgress, start_or_resume};
 use crate::study::{Error, Workspace};
-use crate::train::{Learner, RunData, check_data, training_shape};
+use crate::train::{Earlier, Learner, RunData, check_data, training_shape};
 use bilevel::hypergradient::IterateSize;
 use bilevel::variance::ErrorAnalysis;
 use bilevel::{Budget, Params, device};
@@ -40,20 +40,33 @@ pub fn measure(
         Source::Trained(all) => trained(config, all, step, workspace)?,
         Source::Existing(path, _) => Saved::read(&RunDir::open(path)?.0.checkpoint_file(step))?,
     };
+    // The run's own split: an imported one may differ from that of its seed.
+    let split = match source {
+        Source::Trained(_) => None,
+        Source::Existing(path, _) => RunDir::open(path)?.0.split()?,
+    };
     let mut watcher = TrainingProgress::until(workspace, step);
-    let RunData { sampler, ref config, .. } = RunData::load(config, None, &mut watcher)?;
+    let RunData { sampler, ref config, .. } =
+        RunData::load(config, split.as_ref().map(Earlier::Run), &mut watcher)?;
     check_data(&sampler, &saved.training_state)?;
-    let learner = Learner::new(config, device::open(config.backend)?);
+    let learner = Learner::new(config, device::open(config.backend)?.with_threads(config.threads));
     let theta: Params = saved.theta(&learner.leaves(), &learner.opened.device)?;
     let shape = training_shape(config);
     let episodes: Vec<_> = (FIRST_EPISODE..FIRST_EPISODE + tasks as u64)
         .map(|index| sampler.episode(Part::Train, index, &shape))
         .collect();
-    let problem = learner.problem(&episodes);
+    let problem = learner.at_step(learner.problem(&episodes), step);
     let steps = config.inner.steps;
     let bytes = (learner.fast_weights() * size_of::<f32>()) as u64;
     let memory = config.memory.resolve(IterateSize { tasks, depth: steps, bytes });
-    Ok(ErrorAnalysis::of(&problem, &theta, steps, learner.opened.workers, memory))
+    let found = ErrorAnalysis::of(&problem, &theta, steps, learner.opened.workers, memory);
+    match found.exact.value.is_finite() {
+        true => Ok(found),
+        false => Err(Error::Invalid(format!(
+            "after outer step {step}, the inner loop diverges on one of {tasks} tasks, so there is no exact gradient to compare with; \
+             measure at other steps, or train with a smaller inner.rate"
+        ))),
+    }
 }
 
 /// The checkpoint after `step` outer steps of the study's own run, which is trained that far if necessary. Those of `all` on the

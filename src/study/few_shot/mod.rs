@@ -25,6 +25,7 @@ use super::{
     Workspace,
 };
 use crate::config::Config;
+use crate::task::{Adapts, Head};
 use bilevel::{Budget, OuterLosses};
 use comparison::Comparison;
 use serde::{Deserialize, Serialize};
@@ -126,9 +127,38 @@ fn budget(config: &Config) -> u64 {
     match config.outer.budget {
         Budget::Evaluations(all) => all,
         Budget::Steps(steps) => {
-            let step = config.outer.meta_batch * (config.inner.steps + 1);
-            steps.saturating_mul(step as u64)
+            let FirstOrderCosts { until, early, late } = FirstOrderCosts::of(config);
+            let first = steps.min(until);
+            first.saturating_mul(early).saturating_add((steps - first).saturating_mul(late))
         }
+    }
+}
+
+/// Gradient evaluations of an outer step of first-order: those of the inner loop, of each outer loss, and of V. There are
+/// more outer losses until the step `losses_until`.
+struct FirstOrderCosts {
+    /// The steps with more losses.
+    until: u64,
+    /// The cost of each of them.
+    early: u64,
+    /// The cost of each later one.
+    late: u64,
+}
+
+impl FirstOrderCosts {
+    fn of(config: &Config) -> Self {
+        let Config { inner, outer, .. } = config;
+        // If only the head adapts, prototypes are made of features that the losses need anyway.
+        let starts = usize::from(inner.head == Head::Prototype && inner.adapts != Adapts::Head);
+        let cost = |done| {
+            let losses = outer.losses.weights(inner.steps, done).count();
+            (outer.meta_batch * (inner.steps + losses + starts)) as u64
+        };
+        let until = match outer.losses {
+            OuterLosses::All { until: Some(until) } => until,
+            _ => 0,
+        };
+        Self { until, early: cost(0), late: cost(u64::MAX) }
     }
 }
 
@@ -148,16 +178,10 @@ fn check_schedule(estimator: &EstimatorChoice, config: &Config) -> Result<(), Er
     )))
 }
 
-/// Outer steps of first-order within the budget of `config`. A step costs the inner gradients and one of each outer loss, of
-/// which there are more until the step `losses_until`.
+/// Outer steps of first-order within the budget of `config`.
 fn first_order_steps(config: &Config) -> u64 {
-    let (inner, outer) = (config.inner.steps, &config.outer);
-    let cost = |done| (outer.meta_batch * (inner + outer.losses.weights(inner, done).count())) as u64;
-    let (budget, early, late) = (budget(config), cost(0), cost(u64::MAX));
-    let until = match outer.losses {
-        OuterLosses::All { until: Some(until) } => until,
-        _ => 0,
-    };
+    let FirstOrderCosts { until, early, late } = FirstOrderCosts::of(config);
+    let budget = budget(config);
     let steps = budget / early;
     if steps < until { steps } else { until + (budget - until * early) / late }
 }
@@ -353,5 +377,26 @@ mod tests {
         assert_eq!([39, 40, 80, 103, 104, 128].map(|budget| steps(early, budget)), [0, 1, 2, 2, 3, 4]);
         // An immense budget takes no longer.
         assert_eq!(steps(last, i64::MAX as u64), i64::MAX as u64 / 24);
+    }
+
+    #[test]
+    fn a_budget_in_steps_lasts_first_order_that_many() {
+        let mut config = Config::load(None, &[]).unwrap();
+        (config.outer.meta_batch, config.inner.steps) = (4, 5);
+        for (losses, head, evaluations) in [
+            (OuterLosses::Last, Head::Learned, 7 * 24),
+            (OuterLosses::All { until: None }, Head::Learned, 7 * 40),
+            (OuterLosses::All { until: Some(2) }, Head::Learned, 2 * 40 + 5 * 24),
+            (OuterLosses::All { until: Some(9) }, Head::Learned, 7 * 40),
+            (OuterLosses::Last, Head::Prototype, 7 * 28),
+        ] {
+            (config.outer.losses, config.inner.head) = (losses, head);
+            config.outer.budget = Budget::Steps(7);
+            assert_eq!(
+                (budget(&config), first_order_steps(&config)),
+                (evaluations, 7),
+                "{losses:?}, {head:?}"
+            );
+        }
     }
 }

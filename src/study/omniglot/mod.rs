@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::support::settings::flat;
 use crate::task::{Adapts, BatchNorm};
 pub use benchmark::{Method, PUBLISHED, Setting, Training};
+use bilevel::estimator::EstimatorName;
 use bilevel::{Budget, Choice};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ pub struct Omniglot {
     settings: Vec<Setting>,
     methods: Vec<Method>,
     seeds: u64,
+    scale: Scale,
 }
 
 /// Options of the study.
@@ -98,6 +100,16 @@ impl Run {
             ways * (shots * passes + 2 * eval.queries)
         });
         (2 * eval.test_episodes * images.sum::<usize>()) as f64
+    }
+}
+
+impl Omniglot {
+    /// The trainings of the chosen methods and settings.
+    fn chosen(&self) -> impl Iterator<Item = &(Training, Config)> {
+        self.trainings.iter().filter(|(training, _)| {
+            let settings = &mut training.settings.iter();
+            self.methods.contains(&training.method) && settings.any(|it| self.settings.contains(it))
+        })
     }
 }
 
@@ -154,11 +166,22 @@ impl StudyOptions for Options {
             Scale::Full => (Setting::ALL, 3),
             Scale::Quick => (QUICK_SETTINGS, 1),
         };
+        if source.names_file() {
+            return Err(Error::Invalid(
+                "this study trains its own configurations, one for each setting and method; instead of naming a file, change keys \
+                 of all of them with --set, or compare configurations of your own with `metaburn sweep`"
+                    .into(),
+            ));
+        }
         let configured = |training| Ok((training, config(training, scale, source)?));
-        let trainings = Training::all().map(configured).collect::<Result<_, Error>>()?;
+        let trainings: Vec<(Training, Config)> =
+            Training::all().map(configured).collect::<Result<_, Error>>()?;
         let settings = if self.settings.is_empty() { default_settings.to_vec() } else { self.settings };
         let methods = if self.methods.is_empty() { Method::ALL.to_vec() } else { self.methods };
-        Ok(Omniglot { trainings, settings, methods, seeds: self.seeds.unwrap_or(default_seeds) })
+        let study =
+            Omniglot { trainings, settings, methods, seeds: self.seeds.unwrap_or(default_seeds), scale };
+        study.chosen().try_for_each(|(training, config)| check_is(*training, config))?;
+        Ok(study)
     }
 }
 
@@ -184,6 +207,32 @@ fn config(training: Training, scale: Scale, source: &dyn ConfigSource) -> Result
     }
     check_validations(&config)?;
     Ok(config)
+}
+
+/// Checks that `config` is what the name of `training` says, whatever keys the user has changed.
+fn check_is(training: Training, config: &Config) -> Result<(), Error> {
+    let refused = |key: &str, reason: String| {
+        Err(Error::Invalid(format!(
+            "{key}: {reason}, and `{training}` would no longer be what its name says; leave it out"
+        )))
+    };
+    if let [setting] = training.settings
+        && (config.task.ways, config.task.shots) != setting.ways_and_shots()
+    {
+        return refused(
+            "task.ways, task.shots",
+            format!("this study trains on {} episodes", setting.title()),
+        );
+    }
+    let estimator = match training.method {
+        Method::Maml => EstimatorName::Exact,
+        Method::FirstOrder => EstimatorName::FirstOrder,
+        Method::Recipe | Method::Prototypes => return Ok(()),
+    };
+    match config.estimator.last().name() == estimator && config.estimator.earlier().is_empty() {
+        true => Ok(()),
+        false => refused("estimator", format!("the estimator of {} is {estimator}", training.method.title())),
+    }
 }
 
 /// Checks that a run of `config` is validated. How many steps a budget of gradient evaluations allows is known only afterwards.
@@ -213,10 +262,11 @@ impl Study for Omniglot {
                       its best checkpoint and, on a fifth as many episodes, as an ensemble of up to five best checkpoints, \
                       with batch norm statistics from the query set and from the support set, beside published \
                       accuracies.",
-        usage: "--set changes a key in the configurations of all methods, for example --set outer.steps=20000. Runs can be \
+        usage: "--set changes a key in the configurations of all methods, for example --set outer.steps=20000; a \
+                configuration file is refused. Runs can be \
                 divided among machines with --list and --only.",
         example: "metaburn study omniglot --data datasets/omniglot --settings 5w1s --methods recipe",
-        durations: ["days", "10 minutes"],
+        durations: ["days", "2 to 5 minutes"],
     };
 
     /// Of all trainings, so that those left out now can be added later. The first configuration in full, and for each other one
@@ -241,13 +291,8 @@ impl Study for Omniglot {
 
     /// All trainings with one seed before the next seed.
     fn pieces(&self) -> Vec<Run> {
-        let is_chosen = |training: &Training| {
-            let settings = &mut training.settings.iter();
-            self.methods.contains(&training.method) && settings.any(|it| self.settings.contains(it))
-        };
         let run = |seed: u64| {
-            let chosen = self.trainings.iter().filter(|(training, _)| is_chosen(training));
-            chosen.map(move |(training, config)| Run {
+            self.chosen().map(move |(training, config)| Run {
                 training: *training,
                 config: Config { seed: config.seed + seed, ..config.clone() },
             })
@@ -268,6 +313,6 @@ impl Study for Omniglot {
     }
 
     fn conclude(&self, results: Vec<Completed<Run, Record>>) -> Conclusion {
-        report::conclude(&results)
+        report::conclude(&results, self.scale)
     }
 }

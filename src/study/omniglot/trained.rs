@@ -29,7 +29,7 @@ pub struct Record {
     pub evaluations: u64,
     /// Seconds of training.
     pub seconds: f64,
-    /// Its tests.
+    /// Its tests; none if it has no checkpoint with a validation.
     pub tests: Vec<Test>,
 }
 
@@ -119,7 +119,10 @@ fn test_shape(run: &Run, setting: Setting) -> EpisodeShape {
 /// test is stored in the run's folder as soon as it is done. What came before is the share `before` of the piece.
 fn tests(trainer: &Trainer, run: &Run, before: f64, workspace: &mut Workspace) -> Result<Vec<Test>, Error> {
     let (config, learner, folder) = (&run.config, trainer.learner(), trainer.run_dir());
-    let kept = folder.best_steps()?.len().clamp(1, ENSEMBLE);
+    let kept = folder.best_steps()?.len().min(ENSEMBLE);
+    if kept == 0 {
+        return Ok(Vec::new());
+    }
     let best = folder.best_checkpoints(kept, config.checkpoint.keep_best)?;
     let members = best.iter().map(|saved| saved.theta(&learner.leaves(), &learner.opened.device));
     let members = members.collect::<Result<Vec<_>, _>>()?;

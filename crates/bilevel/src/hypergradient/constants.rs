@@ -9,11 +9,12 @@
 //! ```
 //!
 //! So with a head that adapts alone, the body of a network runs forwards and backwards once, not once for every inner
-//! step and product. Each g_k that an [observed](super::Draw::observed) draw reports takes one more pass through C in both
-//! directions.
+//! step and product. If an [observed](super::Draw::observed) draw reports several g_k, each after the first of all tasks takes one
+//! more pass through C in both directions.
 
-use super::Estimate;
-use crate::params::{Params, task_indices};
+use super::weighted_sum::sum_of;
+use super::{Draw, Estimate, PartialGradient};
+use crate::params::{Params, is_everything, task_indices};
 use crate::problem::Bilevel;
 use burn::tensor::Tensor;
 
@@ -41,16 +42,24 @@ impl Constants {
         self.theta.clone().and(self.values.clone()).map(Tensor::inner)
     }
 
-    /// Takes the gradients of `estimate`, made at these [leaves](Self::leaves), to θ.
-    pub fn fold<P: Bilevel>(self, estimate: &mut Estimate, problem: &P) {
+    /// Takes the gradients of `estimate`, made with `draw` at these [leaves](Self::leaves), to θ.
+    pub fn fold<P: Bilevel>(self, estimate: &mut Estimate, problem: &P, draw: &Draw) {
         let before = estimate.gradient.clone().squared_norm();
-        for partial in &mut estimate.partial_gradients {
-            let theta = self.theta.select(&partial.tasks);
-            let own = Self::new(&problem.select(&partial.tasks), &theta);
+        let theta = self.theta.clone().map(Tensor::inner);
+        // A graph can be walked once. This one is for all tasks.
+        let mut whole = Some(self);
+        for PartialGradient { tasks, gradient, .. } in &mut estimate.partial_gradients {
+            let shared = if is_everything(tasks, theta.tasks()) { whole.take() } else { None };
+            let own = shared.or_else(|| Self::new(&problem.select(tasks), &theta.select(tasks)));
             let own = own.unwrap_or_else(|| unreachable!("a part of the tasks has constants too"));
-            partial.gradient = own.pull_back(partial.gradient.clone());
+            *gradient = own.pull_back(gradient.clone());
         }
-        estimate.gradient = self.pull_back(estimate.gradient.clone());
+        estimate.gradient = match whole {
+            Some(whole) if estimate.partial_gradients.is_empty() => {
+                whole.pull_back(estimate.gradient.clone())
+            }
+            _ => sum_of(&estimate.partial_gradients, draw, &theta),
+        };
         // The norms of mixed products are of gradients in θ and C. One pass through C for each would cost what the constants
         // save, so that they are scaled like the whole gradient.
         let scale = estimate.gradient.clone().squared_norm() / before.clamp_min(f64::from(f32::MIN_POSITIVE));

@@ -253,7 +253,7 @@ fn estimate_from<P: Bilevel>(
         Method::Implicit(solver) => implicit::estimate(solver, problem, &outer, draw.steps()),
     };
     if let Some(constants) = constants {
-        constants.fold(&mut estimate, problem);
+        constants.fold(&mut estimate, problem, draw);
     }
     estimate.evaluations.inner += problem.start_evaluations() * draw.starts();
     if let Some(Offset { vector, weights }) = draw.offset() {

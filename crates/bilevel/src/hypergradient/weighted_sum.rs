@@ -97,8 +97,8 @@ impl<'a, P: Bilevel> WeightedSum<'a, P> {
     }
 }
 
-/// Σ_k w_k g_k of the g_k in `partial_gradients`.
-fn sum_of(partial_gradients: &[PartialGradient], draw: &Draw, outer: &Params) -> Params {
+/// Σ_k w_k g_k of the g_k in `partial_gradients`, which `draw` reports, at θ = `outer` with the task axis of the problem.
+pub fn sum_of(partial_gradients: &[PartialGradient], draw: &Draw, outer: &Params) -> Params {
     let mut sum: Option<Params> = None;
     for PartialGradient { depth, tasks, gradient } in partial_gradients {
         let Some(weights) = weights(draw, *depth, tasks) else { continue };

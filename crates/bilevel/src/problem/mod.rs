@@ -58,7 +58,8 @@ pub trait Bilevel: Send + Sync + 'static {
     }
 
     /// C(θ): what the losses need of θ and what does not change along the inner loop, such as the output of layers that do
-    /// not adapt. By default nothing. It is computed once for an estimate, and differentiated once.
+    /// not adapt. By default nothing. It is computed once for an estimate and differentiated once,
+    /// or for each g_k if several are reported.
     ///
     /// Its leaves follow those of θ in the `outer` of all other functions. These must also accept θ alone, as it comes from
     /// a user, and then compute C(θ) themselves.
