@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use metaburn::config::{self, Config, Purpose, RawConfig};
 use metaburn::data::{KeptSplit, Part};
 use metaburn::run::{self, RunDir, quoted};
+use metaburn::support::paths::absolute;
 use std::path::{Path, PathBuf};
 
 /// Keys to which [`changed`] gives the run's own values back after it has checked an evaluation without validations.
@@ -143,7 +144,6 @@ impl Resources {
     /// The options as assignments of configuration keys.
     pub fn assignments(&self) -> Vec<String> {
         // The run may be resumed from another folder, so it stores the absolute path.
-        let absolute = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         let data = self.data.as_ref().map(|path| assignment("data.path", &absolute(path).to_string_lossy()));
         self.machine.assignments().into_iter().chain(data).collect()
     }

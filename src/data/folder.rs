@@ -22,6 +22,7 @@ use super::{
     Channels, Class, Defaults, Error, ImageSet, LoadOptions, Loaded, Location, Offer, Part, Rotations,
     Source, SplitRule, split_list,
 };
+use crate::support::paths::absolute;
 
 /// A folder's entry in the registry.
 pub static SOURCE: Source = Source {
@@ -49,7 +50,7 @@ fn loader(options: &LoadOptions) -> Result<Loaded, Error> {
         roots: [path].into_iter().chain(list).map(Path::to_path_buf).collect(),
         options: format!(
             "reading {READING}, fit {fit}, invert {invert:?}, skip damaged {skip_damaged}, list {:?}",
-            list.map(|list| list.canonicalize().unwrap_or_else(|_| list.into()))
+            list.map(absolute)
         ),
         load: options,
     };

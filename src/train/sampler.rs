@@ -8,9 +8,10 @@ use crate::data::{
     Normalisation, RotatedClass, Rotations, Sampler, Split, SplitRule, TRAINING_FRACTION,
 };
 use crate::run::TrainingState;
+use crate::support::paths::absolute;
 use bilevel::Choice;
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Fraction of the training classes used for validation if neither the configuration nor the source sets a number.
@@ -261,11 +262,6 @@ pub(super) fn divide(
         Some(asked @ 1..) if asked != found => Err(crate::data::Error::ListedValidation { asked, found }),
         _ => Ok((split, rule)),
     }
-}
-
-/// `path` from the root of the file system, if it exists.
-fn absolute(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.into())
 }
 
 /// `error` with advice, if the images do not suffice for the configuration.

@@ -8,6 +8,7 @@ pub use overview::overview;
 
 use crate::config::PLACE_OF_DATA;
 use crate::run::{Error, Record, RunDir};
+use crate::support::paths::absolute;
 use bilevel::stats::mean;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ impl RunCurves {
         let has_files = settings.get("data").is_some_and(|data| data.get("path").is_some());
         let settings = without_incidental(settings);
         let clock: BTreeMap<u64, f64> = run.clock()?.map(|record| (record.step, record.seconds)).collect();
-        let resolved = path.canonicalize().unwrap_or_else(|_| path.into());
+        let resolved = absolute(path);
         let name = resolved.file_name().unwrap_or(resolved.as_os_str()).to_string_lossy().into_owned();
         let latest = if has_files { run.latest().ok().flatten() } else { None };
         let digest = latest.map_or_else(String::new, |(saved, _)| saved.training_state.data);

@@ -15,6 +15,7 @@ use super::{
 use crate::config::Config;
 use crate::report::{Table, significant};
 use crate::run::RunDir;
+use crate::support::paths::absolute;
 use bilevel::variance::{ErrorAnalysis, Mean, Price, TunedEstimator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -190,7 +191,7 @@ impl Study for Bias {
     fn settings(&self) -> Value {
         let mut settings = json!({ "tasks": self.tasks, "after": self.steps(), "config": self.config });
         if let Source::Existing(path, _) = &self.source {
-            settings["run"] = json!(path.canonicalize().unwrap_or_else(|_| path.clone()));
+            settings["run"] = json!(absolute(path));
         }
         settings
     }

@@ -126,8 +126,9 @@ fn claims(runs: &Runs, all: &[Runs], scale: Scale) -> Vec<Claim> {
     };
     let mut claims = vec![Claim::new(claim, Expected::above(least), runs.accuracy(false, transductive))];
     let plain = all.iter().find(|other| (other.setting, other.method) == (*setting, Method::Maml));
-    let plain = plain.filter(|_| scale == Scale::Full);
-    if let Some(plain) = plain {
+    if let Some(plain) = plain
+        && scale == Scale::Full
+    {
         let (ours, others) = (runs.tests(false), plain.tests(false));
         let leads = ours
             .iter()

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! So with a head that adapts alone, the body of a network runs forwards and backwards once, not once for every inner
-//! step and product. If an [observed](super::Draw::observed) draw reports several g_k, each after the first of all tasks takes one
-//! more pass through C in both directions.
+//! step and product. An [observed](super::Draw::observed) draw differentiates C once for each g_k that it reports. The first g_k
+//! that covers all tasks uses the graph of the values; every other one computes C again, for its own tasks.
 
 use super::weighted_sum::sum_of;
 use super::{Draw, Estimate, PartialGradient};

@@ -163,15 +163,15 @@ impl<P: Bilevel> Walk<'_, P> {
 
 /// `params` with the elements of the tasks in `due` clamped to ±`bound`.
 fn clamped(params: Params, due: &[usize], bound: f64) -> Params {
-    let clamped = |leaf: Tensor<3>| leaf.clamp(-bound, bound);
+    let clamp = |leaf: Tensor<3>| leaf.clamp(-bound, bound);
     let tasks = params.tasks();
     if is_everything(due, tasks) {
-        return params.map(clamped);
+        return params.map(clamp);
     }
     let is_due: Vec<bool> = (0..tasks).map(|task| due.contains(&task)).collect();
     let device = params.leaves()[0].device();
     let is_due = Tensor::<3, Bool>::from_data(TensorData::new(is_due, [tasks, 1, 1]), &device);
-    params.map(|leaf| leaf.clone().mask_where(is_due.clone().expand(leaf.dims()), clamped(leaf)))
+    params.map(|leaf| leaf.clone().mask_where(is_due.clone().expand(leaf.dims()), clamp(leaf)))
 }
 
 /// The norms of the mixed and the Hessian-vector product of inner step `step` for the tasks in `due`, whose v is `vector`;
